@@ -1,0 +1,49 @@
+"""A WebSocket client for Trio that closes when its block is left, however it is left."""
+
+from trio_wsclient._client import ClientStatistics, Frames, WebSocketClient
+from trio_wsclient._close import CloseFrame
+from trio_wsclient._errors import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    ConnectionRejected,
+    HandshakeError,
+    InvalidResponse,
+    InvalidURL,
+    OpenTimeout,
+    ProxyError,
+    WebSocketError,
+    WebSocketInternalError,
+)
+from trio_wsclient._events import DataFrame, Opcode
+from trio_wsclient._headers import Headers
+from trio_wsclient._open import open_websocket_client, run_websocket_client
+from trio_wsclient._options import ClientOptions
+from trio_wsclient._sender import MessageWriter
+from trio_wsclient._version import __version__
+
+__all__ = [
+    "ClientOptions",
+    "ClientStatistics",
+    "CloseFrame",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "ConnectionRejected",
+    "DataFrame",
+    "Frames",
+    "HandshakeError",
+    "Headers",
+    "InvalidResponse",
+    "InvalidURL",
+    "MessageWriter",
+    "Opcode",
+    "OpenTimeout",
+    "ProxyError",
+    "WebSocketClient",
+    "WebSocketError",
+    "WebSocketInternalError",
+    "__version__",
+    "open_websocket_client",
+    "run_websocket_client",
+]

@@ -1,0 +1,384 @@
+"""What the user holds: the open WebSocket."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from trio_wsclient._close import CloseFrame, check_close
+from trio_wsclient._connection import Connection
+from trio_wsclient._errors import ClosedOnSend
+from trio_wsclient._events import DataFrame, Opcode
+from trio_wsclient._headers import Headers
+from trio_wsclient._pings import check_ping_payload
+from trio_wsclient._receiver import Receiver
+from trio_wsclient._sender import (
+    BytesLike,
+    MessageWriter,
+    Sender,
+    encode,
+    encode_binary,
+    encode_binary_part,
+    encode_text,
+    encode_text_part,
+)
+
+_PING_PAYLOAD_SIZE: Final = 16  # bytes: random, so that no pong can be taken for another ping's
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStatistics:
+    """What a connection has done so far.
+
+    Attributes:
+        messages_sent: Messages written to their end.
+        messages_received: Messages taken by the user.
+        bytes_sent: Bytes written since the handshake, headers of frames included, before TLS.
+        bytes_received: Bytes read since the handshake, likewise.
+        buffered_messages: Whole messages received and not yet taken.
+        buffered_bytes: What they, and fragments of others, count against ``max_buffered_bytes``.
+        tasks_waiting_send: Tasks that wait for others to have sent.
+        tasks_waiting_receive: Tasks that wait for a message or a frame.
+    """
+
+    messages_sent: int
+    messages_received: int
+    bytes_sent: int
+    bytes_received: int
+    buffered_messages: int
+    buffered_bytes: int
+    tasks_waiting_send: int
+    tasks_waiting_receive: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What is known from opening the connection."""
+
+    url: str
+    subprotocol: str | None
+    response_headers: Headers
+    local_address: object
+    remote_address: object
+    fragment_size: int | None
+    logger: logging.Logger
+
+
+class WebSocketClient(trio.abc.Channel[str | bytes]):
+    """An open WebSocket, as ``open_websocket_client`` hands it over.
+
+    Any number of tasks may use it at once. A message goes to one of those that wait for one.
+
+    All methods raise a ``ConnectionClosed`` once the connection is over, and nothing is left that
+    came
+    before: ``ConnectionClosedOK`` after a Close with 1000, 1001 or no code, or if this side asked
+        for the end, ``ConnectionClosedError`` otherwise.
+    """
+
+    def __init__(self, connection: Connection, opened: Opened) -> None:
+        self._connection = connection
+        self._receiver = Receiver(connection)
+        self._sender = Sender(connection, fragment_size=opened.fragment_size)
+        self._opened = opened
+
+    def __repr__(self) -> str:
+        state = self._connection.protocol.state.name
+        return f"<WebSocketClient {self._opened.url} {state}>"
+
+    # About the connection
+
+    @property
+    def url(self) -> str:
+        """The URL, without the userinfo."""
+        return self._opened.url
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that the server has chosen (RFC 6455 §1.9)."""
+        return self._opened.subprotocol
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """The names of the extensions in use (RFC 6455 §9)."""
+        return ()
+
+    @property
+    def response_headers(self) -> Headers:
+        """The header fields of the server's answer to the handshake."""
+        return self._opened.response_headers
+
+    @property
+    def local_address(self) -> object:
+        """The address of this side, from ``socket.getsockname``; ``None`` if not on a socket."""
+        return self._opened.local_address
+
+    @property
+    def remote_address(self) -> object:
+        """The address of the other side, from ``socket.getpeername``, or ``None``."""
+        return self._opened.remote_address
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Where the connection logs."""
+        return self._opened.logger
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds from the latest ping that was answered to its pong; ``None`` before one was."""
+        return self._connection.pings.latency
+
+    def statistics(self) -> ClientStatistics:
+        """Return what the connection has done so far."""
+        connection = self._connection
+        return ClientStatistics(
+            messages_sent=self._sender.messages_sent,
+            messages_received=self._receiver.messages_received,
+            bytes_sent=connection.bytes_sent,
+            bytes_received=connection.bytes_received,
+            buffered_messages=connection.inbox.messages,
+            buffered_bytes=connection.inbox.buffered_bytes,
+            tasks_waiting_send=connection.message_lock.statistics().tasks_waiting,
+            tasks_waiting_receive=self._receiver.tasks_waiting,
+        )
+
+    # Sending
+
+    @enable_ki_protection
+    async def send(self, value: str | BytesLike) -> None:
+        """Send a message (RFC 6455 §5.6).
+
+        It returns when the stream has taken the message, which says nothing of the server. A server
+        that answers while it reads may have to be read from meanwhile, by another task: beyond
+        ``max_buffered_bytes`` nothing is read that nobody takes.
+
+        Cancelled before its turn has come, nothing is sent. Cancelled while it is being written,
+        the frame is torn, and the connection has failed.
+
+        Args:
+            value: A ``str`` is sent as Text; ``bytes``, ``bytearray`` and ``memoryview`` as Binary,
+                copied first.
+
+        Raises:
+            TypeError: It is of another type.
+            ValueError: A ``str`` has a lone surrogate.
+            RuntimeError: This task is inside a ``text_writer`` or ``binary_writer``.
+            ConnectionClosed: The connection is over. The message may or may not have arrived.
+        """
+        await self._sender.send([encode(value)])
+
+    @enable_ki_protection
+    async def send_text(self, data: str | BytesLike) -> None:
+        """Send a Text message, also from bytes that are UTF-8 already.
+
+        Args:
+            data: The text.
+
+        Raises:
+            ValueError: It is not UTF-8. For all else see ``send``.
+        """
+        await self._sender.send([(Opcode.TEXT, encode_text(data))])
+
+    @enable_ki_protection
+    async def send_binary(self, data: str | BytesLike) -> None:
+        """Send a Binary message, also from a ``str``, as UTF-8. For all else see ``send``."""
+        await self._sender.send([(Opcode.BINARY, encode_binary(data))])
+
+    @enable_ki_protection
+    async def send_many(self, messages: Iterable[str | BytesLike]) -> None:
+        """Send several messages, in one write unless ``fragment_size`` splits them.
+
+        If one of them can't be sent, none is. Cancelling does to all what it does to one in
+        ``send``.
+
+        Args:
+            messages: What ``send`` takes, each. For all else see there.
+        """
+        if isinstance(messages, str | bytes | bytearray | memoryview):
+            raise TypeError("send_many takes messages, not one message")
+        await self._sender.send([encode(message) for message in messages])
+
+    def text_writer(self) -> MessageWriter[str]:
+        """Return a context manager for sending a Text message part by part (RFC 6455 §5.4).
+
+        Example:
+            ::
+
+                async with ws.text_writer() as writer:
+                    await writer.write("one, ")
+                    await writer.write("two")
+
+        While its block is open other messages wait; pings, pongs and Close pass. If the block is
+        left by an exception, the connection is failed. It may raise what ``send`` raises.
+        """
+        return MessageWriter(self._sender, Opcode.TEXT, encode_text_part)
+
+    def binary_writer(self) -> MessageWriter[BytesLike]:
+        """Return a context manager for a Binary message part by part; see ``text_writer``."""
+        return MessageWriter(self._sender, Opcode.BINARY, encode_binary_part)
+
+    # Receiving
+
+    @enable_ki_protection
+    async def receive(self) -> str | bytes:
+        """Wait for a message and take it.
+
+        Cancelled, it takes nothing.
+
+        Returns:
+            A ``str`` for Text, unless ``decode_text`` is off, ``bytes`` for Binary.
+
+        Raises:
+            ConnectionClosed: The connection is over, and no message is left.
+                ``ConnectionClosedOK`` is also a ``trio.EndOfChannel`` here.
+            trio.BusyResourceError: Another task waits in ``frames``.
+            RuntimeError: ``frames`` has taken only a part of the message under way.
+        """
+        await self._receiver.wait_for_message()
+        return self._receiver.take_message()
+
+    def receive_nowait(self) -> str | bytes:
+        """Take a message that is here already; raises ``trio.WouldBlock`` if there is none.
+
+        For all else see ``receive``.
+        """
+        return self._receiver.receive_nowait()
+
+    @enable_ki_protection
+    async def receive_batch(self, max_messages: int | None = None) -> list[str | bytes]:
+        """Wait for a message, and take it with all others that are here.
+
+        Args:
+            max_messages: How many to take at the most, 1 or more; ``None`` for no limit.
+
+        Returns:
+            One message or more. For all else see ``receive``.
+
+        Raises:
+            TypeError: ``max_messages`` is not a number.
+            ValueError: ``max_messages`` is less than 1.
+        """
+        if max_messages is not None:
+            if not isinstance(max_messages, int) or isinstance(max_messages, bool):
+                raise TypeError(f"max_messages is an int, not {type(max_messages).__name__}")
+            if max_messages < 1:
+                raise ValueError(f"max_messages has to be at least 1, not {max_messages}")
+        await self._receiver.wait_for_message()
+        return self._receiver.take_messages(max_messages)
+
+    def frames(self) -> Frames:
+        """Return an iterator over the data frames, as they come (RFC 6455 §5.4).
+
+        Between two messages ``receive`` may be used again. ``max_message_size`` holds here too:
+        pass ``None`` for it to stream messages without end.
+        """
+        return Frames(self._receiver)
+
+    # Pings
+
+    @enable_ki_protection
+    async def ping(self, payload: BytesLike | None = None) -> float:
+        """Send a ping and wait for its pong (RFC 6455 §5.5.2).
+
+        While more than ``max_buffered_bytes`` wait to be taken nothing is read: a task that pings
+        and receives in turns has to bound this wait, or leave it to another task. Cancelled, the
+        ping may have been sent; its pong is ignored.
+
+        Args:
+            payload: At most 125 bytes, other than those of a ping in flight; random by default.
+
+        Returns:
+            Seconds until the pong.
+
+        Raises:
+            TypeError: The payload is not bytes-like.
+            ValueError: The payload is too long, or that of a ping in flight.
+            ConnectionClosed: The connection ended first.
+        """
+        frozen = os.urandom(_PING_PAYLOAD_SIZE) if payload is None else check_ping_payload(payload)
+        return await self._connection.ping(frozen)
+
+    @enable_ki_protection
+    async def pong(self, payload: BytesLike = b"") -> None:
+        """Send a pong that nobody has asked for, as a heartbeat (RFC 6455 §5.5.3).
+
+        Args:
+            payload: At most 125 bytes.
+
+        Raises:
+            TypeError: The payload is not bytes-like.
+            ValueError: The payload is too long.
+            ConnectionClosed: The connection is over.
+        """
+        frozen = check_ping_payload(payload)
+        if not await self._connection.write(lambda: self._connection.protocol.send_pong(frozen)):
+            raise await self._connection.closed(ClosedOnSend)
+
+    # Closing
+
+    @enable_ki_protection
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection (RFC 6455 §7.1.2), within ``close_timeout``.
+
+        It returns when TCP is closed. Messages that have come before may still be taken; other
+        tasks are told that the connection was closed. Later calls wait for the first one to end.
+        Leaving the block does all this by itself, with code 1000. Cancelled, it closes TCP at
+        once.
+
+        Args:
+            code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 §7.4).
+            reason: Text of at most 123 bytes of UTF-8.
+
+        Raises:
+            TypeError: The code is not an ``int``, or the reason not a ``str``.
+            ValueError: They can't be sent. The connection stays open.
+        """
+        check_close(code, reason)
+        await self._connection.close(code, reason)
+
+    @enable_ki_protection
+    async def wait_closed(self) -> CloseFrame | None:
+        """Wait until it is known how the connection ended.
+
+        Nothing is read while more than ``max_buffered_bytes`` wait to be taken, so another task
+        has to receive meanwhile.
+
+        Returns:
+            The server's Close frame; ``None`` if none came.
+        """
+        connection = self._connection
+        await trio.lowlevel.checkpoint()
+        await connection.wait_until(lambda: connection.outcome_known, connection.may_read)
+        return connection.protocol.close_received
+
+
+class Frames:
+    """An iterator over data frames; see ``WebSocketClient.frames``.
+
+    It holds nothing open, so it may be left at any time, and begun anew.
+    """
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def __aiter__(self) -> Frames:
+        return self
+
+    @enable_ki_protection
+    async def __anext__(self) -> DataFrame:
+        """Wait for a frame and take it; cancelled, it takes nothing.
+
+        Raises:
+            StopAsyncIteration: The connection was closed in good order.
+            ConnectionClosedError: It ended otherwise, or in the middle of a message.
+            trio.BusyResourceError: Another task is receiving.
+        """
+        try:
+            return await self._receiver.receive_frame()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None

@@ -1,0 +1,147 @@
+"""The exceptions: did it open, is it over, is it our bug."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import trio
+
+from trio_wsclient._close import ABNORMAL, CloseFrame
+
+if TYPE_CHECKING:
+    from trio_wsclient._headers import Headers
+
+Phase: TypeAlias = Literal["connect", "tls", "handshake"]
+
+
+class WebSocketError(Exception):
+    """The base of all exceptions that this library raises by itself."""
+
+    _fields: tuple[str, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the arguments of the constructor, which ``args`` does not hold."""
+        return type(self), tuple(getattr(self, field) for field in self._fields) or self.args
+
+
+class InvalidURL(WebSocketError, ValueError):
+    """The URL is not one that a WebSocket can be opened on (RFC 6455 §3).
+
+    Attributes:
+        url: The URL as it was given.
+        problem: What is wrong with it. The text of the error has this alone, as the URL may hold
+            a password.
+    """
+
+    _fields = ("url", "problem")
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(f"invalid WebSocket URL: {problem}")
+        self.url = url
+        self.problem = problem
+
+
+class HandshakeError(WebSocketError):
+    """No connection came about; ``__cause__`` is the error below, if there was one."""
+
+
+class OpenTimeout(HandshakeError, trio.TooSlowError):
+    """The connection was not open within ``open_timeout``.
+
+    Attributes:
+        seconds: The timeout.
+        phase: What ran out of time: ``"connect"`` (name look-up and TCP), ``"tls"`` or
+            ``"handshake"``.
+    """
+
+    _fields = ("seconds", "phase")
+
+    def __init__(self, seconds: float, phase: Phase) -> None:
+        super().__init__(f"not open after {seconds:g} s, in phase {phase}")
+        self.seconds = seconds
+        self.phase: Phase = phase
+
+
+class ConnectionRejected(HandshakeError):
+    """The server answered with a status other than 101 (RFC 6455 §4.1).
+
+    Attributes:
+        status_code: The HTTP status.
+        headers: The header fields of the answer.
+        body: What came of the body within a second, 64 KiB at most.
+    """
+
+    _fields = ("status_code", "headers", "body")
+
+    def __init__(self, status_code: int, headers: Headers, body: bytes) -> None:
+        super().__init__(f"the server refused the WebSocket: HTTP status {status_code}")
+        self.status_code = status_code
+        self.headers = headers
+        self.body = body
+
+
+class InvalidResponse(HandshakeError):
+    """The answer to the opening handshake was not one that RFC 6455 §4.1 allows."""
+
+
+class ProxyError(HandshakeError):
+    """The proxy did not open a tunnel.
+
+    Attributes:
+        status_code: The HTTP status that the proxy answered with; ``None`` if it was none.
+    """
+
+    _fields = ("problem", "status_code")
+
+    def __init__(self, problem: str, status_code: int | None = None) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.status_code = status_code
+
+
+class ConnectionClosed(WebSocketError):
+    """The connection is over.
+
+    Attributes:
+        received: The server's Close frame; ``None`` if none came. A Close without a code has 1005.
+        sent: The Close frame that this side decided to send; ``None`` if there was none to send.
+        code: The code received, 1006 without a Close frame (RFC 6455 §7.1.5).
+        reason: The reason received, ``""`` without one.
+        problem: The text of the error, one sentence.
+    """
+
+    _fields = ("received", "sent", "problem")
+
+    def __init__(self, received: CloseFrame | None, sent: CloseFrame | None, problem: str) -> None:
+        super().__init__(problem)
+        self.received = received
+        self.sent = sent
+        self.problem = problem
+
+    @property
+    def code(self) -> int:
+        return ABNORMAL if self.received is None else self.received.code
+
+    @property
+    def reason(self) -> str:
+        return "" if self.received is None else self.received.reason
+
+
+class ConnectionClosedOK(ConnectionClosed):
+    """The server closed with 1000, 1001 or no code; or this side had asked for the end."""
+
+
+class ClosedOnReceive(ConnectionClosedOK, trio.EndOfChannel):
+    """What ``receive`` raises, so that ``async for`` ends."""
+
+
+class ClosedOnSend(ConnectionClosedOK, trio.BrokenResourceError):
+    """What ``send`` raises: an ``EndOfChannel`` would silently end a loop around the caller."""
+
+
+class ConnectionClosedError(ConnectionClosed, trio.BrokenResourceError):
+    """The connection ended in any other way; ``__cause__`` says why, if it was no Close frame."""
+
+
+class WebSocketInternalError(WebSocketError):
+    """A bug of this library, please report it; ``__cause__`` is the group that holds it."""

@@ -1,0 +1,60 @@
+"""Keepalive: pings on request, and the verdict that a server is gone.
+
+A due ping is written by whoever writes next, or by the reply task, so it is never in the way of a
+message. While it waits, every piece that is written proves that the server's TCP lives. Once it is
+handed to the stream only what comes in counts, but that whatever it is: the kernel takes tens of
+kilobytes for a server that has vanished. While nobody reads, because the consumer is slow, the
+clock
+stands: then silence says nothing about the server.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import trio
+
+from trio_wsclient._connection import Connection
+
+_PAYLOAD_SIZE: Final = 16  # bytes: random, so that no pong can be taken for another ping's
+
+
+async def keepalive_task(connection: Connection, interval: float, timeout: float | None) -> None:
+    """Ping until the connection ends.
+
+    Args:
+        connection: Whom to keep alive.
+        interval: Seconds between the proof of life and the next ping.
+        timeout: Seconds of silence after a ping that end the connection; ``None`` for no end.
+    """
+    protocol = connection.protocol
+    while protocol.ending is None:
+        await trio.sleep(interval)
+        connection.request_ping(os.urandom(_PAYLOAD_SIZE))
+        if timeout is not None and not await _heard(connection, timeout):
+            cause = trio.TooSlowError(f"nothing received for {timeout:g} s after a ping")
+            await connection.fail_at_once(cause, 1011, linger=False)
+
+
+async def _heard(connection: Connection, timeout: float) -> bool:
+    """Tell whether something came in time, or the connection has ended."""
+    pings = connection.pings
+
+    def answered() -> bool:
+        return pings.alive or connection.protocol.ending is not None
+
+    while not answered():
+        left = pings.silent_since + timeout - connection.clock
+        if left <= 0:
+            return False
+        with trio.move_on_after(left):
+            await connection.wait_until(answered, may_read=_never)
+        if not connection.is_reading:
+            await connection.wait_until(lambda: connection.is_reading or answered(), _never)
+    return True
+
+
+def _never() -> bool:
+    # R2: whether to read on is not the keepalive's to decide.
+    return False

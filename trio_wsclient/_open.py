@@ -1,0 +1,290 @@
+"""Opening and leaving a connection: the only nursery, and which exception leaves it.
+
+Theory of operation
+-------------------
+
+Opening is a row of awaits under one deadline, without a nursery, so that its errors are never in a
+group. Then the nursery is opened for the tasks of the connection, and the block runs inside it.
+
+X1  The exception of the user's block never enters the nursery. The nursery is left with no
+    exception in hand, whatever the block has raised; then ``__aexit__`` returns ``False``, and
+    Python raises the very same object on, its traceback and context untouched.
+X2  The tasks never raise (``_connection``), so whatever comes out of the nursery is a bug of ours:
+    ``WebSocketInternalError``. But for Ctrl-C, which Trio may deliver at any wait of the main task.
+
+Leaving goes one of three ways: with Close 1000; with 1011, if the block has raised; or without
+waiting (C2), if the block is in a cancelled scope, or was left by Ctrl-C or ``SystemExit``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from types import TracebackType
+from typing import Final, Unpack
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from trio_wsclient import _transport, _url
+from trio_wsclient._client import Opened, WebSocketClient
+from trio_wsclient._close import CloseFrame
+from trio_wsclient._connection import Connection
+from trio_wsclient._errors import (
+    ConnectionRejected,
+    HandshakeError,
+    OpenTimeout,
+    Phase,
+    WebSocketInternalError,
+)
+from trio_wsclient._handshake import Accepted, Handshake
+from trio_wsclient._inbox import Inbox
+from trio_wsclient._keepalive import keepalive_task
+from trio_wsclient._options import ClientOptions, Options
+from trio_wsclient._protocol import Protocol
+
+_READ_SIZE: Final = 65_536  # bytes
+_BODY_PATIENCE: Final = 1.0  # seconds: a refusal is a refusal, with or without its error page
+
+
+def open_websocket_client(
+    url: str, **options: Unpack[ClientOptions]
+) -> AbstractAsyncContextManager[WebSocketClient]:
+    """Open a WebSocket for the length of a block (RFC 6455).
+
+    Example:
+        ::
+
+            async with open_websocket_client("wss://example.org/feed") as ws:
+                await ws.send("subscribe")
+                async for message in ws:
+                    print(message)
+
+    When the block is left, however it is left, the connection is closed within ``close_timeout``:
+    with Close 1000, or 1011 if the block has raised. If the block is cancelled, it is closed at
+    once. Whatever the block raises leaves it as it is, never in a group. As with any nursery, do
+    not ``yield`` out of the block, but from a context manager (PEP 789).
+
+    Cancelled while it opens, it leaves nothing open.
+
+    Args:
+        url: A ``ws`` or ``wss`` URL. Userinfo is sent as Basic authorization (RFC 7617).
+        **options: See ``ClientOptions``.
+
+    Returns:
+        An asynchronous context manager, to be entered once; it gives a ``WebSocketClient``.
+
+    Raises:
+        TypeError: An option is unknown or of the wrong type. Raised by the call itself, as are
+            the next two.
+        ValueError: An option is out of range.
+        InvalidURL: The URL is not one of a WebSocket.
+        OpenTimeout: It was not open within ``open_timeout``. Raised when the block is entered, as
+            are the next two.
+        ConnectionRejected: The server answered with another status than 101.
+        HandshakeError: No connection came about: TCP, TLS, or an answer that RFC 6455 §4.1 forbids.
+        WebSocketInternalError: A bug of this library, raised when the block is left.
+    """
+    return _Block(_url.parse(url), Options(**options))
+
+
+@enable_ki_protection
+async def run_websocket_client(
+    url: str,
+    handler: Callable[[WebSocketClient], Awaitable[object]],
+    *,
+    task_status: trio.TaskStatus[WebSocketClient] = trio.TASK_STATUS_IGNORED,
+    **options: Unpack[ClientOptions],
+) -> CloseFrame | None:
+    """Open a WebSocket, run a function on it, and close it.
+
+    For ``nursery.start_soon``, and for ``nursery.start``, which gets the ``WebSocketClient``. As
+    both take no keyword arguments, pass options by ``functools.partial``.
+
+    Args:
+        url: See ``open_websocket_client``, also for all that it raises.
+        handler: Called with the ``WebSocketClient``; when it returns, the connection is closed.
+        task_status: Passed by ``nursery.start``.
+        **options: See ``ClientOptions``.
+
+    Returns:
+        The server's Close frame; ``None`` if none came.
+    """
+    async with open_websocket_client(url, **options) as client:
+        task_status.started(client)
+        await handler(client)
+    return await client.wait_closed()
+
+
+class _Block(AbstractAsyncContextManager[WebSocketClient]):
+    """The block around an open connection."""
+
+    def __init__(self, url: _url.URL, options: Options) -> None:
+        self._url = url
+        self._options = options
+        self._is_entered = False
+
+    @enable_ki_protection
+    async def __aenter__(self) -> WebSocketClient:
+        if self._is_entered:
+            raise RuntimeError("this block was entered already; open another one")
+        self._is_entered = True
+        try:
+            self._connection, client = await _open(self._url, self._options)
+        except BaseExceptionGroup as group:
+            # trio.open_tcp_stream, when it is cancelled, may raise a group of nothing else.
+            if group.split((trio.Cancelled, KeyboardInterrupt))[1] is not None:
+                raise
+            raise _reduce(group) from None
+        self._nurseries = trio.open_nursery(strict_exception_groups=True)
+        self._nursery = await self._nurseries.__aenter__()
+        self._nursery.start_soon(self._connection.receive_task)
+        self._nursery.start_soon(self._connection.reply_task)
+        if self._options.ping_interval is not None:
+            self._nursery.start_soon(
+                keepalive_task,
+                self._connection,
+                self._options.ping_interval,
+                self._options.ping_timeout,
+            )
+        self._options.logger.debug("open: %s", self._url)
+        return client
+
+    @enable_ki_protection
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        interrupt: BaseException | None = None
+        try:
+            await self._leave(exc)
+        except (trio.Cancelled, KeyboardInterrupt) as stronger:
+            interrupt = stronger
+        self._nursery.cancel_scope.cancel()
+        try:
+            await self._nurseries.__aexit__(None, None, None)  # X1
+        except (trio.Cancelled, KeyboardInterrupt) as stronger:
+            interrupt = interrupt or stronger
+        except BaseExceptionGroup as group:
+            _, bugs = group.split((trio.Cancelled, KeyboardInterrupt))
+            if bugs is not None:
+                message = "a bug in trio_wsclient, please report it"
+                raise WebSocketInternalError(message) from _with_users(bugs, exc)
+            interrupt = interrupt or _reduce(group)
+        protocol = self._connection.protocol
+        self._options.logger.debug(
+            "over: %s; received %s, sent %s",
+            self._url,
+            protocol.close_received,
+            protocol.close_sent,
+        )
+        if isinstance(interrupt, KeyboardInterrupt) or (interrupt is not None and exc is None):
+            raise interrupt
+        return False  # X1
+
+    async def _leave(self, exc: BaseException | None) -> None:
+        is_cancelled = trio.current_effective_deadline() == -math.inf
+        if is_cancelled or isinstance(exc, KeyboardInterrupt | SystemExit):
+            await self._connection.abandon()
+        elif exc is None:
+            await self._connection.close(1000)
+        else:
+            await self._connection.close(1011)
+
+
+def _with_users(
+    bugs: BaseExceptionGroup[BaseException], exc: BaseException | None
+) -> BaseExceptionGroup[BaseException]:
+    """Add the user's exception to a group of bugs; that of a cancel follows from the bug."""
+    if exc is None or isinstance(exc, trio.Cancelled):
+        return bugs
+    return BaseExceptionGroup("a bug, and what the block has raised", [*bugs.exceptions, exc])
+
+
+def _reduce(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the one exception that a group of interruptions stands for: Ctrl-C before a cancel."""
+    leaf: BaseException = group.subgroup(KeyboardInterrupt) or group
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    return leaf
+
+
+async def _open(url: _url.URL, options: Options) -> tuple[Connection, WebSocketClient]:
+    """Do all that has to be done before the connection is open."""
+    phase: Phase = "connect"
+    handshake = Handshake(url, fields=options.headers, subprotocols=options.subprotocols)
+    timeout = math.inf if options.open_timeout is None else options.open_timeout
+    with trio.move_on_after(timeout) as scope:
+        stream: trio.abc.Stream
+        if options.stream is not None:
+            stream = options.stream
+        else:
+            stream = await _transport.connect_tcp(
+                url.host, url.port, local_address=options.local_address
+            )
+        addresses = _addresses(stream)
+        if url.secure:
+            phase = "tls"
+            stream = await _transport.start_tls(
+                stream,
+                ssl_context=options.ssl_context,
+                server_hostname=options.server_hostname or url.host,
+            )
+        phase = "handshake"
+        accepted = await _shake_hands(stream, handshake)
+    if scope.cancelled_caught:
+        if handshake.rejected:
+            raise ConnectionRejected(*handshake.rejection)
+        raise OpenTimeout(timeout, phase)
+    protocol = Protocol(
+        decode_text=options.decode_text,
+        max_message_size=options.max_message_size,
+        max_frame_size=options.max_frame_size,
+        trailing_data=accepted.trailing_data,
+    )
+    inbox = Inbox(max_buffered_bytes=options.max_buffered_bytes, decode_text=options.decode_text)
+    connection = Connection(stream, protocol, inbox, close_timeout=options.close_timeout)
+    opened = Opened(
+        url=str(url),
+        subprotocol=accepted.subprotocol,
+        response_headers=accepted.headers,
+        local_address=addresses[0],
+        remote_address=addresses[1],
+        fragment_size=options.fragment_size,
+        logger=options.logger,
+    )
+    return connection, WebSocketClient(connection, opened)
+
+
+async def _shake_hands(stream: trio.abc.Stream, handshake: Handshake) -> Accepted:
+    """Shake hands for WebSocket; the stream is closed if that fails."""
+    try:
+        await stream.send_all(handshake.request_data)
+        while not (handshake.complete or handshake.rejected):
+            handshake.receive_data(bytes(await stream.receive_some(_READ_SIZE)))
+        with trio.move_on_after(_BODY_PATIENCE):
+            while not handshake.complete:
+                handshake.receive_data(bytes(await stream.receive_some(_READ_SIZE)))
+        if handshake.accepted is not None:
+            return handshake.accepted
+    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+        await trio.aclose_forcefully(stream)
+        if not handshake.rejected:
+            raise HandshakeError(f"the connection broke in the handshake: {exc}") from exc
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    await trio.aclose_forcefully(stream)
+    raise ConnectionRejected(*handshake.rejection)
+
+
+def _addresses(stream: trio.abc.Stream) -> tuple[object, object]:
+    if isinstance(stream, trio.SSLStream):
+        return _addresses(stream.transport_stream)
+    if isinstance(stream, trio.SocketStream):
+        with suppress(OSError):  # The server may have left already.
+            return stream.socket.getsockname(), stream.socket.getpeername()
+    return None, None

@@ -1,0 +1,104 @@
+"""Pings in flight and the ping of the keepalive (RFC 6455 §5.5.2 and §5.5.3), without I/O."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_MAX_PAYLOAD_SIZE: Final = 125  # bytes (RFC 6455 §5.5)
+
+
+def check_ping_payload(payload: bytes | bytearray | memoryview) -> bytes:
+    """Check and freeze the payload of a ping or pong.
+
+    Raises:
+        TypeError: It is not bytes-like.
+        ValueError: It is longer than 125 bytes (RFC 6455 §5.5).
+    """
+    if not isinstance(payload, bytes | bytearray | memoryview):
+        raise TypeError(f"the payload of a ping is bytes-like, not {type(payload).__name__}")
+    frozen = bytes(payload)
+    if len(frozen) > _MAX_PAYLOAD_SIZE:
+        raise ValueError(f"a ping has at most {_MAX_PAYLOAD_SIZE} bytes, not {len(frozen)}")
+    return frozen
+
+
+class Flight:
+    """A ping on its way.
+
+    Attributes:
+        sent_at: When it was serialised, in seconds of the clock.
+        seconds: How long its pong took; ``None`` until it has come.
+    """
+
+    __slots__ = ("seconds", "sent_at")
+
+    def __init__(self, sent_at: float) -> None:
+        self.sent_at = sent_at
+        self.seconds: float | None = None
+
+
+class Pings:
+    """The pings of one connection.
+
+    Attributes:
+        latency: How long the latest pong took, in seconds; ``None`` before the first one.
+        due: The payload of the keepalive's ping, while it waits to be written.
+        silent_since: From when on silence counts against the server, on the clock that stands while
+            nobody reads: since the ping was handed to the stream, or, while it still waits, since
+            something was last written.
+        heard: Whether anything has come since.
+    """
+
+    def __init__(self) -> None:
+        self._in_flight: dict[bytes, Flight] = {}  # the oldest first
+        self._keepalive_payload = b""
+        self.latency: float | None = None
+        self.due: bytes | None = None
+        self.silent_since = 0.0
+        self.heard = True
+
+    @property
+    def alive(self) -> bool:
+        """Whether something has come since the keepalive's last ping."""
+        return self.due is None and self.heard
+
+    def depart(self, payload: bytes, now: float) -> Flight:
+        """Take note that a ping is being sent.
+
+        Raises:
+            ValueError: One with the same payload is in flight already.
+        """
+        if payload in self._in_flight:
+            raise ValueError("a ping with this payload is in flight already")
+        flight = self._in_flight[payload] = Flight(now)
+        return flight
+
+    def forget(self, payload: bytes) -> None:
+        """Take note that nobody waits for this pong any more."""
+        self._in_flight.pop(payload, None)
+
+    def answered(self, payload: bytes, now: float) -> None:
+        """Take note of a pong: it answers its ping and all older ones (RFC 6455 §5.5.3)."""
+        if payload not in self._in_flight:
+            return  # RFC 6455 §5.5.3: an unsolicited pong is a heartbeat.
+        for sent in list(self._in_flight):
+            flight = self._in_flight.pop(sent)
+            flight.seconds = self.latency = now - flight.sent_at
+            if sent == payload:
+                break
+
+    def request(self, payload: bytes, clock: float) -> None:
+        """Make the keepalive's ping due; a former one that has no pong is forgotten."""
+        self.forget(self._keepalive_payload)
+        self._keepalive_payload = self.due = payload
+        self.silent_since = clock
+        self.heard = False
+
+    def take_due(self, clock: float, now: float) -> bytes:
+        """Take the keepalive's ping to hand it to the stream."""
+        assert self.due is not None
+        payload, self.due = self.due, None
+        self.depart(payload, now)
+        self.silent_since = clock
+        self.heard = False
+        return payload

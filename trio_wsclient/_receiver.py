@@ -1,0 +1,93 @@
+"""What a user takes: whole messages, several at once, or frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from trio_wsclient._connection import Connection
+from trio_wsclient._errors import ClosedOnReceive
+from trio_wsclient._events import DataFrame
+
+
+class Receiver:
+    """The consumers' side of the inbox.
+
+    A cancelled call takes nothing: between the wait and the taking there is no ``await``.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._inbox = connection.inbox
+        self._frame_wanted = False  # whether a task waits for a frame
+        self.tasks_waiting = 0
+        self.messages_received = 0
+
+    async def wait_for_message(self) -> None:
+        """Wait until there is a message, or raise what ended the connection."""
+        await trio.lowlevel.checkpoint()
+        self._check_between_messages()
+        await self._wait(lambda: self._inbox.messages > 0)
+        if not self._inbox.messages:
+            raise await self._connection.closed(ClosedOnReceive)
+
+    def take_message(self) -> str | bytes:
+        """Take a message; there has to be one."""
+        was_full = self._inbox.full
+        message = self._inbox.take_message()
+        self.messages_received += 1
+        if was_full:
+            self._connection.changed()  # R2: there may be room again.
+        return message
+
+    def take_messages(self, max_messages: int | None) -> list[str | bytes]:
+        """Take all messages that are here, up to a number of them."""
+        count = self._inbox.messages
+        if max_messages is not None:
+            count = min(count, max_messages)
+        return [self.take_message() for _ in range(count)]
+
+    def receive_nowait(self) -> str | bytes:
+        """Take a message, or raise ``trio.WouldBlock`` or what ended the connection."""
+        self._check_between_messages()
+        if self._inbox.messages:
+            return self.take_message()
+        if self._connection.outcome_known:
+            raise self._connection.closed_now(ClosedOnReceive)
+        raise trio.WouldBlock
+
+    async def receive_frame(self) -> DataFrame:
+        """Wait for a frame and take it, or raise what ended the connection."""
+        await trio.lowlevel.checkpoint()
+        if self.tasks_waiting:
+            raise trio.BusyResourceError("another task is receiving")
+        self._frame_wanted = True
+        try:
+            await self._wait(lambda: self._inbox.has_frame)
+        finally:
+            self._frame_wanted = False
+        if not self._inbox.has_frame:
+            raise await self._connection.closed(ClosedOnReceive)
+        was_full = self._inbox.full
+        frame = self._inbox.take_frame()
+        if frame.fin:
+            self.messages_received += 1
+        if was_full:
+            self._connection.changed()  # R2
+        return frame
+
+    async def _wait(self, is_there: Callable[[], bool]) -> None:
+        protocol = self._connection.protocol
+        self.tasks_waiting += 1
+        try:
+            await self._connection.wait_until(lambda: is_there() or protocol.ending is not None)
+        finally:
+            self.tasks_waiting -= 1
+
+    def _check_between_messages(self) -> None:
+        if self._frame_wanted:
+            raise trio.BusyResourceError("another task is receiving frames")
+        over = self._connection.protocol.ending is not None and not self._inbox.messages
+        if self._inbox.half_taken and not over:
+            raise RuntimeError("frames() has taken only a part of the message under way")

@@ -1,0 +1,105 @@
+"""From a URL to a stream: TCP, and TLS over any stream."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+import threading
+from typing import Final
+
+import trio
+import truststore
+
+from trio_wsclient._errors import HandshakeError
+
+_default_context_lock: Final = threading.Lock()
+_default_context: ssl.SSLContext | None = None
+
+
+async def connect_tcp(
+    host: str, port: int, *, local_address: str | None = None
+) -> trio.SocketStream:
+    """Connect, to the fastest of the host's addresses (RFC 8305).
+
+    Raises:
+        HandshakeError: No address could be reached, or the name has none.
+    """
+    try:
+        return await trio.open_tcp_stream(host, port, local_address=local_address)
+    except OSError as exc:
+        raise HandshakeError(f"no TCP connection to {host} port {port}: {exc}") from exc
+
+
+async def start_tls(
+    stream: trio.abc.Stream, *, ssl_context: ssl.SSLContext | None, server_hostname: str
+) -> trio.SSLStream[trio.abc.Stream]:
+    """Shake hands for TLS; the stream is closed if that fails.
+
+    Args:
+        stream: What TLS runs over.
+        ssl_context: How; ``None`` for the system's trust store.
+        server_hostname: Whom the certificate has to name, also sent as SNI (RFC 6066 §3).
+
+    Raises:
+        HandshakeError: TLS failed; ``__cause__`` is the error of ``ssl``, and the text names it.
+    """
+    try:
+        # https_compatible: a Close frame, not close_notify, tells that nothing was cut off.
+        tls = trio.SSLStream(
+            stream,
+            await default_ssl_context() if ssl_context is None else ssl_context,
+            server_hostname=server_hostname,
+            https_compatible=True,
+        )
+        await tls.do_handshake()
+    except (trio.BrokenResourceError, ssl.SSLError, ValueError) as exc:
+        await trio.aclose_forcefully(stream)
+        cause = exc.__cause__ or exc
+        raise HandshakeError(f"no TLS with {server_hostname}: {_fault(cause)}") from cause
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return tls
+
+
+def _fault(cause: BaseException) -> str:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return cause.verify_message
+    if isinstance(cause, ssl.SSLEOFError):
+        return "the server ended TCP"
+    if isinstance(cause, ssl.SSLError) and cause.reason:
+        return cause.reason.replace("_", " ").lower()
+    return str(cause) or type(cause).__name__
+
+
+async def default_ssl_context() -> ssl.SSLContext:
+    """Return the context for who names none: made once, off the event loop.
+
+    It takes OpenSSL some 20 to 60 ms to parse a bundle of CA certificates.
+    """
+    if _default_context is not None:
+        return _default_context
+    return await trio.to_thread.run_sync(_make_default_context, abandon_on_cancel=True)
+
+
+def _make_default_context() -> ssl.SSLContext:
+    global _default_context  # noqa: PLW0603 one for the process, that is the point of it
+    with _default_context_lock:
+        if _default_context is None:
+            _default_context = _new_default_context(sys.platform)
+        return _default_context
+
+
+def _new_default_context(platform: str) -> ssl.SSLContext:
+    # On Linux truststore parses the CA bundle anew for each connection, in the event loop. On macOS
+    # and Windows it asks the platform, which knows more than a bundle does.
+    if platform not in {"darwin", "win32"} and _openssl_has_cas():
+        return ssl.create_default_context()
+    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _openssl_has_cas() -> bool:
+    """Tell whether OpenSSL finds CAs by itself; a standalone build of Python may not."""
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile is not None or (paths.capath is not None and any(os.scandir(paths.capath)))
