@@ -1,4 +1,4 @@
-"""Bytes of a WebSocket server, made and read by hand (RFC 6455 §5.2), so that wrong ones exist too."""
+"""Bytes of a server, made and read by hand (RFC 6455 §5.2), so that wrong ones exist too."""
 
 from __future__ import annotations
 

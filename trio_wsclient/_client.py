@@ -139,11 +139,13 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         return ClientStatistics(
             messages_sent=self._sender.messages_sent,
             messages_received=self._receiver.messages_received,
-            bytes_sent=connection.bytes_sent,
+            bytes_sent=connection.outbox.bytes_sent,
             bytes_received=connection.bytes_received,
             buffered_messages=connection.inbox.messages,
             buffered_bytes=connection.inbox.buffered_bytes,
-            tasks_waiting_send=connection.message_lock.statistics().tasks_waiting,
+            tasks_waiting_send=(
+                connection.message_lock.statistics().tasks_waiting + connection.outbox.tasks_waiting
+            ),
             tasks_waiting_receive=self._receiver.tasks_waiting,
         )
 
@@ -316,7 +318,9 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             ConnectionClosed: The connection is over.
         """
         frozen = check_ping_payload(payload)
-        if not await self._connection.write(lambda: self._connection.protocol.send_pong(frozen)):
+        if not await self._connection.outbox.write(
+            lambda: self._connection.protocol.send_pong(frozen)
+        ):
             raise await self._connection.closed(ClosedOnSend)
 
     # Closing

@@ -45,7 +45,7 @@ async def _heard(connection: Connection, timeout: float) -> bool:
         return pings.alive or connection.protocol.ending is not None
 
     while not answered():
-        left = pings.silent_since + timeout - connection.clock
+        left = pings.silent_since + timeout - connection.clock()
         if left <= 0:
             return False
         with trio.move_on_after(left):

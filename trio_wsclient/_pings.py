@@ -26,14 +26,14 @@ class Flight:
     """A ping on its way.
 
     Attributes:
-        sent_at: When it was serialised, in seconds of the clock.
+        sent_at: When it was serialised, in seconds of the clock; ``None`` before.
         seconds: How long its pong took; ``None`` until it has come.
     """
 
     __slots__ = ("seconds", "sent_at")
 
-    def __init__(self, sent_at: float) -> None:
-        self.sent_at = sent_at
+    def __init__(self) -> None:
+        self.sent_at: float | None = None
         self.seconds: float | None = None
 
 
@@ -62,16 +62,21 @@ class Pings:
         """Whether something has come since the keepalive's last ping."""
         return self.due is None and self.heard
 
-    def depart(self, payload: bytes, now: float) -> Flight:
-        """Take note that a ping is being sent.
+    def reserve(self, payload: bytes) -> Flight:
+        """Take note that a ping is going to be sent.
 
         Raises:
             ValueError: One with the same payload is in flight already.
         """
         if payload in self._in_flight:
             raise ValueError("a ping with this payload is in flight already")
-        flight = self._in_flight[payload] = Flight(now)
+        flight = self._in_flight[payload] = Flight()
         return flight
+
+    def depart(self, payload: bytes, now: float) -> None:
+        """Take note that a ping is being sent, after all that were sent before."""
+        flight = self._in_flight[payload] = self._in_flight.pop(payload)
+        flight.sent_at = now
 
     def forget(self, payload: bytes) -> None:
         """Take note that nobody waits for this pong any more."""
@@ -79,12 +84,14 @@ class Pings:
 
     def answered(self, payload: bytes, now: float) -> None:
         """Take note of a pong: it answers its ping and all older ones (RFC 6455 §5.5.3)."""
-        if payload not in self._in_flight:
+        answered = self._in_flight.get(payload)
+        if answered is None or answered.sent_at is None:
             return  # RFC 6455 §5.5.3: an unsolicited pong is a heartbeat.
-        for sent in list(self._in_flight):
-            flight = self._in_flight.pop(sent)
-            flight.seconds = self.latency = now - flight.sent_at
-            if sent == payload:
+        for older, flight in list(self._in_flight.items()):
+            if flight.sent_at is not None:
+                flight.seconds = self.latency = now - flight.sent_at
+                del self._in_flight[older]
+            if flight is answered:
                 break
 
     def request(self, payload: bytes, clock: float) -> None:
@@ -98,6 +105,7 @@ class Pings:
         """Take the keepalive's ping to hand it to the stream."""
         assert self.due is not None
         payload, self.due = self.due, None
+        self.reserve(payload)
         self.depart(payload, now)
         self.silent_since = clock
         self.heard = False

@@ -99,6 +99,7 @@ class Protocol:
 
         self.ending: Ending | None = None
         self.failure: BaseException | None = None  # why, if the ending is FAILURE
+        self.breach: tuple[BaseException, int] | None = None  # why to fail, and with which code
         self.close_received: CloseFrame | None = None
         self.close_sent: CloseFrame | None = None
         self.cut_off = False  # whether the server's Close stands inside a message
@@ -143,6 +144,12 @@ class Protocol:
             self.failure = cause
             if code is not None:
                 self._serialize_close(CloseFrame(code, shorten_reason(str(cause))))
+
+    def fail_by_breach(self) -> None:
+        """Fail the connection for the breach that was found in the input."""
+        assert self.breach is not None
+        self.fail(*self.breach)
+        self.breach = None
 
     def closed(self) -> None:
         """Take note that the stream is closed."""
@@ -193,7 +200,8 @@ class Protocol:
         """Return the events in the next frames of the input, as many as one slice has.
 
         The server's Close and its breaches are facts, not events: they are found in
-        ``close_received`` and ``failure``, and nothing comes after them.
+        ``close_received`` and ``breach``, and nothing comes after them. It is for the caller to say
+        when a breach takes effect, by ``fail_by_breach``.
         """
         events: list[Event] = []
         for _ in range(_SLICE):
@@ -273,7 +281,12 @@ class Protocol:
             self._too_big(f"a message of more than {_MAX_FRAGMENTS} frames")
 
     def _too_big(self, text: str) -> None:
-        self.fail(RemoteProtocolError(text), CloseReason.MESSAGE_TOO_BIG)
+        self._break(RemoteProtocolError(text), CloseReason.MESSAGE_TOO_BIG)
+
+    def _break(self, cause: BaseException, code: int) -> None:
+        if self.ending is None and not self._deaf:  # the first one counts
+            self.breach = (cause, code)
+        self._deaf = True
 
     def _translate(self, judged: wsproto.events.Event) -> Event | None:
         if isinstance(judged, wsproto.events.BytesMessage):
@@ -293,7 +306,7 @@ class Protocol:
                 # RFC 6455 §5.5.1: the code is echoed.
                 self._serialize_close(CloseFrame(self._close_code))
         else:  # So wsproto tells a breach from a Close.
-            self.fail(RemoteProtocolError(reason), judged.code)
+            self._break(RemoteProtocolError(reason), judged.code)
         return None
 
     def _data_event(self, judged: wsproto.events.BytesMessage) -> Event | None:
@@ -318,7 +331,7 @@ class Protocol:
                 self._payload = bytearray()
                 text = payload.decode() if decode and whole else ""
         except UnicodeDecodeError as exc:
-            self.fail(exc, CloseReason.INVALID_FRAME_PAYLOAD_DATA)
+            self._break(exc, CloseReason.INVALID_FRAME_PAYLOAD_DATA)
             return None
         if judged.message_finished:
             self._message_opcode = None

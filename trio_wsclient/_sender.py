@@ -135,7 +135,7 @@ class Sender:
         return lambda: self._protocol.send_data(opcode, payload, fin=fin)
 
     async def _write(self, serialize: Callable[[], bytes]) -> None:
-        if not await self._connection.write(serialize):
+        if not await self._connection.outbox.write(serialize):
             raise await self._connection.closed(ClosedOnSend)
 
 

@@ -1,0 +1,60 @@
+"""Every check of the project, each in an environment of its own: `nox --list` tells."""
+
+from __future__ import annotations
+
+import shutil
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["tests", "oldest", "types", "lint", "conformance", "interop"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+TEST = nox.project.dependency_groups(PYPROJECT, "test")
+
+# Those that have to be there where CI is set, and the next one where it is found. Elsewhere nox
+# skips the sessions of interpreters that are missing.
+PYTHONS = ["3.11", "3.12", "3.13"]
+if shutil.which("python3.14"):
+    PYTHONS.append("3.14")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The tests, with 100 % branch coverage of the package."""
+    session.install(".", *TEST)
+    env = {"COVERAGE_FILE": f"{session.create_tmp()}/coverage"}
+    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=env)
+    if not session.posargs:
+        session.run("coverage", "report", "--fail-under=100", env=env)
+
+
+@nox.session(python=PYTHONS[0])
+def oldest(session: nox.Session) -> None:
+    """The tests with the oldest dependencies that pyproject.toml allows."""
+    if session.venv_backend != "uv":
+        session.skip("only uv can resolve to the lowest versions")
+    session.install("--resolution=lowest-direct", ".", *TEST)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """The types: ours inside, and what a user's type checker sees."""
+    session.install(".", *nox.project.dependency_groups(PYPROJECT, "types"))
+    session.run("mypy")
+    session.run("pyright", "--verifytypes", "trio_wsclient", "--ignoreexternal")
+    session.run("pyright", "tests/typing")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and what ruff, flake8-async and codespell know to be wrong."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("flake8", "--select=ASYNC", "trio_wsclient", "tests", "docs", "noxfile.py")
+    session.run("codespell")

@@ -1,0 +1,159 @@
+"""What is written to the stream: messages in their turn, and replies with them or in between.
+
+Of the invariants in ``_connection`` these are held here:
+
+R3  Of the pings that come while a write is blocked only the latest is answered (RFC 6455 §5.5.3).
+W1  Bytes leave in the order in which they were serialised: that is done under the write lock. A
+    Close is serialised when it is decided; the protocol refuses to serialise anything behind it.
+W2  Cancelled before it is serialised, a write has not happened. Cancelled later, the frame is torn:
+    nothing more is written, and the connection has failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from trio_wsclient._passes import after_passes
+from trio_wsclient._pings import Pings
+from trio_wsclient._protocol import Protocol, State
+
+_PIECE: Final = 65_536  # bytes a write: so that the keepalive sees a slow upload move
+_UNBLOCKED_PASSES: Final = 8  # enough for a write on TCP, TLS or a memory stream that need not wait
+
+
+class Outbox:
+    """The writing side of a connection.
+
+    Args:
+        stream: Where to write.
+        protocol: What serialises.
+        pings: Where the keepalive's ping is due.
+        clock: Seconds, on the clock of the keepalive.
+        tear: Called when a frame is torn (W2), to fail the connection and close the stream.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        protocol: Protocol,
+        pings: Pings,
+        *,
+        clock: Callable[[], float],
+        tear: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._stream = stream
+        self._protocol = protocol
+        self._pings = pings
+        self._clock = clock
+        self._tear = tear
+        self._lock = trio.Lock()
+        self._wanted = trio.Event()
+        self._pongs: list[bytes] = []  # payloads that wait to be sent back
+        self._writes = 0  # that have been begun; each is one in whose course pings may come
+        self._is_watched = False  # whether it will be seen if the write under way is blocked
+        self._is_blocked = False
+        self.error: Exception | None = None  # why nothing can be written any more
+        self.bytes_sent = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self.error is None and self._protocol.state is State.OPEN
+
+    async def write(self, serialize: Callable[[], bytes]) -> bool:
+        """Serialise and write; return whether that was done, or the connection is over.
+
+        Args:
+            serialize: Called once it can be written; not at all if it can't, or is cancelled first.
+        """
+        async with self._lock:
+            await trio.lowlevel.checkpoint_if_cancelled()  # W2
+            if not self.is_open:
+                return False
+            # What came first is answered first: a ping, before the message behind it.
+            return await self._write_all(self._take_pongs() + serialize() + self._take_replies())
+
+    def want_replies(self) -> None:
+        """Have the replies that are due written soon, by whoever writes next."""
+        self._wanted.set()
+
+    async def wait_wanted(self) -> None:
+        """Wait until replies are due."""
+        await self._wanted.wait()
+        self._wanted = trio.Event()
+
+    async def write_replies(self) -> None:
+        """Write pongs, pings and Close, in their turn."""
+        async with self._lock:
+            await trio.lowlevel.checkpoint_if_cancelled()  # W2
+            if self.error is None:
+                await self._write_all(self._take_replies())
+
+    async def write_replies_at_once(self) -> bool:
+        """Write them if that need not wait for anything; return whether it is done."""
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            return False
+        try:
+            with trio.CancelScope(shield=True) as scope:
+                after_passes(_UNBLOCKED_PASSES, scope.cancel)
+                return self.error is None and await self._write_all(self._take_replies())
+            return False
+        finally:
+            self._lock.release()
+
+    def add_pong(self, payload: bytes) -> None:
+        """Answer a ping."""
+        if self._is_blocked:
+            self._pongs.clear()  # R3
+        self._pongs.append(payload)
+        if self._lock.locked() and not self._is_watched:
+            self._is_watched = True
+            writes = self._writes
+            after_passes(_UNBLOCKED_PASSES, lambda: self._look_whether_blocked(writes))
+        self._wanted.set()
+
+    def _look_whether_blocked(self, writes: int) -> None:
+        self._is_watched = False
+        if self._writes == writes and self._lock.locked():
+            self._is_blocked = True
+            del self._pongs[:-1]  # R3
+
+    async def _write_all(self, data: bytes) -> bool:
+        """Write, under the lock; return whether the stream has taken it all."""
+        self._writes += 1
+        view = memoryview(data)
+        try:
+            for start in range(0, len(data), _PIECE):
+                piece = view[start : start + _PIECE]
+                await self._stream.send_all(piece)
+                self.bytes_sent += len(piece)
+                if self._pings.due is not None:
+                    self._pings.silent_since = self._clock()
+        except Exception as exc:  # noqa: BLE001 a user's stream may raise anything: it is over
+            self.error = exc
+            return False
+        except BaseException:  # W2: cancelled
+            await self._tear()
+            raise
+        finally:
+            self._is_blocked = False
+        return True
+
+    def _take_pongs(self) -> bytes:
+        pongs, self._pongs = self._pongs, []
+        return b"".join(map(self._protocol.send_pong, pongs)) if self.is_open else b""
+
+    def _take_replies(self) -> bytes:
+        data = self._take_pongs()
+        if self.is_open and self._pings.due is not None:
+            payload = self._pings.take_due(self._clock(), trio.current_time())
+            data += self._protocol.send_ping(payload)
+        return data + self._protocol.take_close()
+
+    @property
+    def tasks_waiting(self) -> int:
+        return self._lock.statistics().tasks_waiting
