@@ -58,3 +58,18 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
     session.run("flake8", "--select=ASYNC", "trio_wsclient", "tests", "docs", "noxfile.py")
     session.run("codespell")
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """The Autobahn suite; arguments go to it: `nox -s conformance -- --cases 9`."""
+    session.install("pip", ".")  # pip for kosoku, where there is no Python 2.7
+    cache = str(session.cache_dir / "conformance")
+    session.run("python", "tests/conformance/run.py", "--cache", cache, *session.posargs)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """The client against real servers, plain and over TLS."""
+    session.install(".", *nox.project.dependency_groups(PYPROJECT, "test", "interop"))
+    session.run("pytest", "tests/interop", *session.posargs)

@@ -109,7 +109,9 @@ async def test_r2_pings_are_answered_while_nobody_receives(autojump_clock):
         assert server.frames == [wire.ClientFrame(wire.PONG, b"1")]
 
 
-async def test_r2_reading_pauses_at_max_buffered_bytes_and_goes_on_when_messages_are_taken(autojump_clock):
+async def test_r2_reading_pauses_at_max_buffered_bytes_and_goes_on_when_messages_are_taken(
+    autojump_clock,
+):
     server = Recorder()
     async with opened(server, max_buffered_bytes=1000) as (ws, _):
         await server.peer.send(wire.binary(bytes(1000)))
@@ -422,7 +424,9 @@ async def test_another_code_of_the_server_is_an_error_with_code_and_reason(autoj
         assert caught.value.sent.code == 1011
 
 
-async def test_after_the_servers_close_tcp_is_closed_within_close_timeout_though_the_block_goes_on(autojump_clock):
+async def test_after_the_servers_close_tcp_is_closed_within_close_timeout_though_the_block_goes_on(
+    autojump_clock,
+):
     server = Recorder(closes=False)
     async with opened(server, close_timeout=2) as (ws, _):
         await server.peer.send(wire.close())
