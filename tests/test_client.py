@@ -157,6 +157,28 @@ async def test_a_pong_that_comes_before_its_ping_was_written_is_none(autojump_cl
         assert ws.latency is not None
 
 
+async def test_tasks_may_ping_with_the_same_payload_one_after_the_other():
+    async def ping() -> None:
+        await ws.ping(b"same")
+
+    for _ in range(50):
+        async with opened(echo_script) as (ws, _):
+            await ping()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ping)
+                await wait_all_tasks_blocked()
+                nursery.start_soon(ping)
+
+
+async def test_an_empty_payload_is_one_too_beside_the_keepalive(autojump_clock):
+    server = Recorder()
+    async with opened(server, ping_interval=1, ping_timeout=None) as (ws, _):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.ping, b"")
+            await trio.sleep(3.5)
+            await server.peer.send(wire.pong(b""))
+
+
 async def test_a_ping_ends_with_the_connection():
     server = Recorder()
     async with opened(server) as (ws, _), trio.open_nursery() as nursery:

@@ -379,7 +379,9 @@ async def test_x2_after_an_outer_cancel_a_shielded_block_sends_receives_and_clos
         assert scope.cancel_called
 
 
-async def test_x2_with_the_reply_task_dead_a_pong_leaves_with_the_next_send(autojump_clock):
+async def test_x2_after_an_outer_cancel_pings_are_answered_as_long_as_somebody_reads(
+    autojump_clock,
+):
     server = Recorder()
     async with memory_server(server) as stream:
         with trio.CancelScope() as scope:
@@ -388,10 +390,52 @@ async def test_x2_with_the_reply_task_dead_a_pong_leaves_with_the_next_send(auto
                 with trio.CancelScope(shield=True):
                     await server.peer.send(wire.ping(b"1") + wire.text("message"))
                     assert await ws.receive() == "message"
-                    assert server.frames == []
-                    await ws.send("next")
                     await wait_all_tasks_blocked()
-                    assert sorted(server.opcodes()) == [wire.TEXT, wire.PONG]
+                    assert server.opcodes() == [wire.PONG]
+
+
+async def test_a_pong_leaves_in_front_of_the_answer_to_what_came_behind_its_ping():
+    server = Recorder()
+    async with opened(server) as (ws, valve):
+        valve.shut()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send, "first")
+            await wait_all_tasks_blocked()
+            nursery.start_soon(ws.send, "answer")
+            await server.peer.send(wire.ping(b"1"))
+            await trio.lowlevel.checkpoint()
+            valve.opened.set()
+        await wait_all_tasks_blocked()
+        assert server.opcodes() == [wire.TEXT, wire.PONG, wire.TEXT]
+
+
+async def test_all_pings_are_answered_while_no_write_is_blocked():
+    server = Recorder()
+    async with opened(server) as (ws, _):
+        await server.peer.send(b"".join(wire.ping(b"%d" % number) for number in range(10)))
+        await wait_all_tasks_blocked()
+        assert [frame.payload for frame in server.frames] == [b"%d" % n for n in range(10)]
+
+
+async def test_the_answer_to_a_message_leaves_before_the_close_for_a_breach_behind_it():
+    server = Recorder()
+    async with opened(server) as (ws, _):
+        await server.peer.send(wire.text("a") + wire.frame(3))
+        await ws.send(await ws.receive())
+        with pytest.raises(ConnectionClosedError):
+            await ws.receive()
+    assert server.opcodes() == [wire.TEXT, wire.CLOSE]
+
+
+async def test_a_breach_behind_our_close_is_no_error(autojump_clock):
+    server = Recorder(closes=False)
+    async with opened(server, close_timeout=3) as (ws, _), trio.open_nursery() as nursery:
+        await server.peer.send(wire.text("a") + wire.frame(3))
+        await ws.receive()
+        nursery.start_soon(ws.aclose)
+        await wait_all_tasks_blocked()
+        with pytest.raises(ConnectionClosedOK):
+            await ws.receive()
 
 
 @pytest.mark.parametrize("code", [1000, 1001, None])
@@ -593,3 +637,68 @@ async def test_whatever_a_users_stream_raises_ends_the_connection(autojump_clock
             with pytest.raises(ConnectionClosed, match="what a stream") as caught:
                 await ws.receive()
             assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("ending", ["close", "breach", "eof"])
+@pytest.mark.parametrize("pinged", [True, False])
+async def test_c1_a_blocked_send_ends_with_a_server_that_has_stopped_to_read(
+    ending, pinged, autojump_clock
+):
+    server = Recorder(closes=False)
+    async with opened(server, close_timeout=6) as (ws, valve):
+        valve.shut()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_expect_closed_error, ws)
+            await wait_all_tasks_blocked()
+            started = trio.current_time()
+            if pinged:
+                await server.peer.send(wire.ping(b"1"))
+                await wait_all_tasks_blocked()
+            if ending == "close":
+                await server.peer.send(wire.close(1011))
+            elif ending == "breach":
+                await server.peer.send(wire.frame(3))
+            else:
+                await server.peer.stream.send_stream.aclose()
+        expected = 0 if ending == "eof" else 6
+        assert trio.current_time() - started == pytest.approx(expected)
+
+
+async def _expect_closed_error(ws: WebSocketClient) -> None:
+    with pytest.raises(ConnectionClosedError):
+        await ws.send("blocked")
+
+
+async def test_x2_an_outer_cancel_does_not_cut_a_shielded_closing(autojump_clock):
+    async def slow_to_close(peer: Peer) -> None:
+        await peer.accept()
+        await peer.expect_close()
+        await trio.sleep(1)
+        await peer.send(wire.close(1000))
+        await peer.stream.aclose()
+
+    async with memory_server(slow_to_close) as stream:
+        with trio.move_on_after(0.5):
+            async with open_websocket_client("ws://server/", stream=stream) as ws:
+                with trio.CancelScope(shield=True):
+                    await ws.aclose()
+                    assert (await ws.wait_closed()).code == 1000
+
+
+async def test_x2_an_outer_cancel_does_not_tear_a_pong(autojump_clock):
+    server = Recorder()
+    async with memory_server(server) as stream:
+        valve = Valve(stream)
+        with trio.CancelScope() as scope:
+            async with open_websocket_client("ws://server/", stream=valve) as ws:
+                valve.shut()
+                await server.peer.send(wire.ping(b"1"))
+                await wait_all_tasks_blocked()
+                assert valve.writing == 1
+                scope.cancel()
+                with trio.CancelScope(shield=True):
+                    await wait_all_tasks_blocked()
+                    valve.opened.set()
+                    await ws.send("goodbye")
+    await server.eof.wait()
+    assert server.opcodes() == [wire.PONG, wire.TEXT, wire.CLOSE]

@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 import wire
 from scripted_server import Peer, echo_script, memory_server
 
@@ -20,6 +21,7 @@ from trio_wsclient import (
     open_websocket_client,
     run_websocket_client,
 )
+from trio_wsclient._connection import Connection
 from trio_wsclient._protocol import Protocol
 
 
@@ -34,6 +36,12 @@ class OnlyClose:
         with suppress(trio.BrokenResourceError):
             await peer.send(wire.close(self.code))
         await peer.stream.aclose()
+
+
+async def deaf(peer: Peer) -> None:
+    """Accept, and never read again."""
+    await peer.accept()
+    await trio.sleep_forever()
 
 
 async def test_x1_the_blocks_exception_leaves_as_the_same_object_without_frames_of_ours():
@@ -84,10 +92,6 @@ async def test_x1_exceptions_that_mean_something_to_python_leave_as_they_are(err
 
 
 async def test_the_blocks_exception_is_not_lost_if_closing_is_cancelled(autojump_clock):
-    async def deaf(peer: Peer) -> None:
-        await peer.accept()
-        await trio.sleep_forever()
-
     error = ValueError("mine")
     async with memory_server(deaf) as stream:
         with trio.move_on_after(1) as scope, pytest.raises(ValueError, match="mine") as caught:
@@ -98,10 +102,6 @@ async def test_the_blocks_exception_is_not_lost_if_closing_is_cancelled(autojump
 
 
 async def test_cancelling_the_closing_closes_at_once(autojump_clock):
-    async def deaf(peer: Peer) -> None:
-        await peer.accept()
-        await trio.sleep_forever()
-
     async with memory_server(deaf) as stream:
         started = trio.current_time()
         with trio.move_on_after(1) as scope:
@@ -184,10 +184,6 @@ async def test_x1_a_bug_of_ours_and_the_users_exception_are_both_kept():
 
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_ctrl_c_in_the_block_leaves_bare_and_at_once(wrapped):
-    async def deaf(peer: Peer) -> None:
-        await peer.accept()
-        await trio.sleep_forever()
-
     async def main() -> None:
         async with memory_server(deaf) as stream:
             async with open_websocket_client("ws://server/", stream=stream) as ws:
@@ -301,3 +297,83 @@ async def test_how_a_connection_opens_and_ends_is_logged_at_debug_level_only(cap
         "open: ws://server/",
         "over: ws://server/; received 1000 (normal closure), sent 1000 (normal closure)",
     ]
+
+
+def test_ctrl_c_in_a_nursery_of_the_block_does_not_wait_for_the_server():
+    async def main() -> None:
+        async with memory_server(deaf) as stream:
+            try:
+                async with (
+                    open_websocket_client("ws://server/", stream=stream),
+                    trio.open_nursery() as nursery,
+                ):
+                    nursery.start_soon(trio.sleep_forever)
+                    started = trio.current_time()
+                    signal.raise_signal(signal.SIGINT)
+            finally:
+                assert trio.current_time() == started
+
+    with pytest.RaisesGroup(KeyboardInterrupt, flatten_subgroups=True):
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_ctrl_c_breaks_a_busy_handler():
+    async def busy(ws: WebSocketClient) -> None:
+        signal.raise_signal(signal.SIGINT)
+        ran_on.append(True)
+
+    async def main() -> None:
+        async with memory_server(deaf) as stream:
+            await run_websocket_client("ws://server/", busy, stream=stream)
+
+    ran_on: list[bool] = []
+    with pytest.RaisesGroup(KeyboardInterrupt):
+        trio.run(main)
+    assert ran_on == []
+
+
+class GroupsItsCancels(trio.abc.Stream):
+    """A user's stream with a nursery inside, which is cancelled in a group."""
+
+    def __init__(self, inner: trio.abc.Stream) -> None:
+        self._inner = inner
+        self.shut = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self.shut:
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as exc:
+                raise BaseExceptionGroup("inside", [exc]) from None
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise NotImplementedError
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._inner.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+async def test_a_stream_that_groups_its_cancels_does_not_corrupt_the_nursery(autojump_clock):
+    async with memory_server(deaf) as stream:
+        grouping = GroupsItsCancels(stream)
+        with trio.move_on_after(1) as scope:
+            async with open_websocket_client("ws://server/", stream=grouping):
+                grouping.shut = True
+        assert scope.cancelled_caught
+
+
+async def test_an_error_while_leaving_is_a_bug_of_ours_and_the_nursery_is_left(monkeypatch):
+    async def broken(self: Connection, code: int) -> None:
+        await self.abandon()
+        raise Bug
+
+    monkeypatch.setattr(Connection, "close", broken)
+    async with memory_server(OnlyClose()) as stream:
+        with pytest.raises(WebSocketInternalError) as caught:
+            async with open_websocket_client("ws://server/", stream=stream):
+                pass
+    assert pytest.RaisesGroup(Bug).matches(caught.value.__cause__)

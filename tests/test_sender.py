@@ -304,3 +304,29 @@ async def test_a_message_whose_writing_broke_off_is_not_finished_by_the_next(aut
                     await writer.write("a")
                     broken.broken = True
                     await writer.write("bc")
+
+
+async def test_a_part_that_is_cancelled_before_its_turn_was_not_the_first_one(autojump_clock):
+    server = Recorder()
+    async with opened(server) as (ws, _):
+        async with ws.text_writer() as writer:
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await writer.write("never")
+            await writer.write("first")
+        await wait_all_tasks_blocked()
+        assert server.frames == [
+            Frame(wire.TEXT, b"first", fin=False),
+            Frame(wire.CONTINUATION, b""),
+        ]
+
+
+async def test_a_writer_is_for_one_message():
+    server = Recorder()
+    async with opened(server) as (ws, _):
+        writer = ws.text_writer()
+        async with writer:
+            pass
+        with pytest.raises(RuntimeError, match="for one message"):
+            async with writer:
+                pass

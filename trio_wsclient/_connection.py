@@ -19,16 +19,18 @@ W3  Between the fragments of a message nothing but control frames is sent: ``mes
 C1  ``close`` ends within ``close_timeout``, whatever the server does.
 C2  ``abandon`` waits for nobody: a Close goes only if it can be written at once.
 X2  The tasks never raise. What ends the connection is a fact in the protocol, and ``closed``
-    makes it an exception in the next call. As an outer cancel may end the tasks while the user's
-    code still runs shielded, everything works without them.
+    makes it an exception in the next call. As an outer cancel may end the receive task while the
+    user's code still runs shielded, everything works without it.
 """
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import Final
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._close import NO_STATUS, escape_controls
 from trio_wsclient._errors import (
@@ -41,6 +43,7 @@ from trio_wsclient._events import Ping, Pong
 from trio_wsclient._inbox import Inbox
 from trio_wsclient._leader import Leadership
 from trio_wsclient._outbox import Outbox
+from trio_wsclient._passes import UNBLOCKED_PASSES, after_passes
 from trio_wsclient._pings import Pings
 from trio_wsclient._protocol import Ending, Protocol, State
 
@@ -68,6 +71,9 @@ class Connection:
         self._close_timeout = close_timeout
         self._leadership = Leadership(self._read_once)
         self._breach_passes = 0
+        # Shielded: a cancel must not tear a pong, as the user's code may outlive it (X2). The task
+        # ends with the connection.
+        self._reply_scope = trio.CancelScope(shield=True)
         self._ended = False  # whether the server's stream has ended, or ours is closed
         self.wait_until: Final = self._leadership.wait_until
         self.changed: Final = self._leadership.changed
@@ -141,6 +147,7 @@ class Connection:
         """Return seconds on a clock that stands while nobody reads (R2)."""
         return trio.current_time() - self._leadership.idle_seconds
 
+    @enable_ki_protection
     async def receive_task(self) -> None:
         """Read until the server's stream ends."""
         await self.wait_until(lambda: self._ended, self.may_read)
@@ -174,19 +181,32 @@ class Connection:
             if self._breach_passes > _BREACH_PASSES:
                 protocol.fail_by_breach()
         if protocol.ending is not None:
-            self.outbox.want_replies()
+            self._note_ending()
 
     def _end_of_stream(self, cause: Exception) -> None:
         self.protocol.fail(cause)
         self._ended = True
-        self.outbox.want_replies()
+        self._note_ending()
+        # A Close that is due may still leave, but nobody is left to wait for.
+        after_passes(UNBLOCKED_PASSES, self._reply_scope.cancel)
 
+    # Replies
+
+    @enable_ki_protection
     async def reply_task(self) -> None:
         """Write pongs and pings, and after an ending see the connection closed."""
-        while self.protocol.ending is None:
-            await self.outbox.wait_wanted()
-            await self.outbox.write_replies()
-        await self._finish()
+        with self._reply_scope:
+            while not self._ended:
+                await self.outbox.wait_wanted()
+                await self.outbox.write_replies()
+        await self._cut()
+
+    def _note_ending(self) -> None:
+        """Have the reply task see to an ending in time, and wake whom it concerns."""
+        if self.protocol.ending is not None and self._reply_scope.deadline == math.inf:
+            self._reply_scope.deadline = trio.current_time() + self._close_timeout  # C1
+        self.outbox.want_replies()
+        self.changed()
 
     # Pings
 
@@ -200,7 +220,7 @@ class Connection:
         flight = self.pings.reserve(payload)
 
         def serialize() -> bytes:
-            self.pings.depart(payload, trio.current_time())
+            self.pings.depart(payload, flight, trio.current_time())
             return self.protocol.send_ping(payload)
 
         try:
@@ -209,7 +229,7 @@ class Connection:
                 lambda: flight.seconds is not None or not self.outbox.is_open, self.may_read
             )
         finally:
-            self.pings.forget(payload)
+            self.pings.forget(payload, flight)
         if flight.seconds is None:
             raise await self.closed(ClosedOnSend)
         return flight.seconds
@@ -219,8 +239,7 @@ class Connection:
     def fail(self, cause: BaseException, code: int | None = None) -> None:
         """Fail the connection (RFC 6455 §7.1.7); the reply task does the rest."""
         self.protocol.fail(cause, code)
-        self.outbox.want_replies()
-        self.changed()
+        self._note_ending()
 
     async def fail_at_once(self, cause: BaseException, code: int, *, linger: bool) -> None:
         """Fail the connection, with a Close only if that can be written without waiting.
@@ -242,8 +261,7 @@ class Connection:
         A closing that has begun in another way already is seen to its end.
         """
         self.protocol.close(code, reason)
-        self.outbox.want_replies()
-        self.changed()
+        self._note_ending()
         await self._finish()
 
     async def abandon(self) -> None:
@@ -273,7 +291,7 @@ class Connection:
             return
         self.protocol.closed()
         self._ended = True
-        self.outbox.want_replies()
+        self._reply_scope.cancel()
         self.changed()
         with trio.CancelScope(shield=True) as scope:
             scope.cancel()

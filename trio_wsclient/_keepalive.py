@@ -14,12 +14,14 @@ import os
 from typing import Final
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._connection import Connection
 
 _PAYLOAD_SIZE: Final = 16  # bytes: random, so that no pong can be taken for another ping's
 
 
+@enable_ki_protection
 async def keepalive_task(connection: Connection, interval: float, timeout: float | None) -> None:
     """Ping until the connection ends.
 

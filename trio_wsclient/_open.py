@@ -44,6 +44,7 @@ from trio_wsclient._keepalive import keepalive_task
 from trio_wsclient._options import ClientOptions, Options
 from trio_wsclient._protocol import Protocol
 
+_INTERRUPTS: Final = (trio.Cancelled, KeyboardInterrupt)
 _READ_SIZE: Final = 65_536  # bytes
 _BODY_PATIENCE: Final = 1.0  # seconds: a refusal is a refusal, with or without its error page
 
@@ -89,7 +90,6 @@ def open_websocket_client(
     return _Block(_url.parse(url), Options(**options))
 
 
-@enable_ki_protection
 async def run_websocket_client(
     url: str,
     handler: Callable[[WebSocketClient], Awaitable[object]],
@@ -134,7 +134,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
             self._connection, client = await _open(self._url, self._options)
         except BaseExceptionGroup as group:
             # trio.open_tcp_stream, when it is cancelled, may raise a group of nothing else.
-            if group.split((trio.Cancelled, KeyboardInterrupt))[1] is not None:
+            if group.split(_INTERRUPTS)[1] is not None:
                 raise
             raise _reduce(group) from None
         self._nurseries = trio.open_nursery(strict_exception_groups=True)
@@ -158,22 +158,16 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        interrupt: BaseException | None = None
+        ours: list[BaseException] = []
         try:
             await self._leave(exc)
-        except (trio.Cancelled, KeyboardInterrupt) as stronger:
-            interrupt = stronger
+        except BaseException as error:  # noqa: BLE001 nothing may keep us from leaving the nursery
+            ours.append(error)
         self._nursery.cancel_scope.cancel()
         try:
             await self._nurseries.__aexit__(None, None, None)  # X1
-        except (trio.Cancelled, KeyboardInterrupt) as stronger:
-            interrupt = interrupt or stronger
-        except BaseExceptionGroup as group:
-            _, bugs = group.split((trio.Cancelled, KeyboardInterrupt))
-            if bugs is not None:
-                message = "a bug in trio_wsclient, please report it"
-                raise WebSocketInternalError(message) from _with_users(bugs, exc)
-            interrupt = interrupt or _reduce(group)
+        except BaseException as error:  # noqa: BLE001 it is judged below
+            ours.append(error)
         protocol = self._connection.protocol
         self._options.logger.debug(
             "over: %s; received %s, sent %s",
@@ -181,18 +175,39 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
             protocol.close_received,
             protocol.close_sent,
         )
-        if isinstance(interrupt, KeyboardInterrupt) or (interrupt is not None and exc is None):
+        if not ours:
+            return False  # X1
+        group = _join(ours)
+        _, bugs = group.split(_INTERRUPTS)
+        if bugs is not None:  # X2
+            message = "a bug in trio_wsclient, please report it"
+            raise WebSocketInternalError(message) from _with_users(bugs, exc)
+        interrupt = _reduce(group)
+        if isinstance(interrupt, KeyboardInterrupt) or exc is None:
             raise interrupt
-        return False  # X1
+        return False  # X1: a mere cancel while closing doesn't replace what the block has raised.
 
     async def _leave(self, exc: BaseException | None) -> None:
         is_cancelled = trio.current_effective_deadline() == -math.inf
-        if is_cancelled or isinstance(exc, KeyboardInterrupt | SystemExit):
+        if is_cancelled or _has_interrupt(exc):
             await self._connection.abandon()
         elif exc is None:
             await self._connection.close(1000)
         else:
             await self._connection.close(1011)
+
+
+def _has_interrupt(exc: BaseException | None) -> bool:
+    """Tell whether it is Ctrl-C or ``SystemExit``, or a nursery's group with one of them."""
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.subgroup((KeyboardInterrupt, SystemExit)) is not None
+    return isinstance(exc, KeyboardInterrupt | SystemExit)
+
+
+def _join(errors: list[BaseException]) -> BaseExceptionGroup[BaseException]:
+    if len(errors) == 1 and isinstance(errors[0], BaseExceptionGroup):
+        return errors[0]
+    return BaseExceptionGroup("while the block was left", errors)
 
 
 def _with_users(

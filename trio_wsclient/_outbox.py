@@ -16,12 +16,11 @@ from typing import Final
 
 import trio
 
-from trio_wsclient._passes import after_passes
+from trio_wsclient._passes import UNBLOCKED_PASSES, after_passes
 from trio_wsclient._pings import Pings
 from trio_wsclient._protocol import Protocol, State
 
 _PIECE: Final = 65_536  # bytes a write: so that the keepalive sees a slow upload move
-_UNBLOCKED_PASSES: Final = 8  # enough for a write on TCP, TLS or a memory stream that need not wait
 
 
 class Outbox:
@@ -99,7 +98,7 @@ class Outbox:
             return False
         try:
             with trio.CancelScope(shield=True) as scope:
-                after_passes(_UNBLOCKED_PASSES, scope.cancel)
+                after_passes(UNBLOCKED_PASSES, scope.cancel)
                 return self.error is None and await self._write_all(self._take_replies())
             return False
         finally:
@@ -113,7 +112,7 @@ class Outbox:
         if self._lock.locked() and not self._is_watched:
             self._is_watched = True
             writes = self._writes
-            after_passes(_UNBLOCKED_PASSES, lambda: self._look_whether_blocked(writes))
+            after_passes(UNBLOCKED_PASSES, lambda: self._look_whether_blocked(writes))
         self._wanted.set()
 
     def _look_whether_blocked(self, writes: int) -> None:

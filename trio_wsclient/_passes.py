@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 import trio
+
+UNBLOCKED_PASSES: Final = 8  # enough for a write on TCP, TLS or a memory stream that need not wait
 
 
 def after_passes(passes: int, function: Callable[[], object]) -> None:

@@ -51,7 +51,7 @@ class Pings:
 
     def __init__(self) -> None:
         self._in_flight: dict[bytes, Flight] = {}  # the oldest first
-        self._keepalive_payload = b""
+        self._keepalive: tuple[bytes, Flight] | None = None
         self.latency: float | None = None
         self.due: bytes | None = None
         self.silent_since = 0.0
@@ -73,14 +73,16 @@ class Pings:
         flight = self._in_flight[payload] = Flight()
         return flight
 
-    def depart(self, payload: bytes, now: float) -> None:
+    def depart(self, payload: bytes, flight: Flight, now: float) -> None:
         """Take note that a ping is being sent, after all that were sent before."""
-        flight = self._in_flight[payload] = self._in_flight.pop(payload)
+        self.forget(payload, flight)
+        self._in_flight[payload] = flight
         flight.sent_at = now
 
-    def forget(self, payload: bytes) -> None:
+    def forget(self, payload: bytes, flight: Flight) -> None:
         """Take note that nobody waits for this pong any more."""
-        self._in_flight.pop(payload, None)
+        if self._in_flight.get(payload) is flight:  # and not another with the same payload
+            del self._in_flight[payload]
 
     def answered(self, payload: bytes, now: float) -> None:
         """Take note of a pong: it answers its ping and all older ones (RFC 6455 §5.5.3)."""
@@ -96,8 +98,9 @@ class Pings:
 
     def request(self, payload: bytes, clock: float) -> None:
         """Make the keepalive's ping due; a former one that has no pong is forgotten."""
-        self.forget(self._keepalive_payload)
-        self._keepalive_payload = self.due = payload
+        if self._keepalive is not None:
+            self.forget(*self._keepalive)
+        self.due = payload
         self.silent_since = clock
         self.heard = False
 
@@ -105,8 +108,8 @@ class Pings:
         """Take the keepalive's ping to hand it to the stream."""
         assert self.due is not None
         payload, self.due = self.due, None
-        self.reserve(payload)
-        self.depart(payload, now)
+        self._keepalive = (payload, self.reserve(payload))
+        self.depart(*self._keepalive, now)
         self.silent_since = clock
         self.heard = False
         return payload

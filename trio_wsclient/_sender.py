@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._connection import Connection
 from trio_wsclient._errors import ClosedOnSend
@@ -101,10 +103,10 @@ class Sender:
     async def send_part(self, opcode: Opcode, payload: bytes, *, fin: bool) -> None:
         """Send a part of a message, under the message lock; ``fin`` with the last one.
 
-        The connection is failed if the part can't be sent to its end: as others must not send
-        before the message is finished (W3), it would be of no more use.
+        If nothing of it could be sent, nothing has happened. If it is broken off, the connection is
+        failed: others must not send before the message is finished (W3), and it never will be.
         """
-        begun = opcode is Opcode.CONTINUATION
+        begun = False
         try:
             for piece, is_last in self._split(payload):
                 await self._write(self._serializer(opcode, piece, fin=fin and is_last))
@@ -139,6 +141,12 @@ class Sender:
             raise await self._connection.closed(ClosedOnSend)
 
 
+class _WriterState(enum.Enum):
+    NEW = enum.auto()
+    OPEN = enum.auto()
+    DONE = enum.auto()
+
+
 class MessageWriter(Generic[Part_contra]):
     """A message that is sent part by part, each at once, as fragments (RFC 6455 §5.4).
 
@@ -153,8 +161,9 @@ class MessageWriter(Generic[Part_contra]):
         self._sender = sender
         self._next_opcode: Opcode = opcode
         self._encode_part = encode_part
-        self._is_open = False
+        self._state = _WriterState.NEW
 
+    @enable_ki_protection
     async def write(self, part: Part_contra) -> None:
         """Send a part of the message.
 
@@ -167,30 +176,37 @@ class MessageWriter(Generic[Part_contra]):
             ConnectionClosed: The connection is over.
         """
         payload = self._encode_part(part)
-        if not self._is_open:
+        if self._state is not _WriterState.OPEN:
             raise RuntimeError("write outside of the writer's block")
         await self._send(payload, fin=False)
 
     async def _send(self, payload: bytes, *, fin: bool) -> None:
-        opcode, self._next_opcode = self._next_opcode, Opcode.CONTINUATION
-        await self._sender.send_part(opcode, payload, fin=fin)
+        await self._sender.send_part(self._next_opcode, payload, fin=fin)
+        self._next_opcode = Opcode.CONTINUATION
 
+    @enable_ki_protection
     async def __aenter__(self) -> MessageWriter[Part_contra]:
+        if self._state is not _WriterState.NEW:
+            raise RuntimeError("a writer is for one message: this one was entered already")
         await self._sender.acquire()
-        self._is_open = True
+        self._state = _WriterState.OPEN
         return self
 
+    @enable_ki_protection
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._is_open = False
+        self._state = _WriterState.DONE
         try:
             if exc is None:
                 await self._send(b"", fin=True)
-            else:
-                await self._sender.break_off(exc)
+        except BaseException as unfinished:
+            exc = unfinished
+            raise
         finally:
+            if exc is not None:
+                await self._sender.break_off(exc)
             self._sender.release()

@@ -1,0 +1,126 @@
+"""Close frames as data: what may be sent, and how one is shown (RFC 6455 §5.5.1 and §7.4)."""
+
+from __future__ import annotations
+
+import enum
+import pickle
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trio_wsclient import CloseFrame
+from trio_wsclient._close import check_close, escape_controls, shorten_reason
+
+
+@pytest.mark.parametrize(
+    ("frame", "shown"),
+    [
+        (CloseFrame(1000), "1000 (normal closure)"),
+        (CloseFrame(1005), "1005 (no status code)"),
+        (CloseFrame(1011, "shard gone"), '1011 (internal error) "shard gone"'),
+        (CloseFrame(1014), "1014 (bad gateway)"),
+        (CloseFrame(4000), "4000"),
+        (CloseFrame(3999, "bye"), '3999 "bye"'),
+        (CloseFrame(1000, "a\r\nb\x1b[2Jc\u2028"), r'1000 (normal closure) "a\r\nb\x1b[2Jc\u2028"'),
+    ],
+)
+def test_a_close_frame_is_shown_in_one_line(frame: CloseFrame, shown: str):
+    assert str(frame) == shown
+
+
+def test_a_close_frame_is_frozen_and_compares_by_value_and_pickles():
+    frame = CloseFrame(1000, "bye")
+    with pytest.raises(AttributeError):
+        frame.code = 1001
+    assert frame == CloseFrame(1000, "bye") != CloseFrame(1000)
+    assert pickle.loads(pickle.dumps(frame)) == frame
+
+
+@pytest.mark.parametrize("code", [*range(1000, 1004), *range(1007, 1015), 3000, 3999, 4000, 4999])
+def test_a_code_that_is_registered_or_for_applications_may_be_sent(code: int):
+    check_close(code, "")
+
+
+@pytest.mark.parametrize("code", [1004, 1005, 1006, 1015])
+def test_a_code_that_stands_for_no_frame_may_not_be_sent(code: int):
+    with pytest.raises(ValueError, match=f"close code {code} can't be sent"):
+        check_close(code, "")
+
+
+@pytest.mark.parametrize("code", [-1, 0, 1, 999, 1016, 1999, 2000, 2999, 5000, 65535, 65536])
+def test_a_code_that_is_neither_registered_nor_for_applications_may_not_be_sent(code: int):
+    with pytest.raises(ValueError, match=f"close code {code} can't be sent"):
+        check_close(code, "")
+
+
+@pytest.mark.parametrize("code", [None, "1000", 1000.0, True, b"\x03\xe8"])
+def test_a_code_is_an_int(code: object):
+    with pytest.raises(TypeError, match="a close code is an int"):
+        check_close(code, "")
+
+
+def test_a_code_may_be_a_member_of_an_enum():
+    class Code(enum.IntEnum):
+        SHARD_GONE = 4001
+
+    check_close(Code.SHARD_GONE, "")
+
+
+@pytest.mark.parametrize("reason", [None, b"bye", 1])
+def test_a_reason_is_a_str(reason: object):
+    with pytest.raises(TypeError, match="a close reason is a str"):
+        check_close(1000, reason)
+
+
+@pytest.mark.parametrize("reason", ["a" * 123, "ä" * 61 + "a"])
+def test_a_reason_of_123_bytes_may_be_sent(reason: str):
+    check_close(1000, reason)
+
+
+@pytest.mark.parametrize("reason", ["a" * 124, "ä" * 62])
+def test_a_reason_of_124_bytes_may_not_be_sent(reason: str):
+    with pytest.raises(ValueError, match="at most 123 bytes, not 124"):
+        check_close(1000, reason)
+
+
+def test_a_reason_with_a_lone_surrogate_may_not_be_sent():
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        check_close(1000, "\ud800")
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("plain ä ☃", "plain ä ☃"),
+        ("", ""),
+        ("\x00\x07\t\n\r\x1b\x7f", r"\x00\x07\t\n\r\x1b\x7f"),
+        ("\x85\x9b", r"\x85\x9b"),  # C1: NEL ends a line, CSI begins a control sequence
+        ("\u2028\u2029", r"\u2028\u2029"),
+        ("\u202e\u200b", r"\u202e\u200b"),  # what turns or hides text
+        ("\ud800", r"\ud800"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_escaped(text: str, escaped: str):
+    assert escape_controls(text) == escaped
+
+
+@settings(deadline=None)
+@given(st.text(st.characters()))
+def test_any_text_is_one_printable_line_once_it_is_escaped(text: str):
+    assert escape_controls(text).isprintable()
+
+
+def test_a_short_reason_of_ours_stays_as_it_is():
+    assert shorten_reason("ä" * 61) == "ä" * 61
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=200))
+def test_a_reason_of_ours_is_cut_between_code_points_to_what_fits(text: str):
+    reason = shorten_reason(text)
+    assert text.startswith(reason)
+    check_close(1000, reason)
+    if reason != text:
+        following = text[len(reason)]
+        assert len((reason + following).encode()) > 123

@@ -1,0 +1,323 @@
+"""The options: their defaults, and that a wrong one is an error before any I/O."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+import ssl
+from dataclasses import fields
+from decimal import Decimal
+
+import pytest
+import trio
+import trio.testing
+
+import trio_wsclient
+from trio_wsclient import ClientOptions, open_websocket_client, run_websocket_client
+from trio_wsclient._options import Options
+
+USER_AGENT = ("User-Agent", f"trio-wsclient/{trio_wsclient.__version__}")
+
+SECONDS = ["open_timeout", "close_timeout", "ping_interval", "ping_timeout"]
+SIZES = ["max_message_size", "max_frame_size", "max_buffered_bytes", "fragment_size"]
+NEVER_NONE = ["close_timeout", "max_buffered_bytes"]
+
+
+def stream() -> trio.abc.Stream:
+    return trio.testing.memory_stream_pair()[0]
+
+
+def test_the_defaults_are_these():
+    options = Options()
+    assert {field.name: getattr(options, field.name) for field in fields(options)} == {
+        "open_timeout": 10,
+        "close_timeout": 10,
+        "ping_interval": None,
+        "ping_timeout": 20,
+        "max_message_size": 1024 * 1024,
+        "max_frame_size": None,
+        "max_buffered_bytes": 1024 * 1024,
+        "decode_text": True,
+        "fragment_size": None,
+        "subprotocols": (),
+        "extra_headers": (USER_AGENT,),
+        "origin": None,
+        "user_agent": USER_AGENT[1],
+        "ssl_context": None,
+        "server_hostname": None,
+        "stream": None,
+        "local_address": None,
+        "logger": logging.getLogger("trio_wsclient"),
+    }
+
+
+def test_what_is_documented_is_what_there_is():
+    assert list(ClientOptions.__annotations__) == [field.name for field in fields(Options)]
+    documented = inspect.getdoc(ClientOptions)
+    assert documented is not None
+    for name in ClientOptions.__annotations__:
+        assert f"\n    {name}: " in documented
+
+
+@pytest.mark.parametrize("name", ["compression", "timeout", "Origin", ""])
+def test_an_unknown_option_is_a_type_error(name: str):
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        Options(**{name: None})
+
+
+@pytest.mark.parametrize("name", SECONDS)
+@pytest.mark.parametrize("value", [1, 0.001, 86400.0, 10**12])
+def test_a_timeout_is_a_positive_number(name: str, value: float):
+    assert getattr(Options(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("name", SECONDS)
+@pytest.mark.parametrize("value", [0, 0.0, -1, -0.5, math.inf, -math.inf, math.nan])
+def test_a_timeout_out_of_range_is_a_value_error(name: str, value: float):
+    with pytest.raises(ValueError, match=f"{name} has to be a positive number of seconds"):
+        Options(**{name: value})
+
+
+@pytest.mark.parametrize("name", SECONDS)
+@pytest.mark.parametrize("value", ["10", True, False, b"1", Decimal(1), 1j, (1,)])
+def test_a_timeout_that_is_no_number_is_a_type_error(name: str, value: object):
+    with pytest.raises(TypeError, match=f"{name} has to be a number of seconds"):
+        Options(**{name: value})
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("value", [1, 2**63])
+def test_a_size_is_a_positive_number(name: str, value: int):
+    assert getattr(Options(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_size_out_of_range_is_a_value_error(name: str, value: int):
+    with pytest.raises(ValueError, match=f"{name} has to be at least 1 byte"):
+        Options(**{name: value})
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("value", ["1", 1.0, True, b"1", math.inf])
+def test_a_size_that_is_no_int_is_a_type_error(name: str, value: object):
+    with pytest.raises(TypeError, match=f"{name} has to be a number of bytes"):
+        Options(**{name: value})
+
+
+@pytest.mark.parametrize("name", sorted({*SECONDS, *SIZES} - {*NEVER_NONE}))
+def test_none_switches_a_limit_off(name: str):
+    assert getattr(Options(**{name: None}), name) is None
+
+
+@pytest.mark.parametrize("name", NEVER_NONE)
+def test_what_makes_leaving_and_buffering_bounded_is_never_none(name: str):
+    with pytest.raises(TypeError, match=f"{name} has to be a number .* not NoneType"):
+        Options(**{name: None})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("decode_text", 1, "bool"),
+        ("decode_text", None, "bool"),
+        ("origin", b"http://example.org", "str or NoneType"),
+        ("user_agent", 1, "str or NoneType"),
+        ("server_hostname", b"example.org", "str or NoneType"),
+        ("local_address", ("127.0.0.1", 0), "str or NoneType"),
+        ("ssl_context", True, "SSLContext or NoneType"),
+        ("stream", object(), "Stream or NoneType"),
+        ("logger", "trio_wsclient", "Logger"),
+        ("logger", None, "Logger"),
+    ],
+)
+def test_an_option_of_another_type_is_a_type_error(name: str, value: object, expected: str):
+    with pytest.raises(TypeError, match=f"{name} has to be {expected}, not "):
+        Options(**{name: value})
+
+
+def test_objects_are_taken_as_they_are():
+    context = ssl.create_default_context()
+    ours = stream()
+    logger = logging.getLogger("mine")
+    options = Options(ssl_context=context, stream=ours, logger=logger, server_hostname="a")
+    assert (options.ssl_context, options.stream, options.logger) == (context, ours, logger)
+    assert options.server_hostname == "a"
+    assert Options(local_address="127.0.0.1").local_address == "127.0.0.1"
+
+
+def test_a_stream_that_is_open_has_no_local_address_to_choose():
+    with pytest.raises(ValueError, match="local_address has no meaning"):
+        Options(stream=stream(), local_address="127.0.0.1")
+
+
+def test_options_are_kept_from_later_changes():
+    subprotocols = ["chat"]
+    extra_headers = {"X-A": "1"}
+    options = Options(subprotocols=subprotocols, extra_headers=extra_headers, user_agent=None)
+    subprotocols.append("more")
+    extra_headers["X-A"] = "2"
+    assert options.subprotocols == ("chat",)
+    assert options.headers == (("X-A", "1"),)
+    with pytest.raises(AttributeError):
+        options.decode_text = False
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [("chat", "not one str"), ([b"chat"], "not bytes"), ([None], "not NoneType"), (5, "iterable")],
+)
+def test_subprotocols_of_another_type_are_a_type_error(value: object, problem: str):
+    with pytest.raises(TypeError, match=problem):
+        Options(subprotocols=value)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ([""], "not a subprotocol's name"),
+        (["a b"], "not a subprotocol's name"),
+        (["a,b"], "not a subprotocol's name"),
+        (["a\r\nEvil: 1"], "not a subprotocol's name"),
+        (["ä"], "not a subprotocol's name"),
+        (["a", "b", "a"], "twice"),
+    ],
+)
+def test_subprotocols_that_can_not_be_offered_are_a_value_error(value: list[str], problem: str):
+    with pytest.raises(ValueError, match=problem):
+        Options(subprotocols=value)
+
+
+@pytest.mark.parametrize(
+    "extra_headers",
+    [
+        {"X-A": "1", "X-B": "2"},
+        [("X-A", "1"), ("X-B", "2")],
+        [["X-A", "1"], ["X-B", "2"]],
+        (pair for pair in [("X-A", "1"), ("X-B", "2")]),
+        trio_wsclient.Headers([("X-A", "1"), ("X-B", "2")]),
+    ],
+)
+def test_extra_headers_are_a_mapping_or_pairs(extra_headers):
+    names = [(name.title(), value) for name, value in Options(extra_headers=extra_headers).headers]
+    assert names == [USER_AGENT, ("X-A", "1"), ("X-B", "2")]
+
+
+def test_a_header_may_stand_there_twice():
+    cookies = [("Cookie", "a=1"), ("Cookie", "b=2")]
+    assert Options(extra_headers=cookies, user_agent=None).headers == tuple(cookies)
+
+
+@pytest.mark.parametrize(
+    "extra_headers",
+    [
+        "Cookie: a",
+        b"Cookie: a",
+        5,
+        ["ab"],
+        [("Cookie", "a", "b")],
+        [("Cookie",)],
+        [("Cookie", b"a")],
+        [(b"Cookie", "a")],
+        [("Cookie", None)],
+        {"Cookie": ["a", "b"]},
+        {1: "a"},
+        [None],
+    ],
+)
+def test_extra_headers_of_another_type_are_a_type_error(extra_headers):
+    with pytest.raises(TypeError):
+        Options(extra_headers=extra_headers)
+
+
+@pytest.mark.parametrize("value", [b"Bearer secret", ["Bearer secret"]])
+def test_the_error_of_a_header_does_not_show_its_value(value: object):
+    with pytest.raises(TypeError) as caught:
+        Options(extra_headers={"Authorization": value})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Host",
+        "CONNECTION",
+        "upgrade",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Sec-WebSocket-Accept",
+        "Sec-WebSocket-Extensions",
+        "sec-websocket-key",
+        "Sec-WebSocket-Protocol",
+        "Sec-WebSocket-Version",
+    ],
+)
+def test_a_header_of_the_handshake_itself_can_not_be_overridden(name: str):
+    with pytest.raises(ValueError, match=f"'{name}' belongs to the handshake itself"):
+        Options(extra_headers={name: "x"})
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("X A", "1"),
+        ("", "1"),
+        ("X:", "1"),
+        ("X-A\r\nEvil", "1"),
+        ("X-A", "1\r\nEvil: 1"),
+        ("X-A", "1\n"),
+        ("X-A", "\0"),
+        ("X-A", "é"),
+    ],
+)
+def test_a_header_that_can_not_be_sent_is_a_value_error(pair: tuple[str, str]):
+    with pytest.raises(ValueError, match="header"):
+        Options(extra_headers=[pair])
+
+
+@pytest.mark.parametrize("name", ["origin", "user_agent"])
+def test_the_headers_of_options_are_checked_too(name: str):
+    with pytest.raises(ValueError, match="character that can't be sent"):
+        Options(**{name: "x\r\nEvil: 1"})
+
+
+def test_an_origin_is_sent_only_on_request():
+    assert Options().headers == (USER_AGENT,)
+    assert Options(origin="http://example.org").headers == (
+        ("Origin", "http://example.org"),
+        USER_AGENT,
+    )
+    assert Options(extra_headers={"origin": "null"}).headers == (USER_AGENT, ("origin", "null"))
+
+
+def test_an_origin_stands_in_one_place():
+    with pytest.raises(ValueError, match="both in origin and in extra_headers"):
+        Options(origin="a", extra_headers={"ORIGIN": "b"})
+
+
+def test_a_user_agent_can_be_replaced_or_left_out():
+    assert Options(user_agent="mine").headers == (("User-Agent", "mine"),)
+    assert Options(extra_headers={"user-agent": "mine"}).headers == (("user-agent", "mine"),)
+    assert Options(user_agent=None).headers == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"close_timeout": None}, TypeError),
+        ({"close_timeout": 0}, ValueError),
+        ({"unknown": 1}, TypeError),
+        ({"extra_headers": {"Host": "x"}}, ValueError),
+    ],
+)
+def test_a_wrong_option_is_told_by_the_call_that_opens(options, error: type[Exception]):
+    with pytest.raises(error):
+        open_websocket_client("ws://example.org/", **options)
+
+
+async def test_a_wrong_option_is_told_before_any_io():
+    ours = stream()
+    with pytest.raises(ValueError, match="ping_timeout"):
+        await run_websocket_client("ws://example.org/", print, stream=ours, ping_timeout=-1)
+    await ours.send_all(b"still open")

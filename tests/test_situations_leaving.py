@@ -1,0 +1,223 @@
+"""E20, E22, E24: a block that is cancelled, interrupted by Ctrl-C, or struck by a bug of ours."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import situations
+import trio
+import wire
+from situations import scene
+from trio.testing import wait_all_tasks_blocked
+
+from trio_wsclient import (
+    CloseFrame,
+    ConnectionClosedError,
+    WebSocketClient,
+    WebSocketInternalError,
+    open_websocket_client,
+)
+from trio_wsclient._protocol import Protocol
+
+BOUND = 10  # seconds for what takes a fraction of one
+MIB = 2**20
+
+
+# E20
+
+
+async def test_e20_a_cancelled_body_says_goodbye_in_a_shielded_scope():
+    reply = None
+    with trio.fail_after(BOUND):
+        async with scene(situations.answers_goodbye) as server:
+            with trio.CancelScope() as scope:
+                async with open_websocket_client(server.url, close_timeout=60) as ws:
+                    scope.cancel()
+                    try:
+                        await trio.sleep_forever()
+                    finally:
+                        with trio.CancelScope(shield=True):
+                            await ws.send("goodbye")
+                            reply = await ws.receive()
+            assert [frame.code for frame in await server.seen()] == [1001]
+    assert scope.cancelled_caught
+    assert reply == "farewell"
+
+
+async def test_e20_a_cancelled_body_closes_in_good_order_in_a_shielded_scope():
+    with trio.fail_after(BOUND):
+        async with scene(situations.echoes_until_close) as server:
+            with trio.CancelScope() as scope:
+                async with open_websocket_client(server.url, close_timeout=60) as ws:
+                    scope.cancel()
+                    try:
+                        await trio.sleep_forever()
+                    finally:
+                        with trio.CancelScope(shield=True):
+                            await ws.aclose(3000, "goodbye")
+            assert await server.seen() == 3000
+    assert await ws.wait_closed() == CloseFrame(3000, "goodbye")
+
+
+async def test_e20_a_shielded_aclose_is_bounded_too():
+    listens = trio.Event()
+    with trio.fail_after(BOUND):
+        async with scene(situations.listens_from(listens)) as server:
+            with trio.CancelScope() as scope:
+                async with open_websocket_client(server.url, close_timeout=0.3) as ws:
+                    scope.cancel()
+                    try:
+                        await trio.sleep_forever()
+                    finally:
+                        with trio.CancelScope(shield=True):
+                            await ws.aclose()
+            listens.set()
+            [goodbye] = wire.ClientFrameReader().feed(await server.seen())
+    assert goodbye.code == 1000
+
+
+# E22
+
+
+async def in_its_own_code(ws):
+    signal.raise_signal(signal.SIGINT)
+    await trio.sleep_forever()
+
+
+async def in_receive(ws):
+    await ws.receive()
+
+
+async def in_send(ws):
+    await ws.send(bytes(64 * MIB))  # more than loopback TCP buffers
+
+
+async def in_ping(ws):
+    await ws.ping()
+
+
+async def in_aclose(ws):
+    await ws.aclose()
+
+
+async def in_leaving(ws):
+    pass
+
+
+async def strike(struck):
+    # As Ctrl-C does, in the midst of it: while Trio waits for I/O.
+    await wait_all_tasks_blocked(0.05)
+    if not struck.is_set():
+        trio.lowlevel.current_trio_token().run_sync_soon(signal.raise_signal, signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [in_its_own_code, in_receive, in_send, in_ping, in_aclose, in_leaving],
+    ids=lambda where: where.__name__,
+)
+def test_e22_ctrl_c_ends_the_block_at_once_with_a_deaf_server(where):
+    """It is not async, because Ctrl-C strikes the main task of the run."""
+    elapsed = None
+
+    async def main():
+        nonlocal elapsed
+        struck, listens = trio.Event(), trio.Event()
+        async with (
+            scene(situations.listens_from(listens)) as server,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(strike, struck)
+            with pytest.raises(KeyboardInterrupt) as caught:  # noqa: PT012 leaving is meant too
+                async with open_websocket_client(server.url, close_timeout=60) as ws:
+                    start = trio.current_time()
+                    await where(ws)
+            elapsed = trio.current_time() - start
+            struck.set()
+            assert type(caught.value) is KeyboardInterrupt
+            listens.set()
+            await server.seen()
+
+    async def bounded():
+        with trio.fail_after(90):
+            await main()
+
+    trio.run(bounded)
+    assert elapsed is not None
+    assert elapsed < BOUND
+
+
+# E24
+
+
+@pytest.fixture
+def bug(monkeypatch):
+    """A bug in the receive task, which shows when the first message comes."""
+    bug = RuntimeError("a bug")
+    next_events = Protocol.next_events
+
+    def buggy(self):
+        if next_events(self):
+            raise bug
+        return []
+
+    monkeypatch.setattr(Protocol, "next_events", buggy)
+    return bug
+
+
+async def test_e24_a_bug_and_the_exception_of_the_block_are_both_in_the_group(bug):
+    mine = ValueError("mine")
+    with trio.fail_after(BOUND):
+        async with scene(situations.sends_and_listens(wire.text("hello"))) as server:
+            with pytest.raises(WebSocketInternalError) as caught:  # noqa: PT012 leaving is meant
+                async with open_websocket_client(server.url, close_timeout=60):
+                    try:
+                        await trio.sleep_forever()  # until the bug cancels it
+                    finally:
+                        raise mine
+            await server.seen()
+    group = caught.value.__cause__
+    assert isinstance(group, ExceptionGroup)
+    assert group.exceptions == (bug, mine)
+
+
+@pytest.mark.parametrize("wait", [WebSocketClient.receive, WebSocketClient.ping])
+async def test_e24_a_bug_alone_is_in_the_group(bug, wait):
+    with trio.fail_after(BOUND):
+        async with scene(situations.sends_and_listens(wire.text("hello"))) as server:
+            with pytest.raises(WebSocketInternalError) as caught:
+                async with open_websocket_client(server.url, close_timeout=60) as ws:
+                    await wait(ws)
+            await server.seen()
+    group = caught.value.__cause__
+    assert isinstance(group, ExceptionGroup)
+    assert group.exceptions == (bug,)
+
+
+async def test_e24_without_a_bug_the_exception_of_the_block_leaves_alone():
+    mine = ValueError("mine")
+    with trio.fail_after(BOUND):
+        async with scene(situations.sends_and_listens(wire.text("hello"))) as server:
+            with pytest.raises(ValueError, match="mine") as caught:  # noqa: PT012 leaving is meant
+                async with open_websocket_client(server.url, close_timeout=0.3) as ws:
+                    assert await ws.receive() == "hello"
+                    raise mine
+            await server.seen()
+    assert caught.value is mine
+
+
+async def test_e24_an_error_of_the_connection_is_no_bug():
+    async def script(peer):
+        await peer.accept()
+        await situations.reset(peer)
+
+    mine = ValueError("mine")
+    with trio.fail_after(BOUND):
+        async with scene(script) as server:
+            with pytest.raises(ValueError, match="mine") as caught:  # noqa: PT012 leaving is meant
+                async with open_websocket_client(server.url) as ws:
+                    with pytest.raises(ConnectionClosedError):
+                        await ws.receive()
+                    raise mine
+    assert caught.value is mine

@@ -1,0 +1,141 @@
+"""E11, E13, E15, E16: opening a connection in situations that break other clients."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ssl
+
+import pytest
+import situations
+import trio
+import trustme
+from situations import scene
+
+from trio_wsclient import (
+    ConnectionRejected,
+    HandshakeError,
+    OpenTimeout,
+    open_websocket_client,
+)
+
+BOUND = 10  # seconds for what takes a fraction of one
+ANSWER = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+
+
+@pytest.mark.parametrize("start", [b"", ANSWER[:12], ANSWER], ids=["nothing", "12 bytes", "half"])
+@pytest.mark.parametrize("how", [situations.end, situations.reset])
+async def test_e11_tcp_that_ends_within_the_handshake_is_noticed_at_once(start, how):
+    with trio.fail_after(BOUND):
+        async with scene(situations.ends_in_handshake(start, how)) as server:
+            with pytest.raises(HandshakeError) as caught:
+                async with open_websocket_client(server.url, open_timeout=60):
+                    pytest.fail("it is not open")
+    assert not isinstance(caught.value, OpenTimeout)
+
+
+async def test_e11_tcp_that_ends_before_the_request_is_noticed_at_once():
+    with trio.fail_after(BOUND):
+        async with scene(situations.reset) as server:
+            with pytest.raises(HandshakeError) as caught:
+                async with open_websocket_client(server.url, open_timeout=60):
+                    pytest.fail("it is not open")
+    assert not isinstance(caught.value, OpenTimeout)
+
+
+async def test_e13_the_host_header_of_an_ipv6_literal_has_brackets(monkeypatch):
+    monkeypatch.setattr(trio, "open_tcp_stream", situations.open_ipv6_as_ipv4)
+    with trio.fail_after(BOUND):
+        async with scene(situations.accepts) as server:
+            port = server.url.rpartition(":")[2]
+            async with open_websocket_client(f"ws://[::1]:{port}"):
+                pass
+            request = await server.seen()
+    assert f"\r\nhost: [::1]:{port.rstrip('/')}\r\n".encode() in request.lower()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        situations.is_silent,
+        situations.drips(b"HTTP/1.1 101 Switching Protocols\r\nX: ", b"x", 0.05),
+        situations.drips(b"HTTP/1.1 101 Switching Protocols\r\n", b"X: y\r\n", 0.05),
+        situations.drips(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", 0.05),
+    ],
+    ids=["silent", "a byte at a time", "a header at a time", "an interim answer at a time"],
+)
+async def test_e15_the_open_timeout_covers_a_slow_handshake(script):
+    with trio.fail_after(BOUND):
+        async with scene(script) as server:
+            with pytest.raises(OpenTimeout) as caught:
+                async with open_websocket_client(server.url, open_timeout=0.5):
+                    pytest.fail("it is not open")
+            await server.seen()  # The socket is closed.
+    assert caught.value.phase == "handshake"
+
+
+async def test_e15_the_open_timeout_covers_a_server_that_is_silent_in_tls():
+    with trio.fail_after(BOUND):
+        async with scene(situations.is_silent) as server:
+            with pytest.raises(OpenTimeout) as caught:
+                async with open_websocket_client(
+                    server.url.replace("ws:", "wss:"),
+                    open_timeout=0.5,
+                    ssl_context=ssl.create_default_context(),
+                ):
+                    pytest.fail("it is not open")
+            await server.seen()
+    assert caught.value.phase == "tls"
+
+
+REFUSAL = b"HTTP/1.1 403 Forbidden\r\nX-Why: because\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [situations.refuses_without_end, situations.drips(REFUSAL, b"1\r\nx\r\n", 0.05)],
+    ids=["fast", "slow"],
+)
+@pytest.mark.parametrize("open_timeout", [0.5, 60])
+async def test_e15_a_refusal_with_an_endless_body_is_a_refusal(script, open_timeout):
+    with trio.fail_after(BOUND):
+        async with scene(script) as server:
+            with pytest.raises(ConnectionRejected) as caught:
+                async with open_websocket_client(server.url, open_timeout=open_timeout):
+                    pytest.fail("it is not open")
+            await server.seen()
+    assert caught.value.status_code == 403
+    assert 0 < len(caught.value.body) <= 65_536
+
+
+def server_context(ca, *names, **kwargs):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert(*names, **kwargs).configure_cert(context)
+    return context
+
+
+@pytest.mark.parametrize(
+    ("make_context", "fault"),
+    [
+        (lambda ca: server_context(trustme.CA(), "127.0.0.1"), "unable to get local issuer"),
+        (lambda ca: server_context(ca, "other.example"), "IP address mismatch"),
+        (
+            lambda ca: server_context(
+                ca, "127.0.0.1", not_after=dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+            ),
+            "certificate has expired",
+        ),
+    ],
+    ids=["unknown CA", "wrong host", "expired"],
+)
+async def test_e16_a_bad_certificate_is_named_at_once(ca, client_ssl_context, make_context, fault):
+    with trio.fail_after(BOUND):
+        async with scene(situations.is_silent, ssl_context=make_context(ca)) as server:
+            start = trio.current_time()
+            with pytest.raises(HandshakeError, match=fault) as caught:
+                async with open_websocket_client(
+                    server.url, ssl_context=client_ssl_context, open_timeout=60
+                ):
+                    pytest.fail("it is not open")
+            assert trio.current_time() - start < 1
+            assert await server.seen() == b"", "something was sent to a server that is not it"
+    assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
