@@ -42,9 +42,14 @@ class Leadership:
     def __init__(self, step: Callable[[], Awaitable[None]]) -> None:
         self._step = step
         self._followers: Final[dict[trio.Event, tuple[Condition, Condition]]] = {}
+        self._is_broken = False  # whether a step has raised, which is a bug: nobody repeats it
         self.reading = False
         self._idle_since = trio.current_time()
         self._idle_seconds = 0.0  # before that
+
+    @property
+    def _has_vacancy(self) -> bool:
+        return not (self.reading or self._is_broken)
 
     @property
     def idle_seconds(self) -> float:
@@ -62,7 +67,7 @@ class Leadership:
         """
         try:
             while not ready():
-                if not self.reading and may_read():
+                if self._has_vacancy and may_read():
                     await self._lead(ready, may_read)
                 else:
                     await self._follow(ready, may_read)
@@ -71,7 +76,7 @@ class Leadership:
 
     def changed(self) -> None:
         """Wake whoever waits for what has become true, and a reader if there is none."""
-        leaderless = not self.reading
+        leaderless = self._has_vacancy
         for event, (ready, may_read) in self._followers.items():
             if ready():
                 event.set()
@@ -87,6 +92,9 @@ class Leadership:
             while not ready() and may_read():
                 await self._step()
                 self.changed()
+        except Exception:
+            self._is_broken = True
+            raise
         finally:
             self.reading = False
             self._idle_since = trio.current_time()
