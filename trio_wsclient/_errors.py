@@ -91,11 +91,11 @@ class ProxyError(HandshakeError):
         status_code: The HTTP status that the proxy answered with; ``None`` if it was none.
     """
 
-    _fields = ("problem", "status_code")
+    _fields = ("_problem", "status_code")
 
     def __init__(self, problem: str, status_code: int | None = None) -> None:
         super().__init__(problem)
-        self.problem = problem
+        self._problem = problem
         self.status_code = status_code
 
 

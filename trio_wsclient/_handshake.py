@@ -25,6 +25,7 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 MAX_HEAD_SIZE: Final = 65_536  # bytes, interim answers included; four times h11's own default
 _MAX_HEADER_FIELDS: Final = 256  # twice what http.client and websockets take
 _MAX_BODY_SIZE: Final = 65_536  # bytes of a refusal's body that are kept: an error page
+_MAX_QUOTE: Final = 200  # characters of the server's that are quoted in an error
 # bytes: h11 applies its limit to what is in its buffer, so the verdict would depend on how the
 # bytes were cut. Fed in small pieces, under a limit that they never reach, ours is the only one.
 _PIECE: Final = 4096
@@ -90,7 +91,9 @@ def check_extra_headers(extra_headers: HeadersLike) -> tuple[tuple[str, str], ..
             case str(name), str(value):
                 check_field(name, value)
             case _:
-                raise TypeError(f"extra_headers is a mapping or pairs of str, but has {field!r}")
+                # Not shown: it may be a credential.
+                kind = type(field).__name__
+                raise TypeError(f"extra_headers is a mapping or pairs of str, but has a {kind}")
         if name.lower() in _OWN_FIELDS:
             raise ValueError(f"header {name!r} belongs to the handshake itself")
         fields.append((name, value))
@@ -164,7 +167,11 @@ class Handshake:
         """
         start = 0
         while not self.complete:
-            piece = data[start : start + _PIECE]
+            # Of the head no byte beyond the limit is looked at, however the bytes were cut.
+            size = _PIECE if self.rejected else min(_PIECE, MAX_HEAD_SIZE - self._head_size)
+            if data and size == 0:
+                raise InvalidResponse(f"more than {MAX_HEAD_SIZE} bytes of response headers")
+            piece = data[start : start + size]
             start += len(piece)
             try:
                 self._http.receive_data(piece)
@@ -175,7 +182,7 @@ class Handshake:
                 elif not piece:
                     raise InvalidResponse("TCP ended before the answer was complete") from exc
                 else:
-                    raise InvalidResponse(f"not HTTP/1.1: {escape_controls(str(exc))}") from exc
+                    raise InvalidResponse(f"not HTTP/1.1: {_brief(str(exc))}") from exc
             if start == len(data):
                 break
         if self.accepted is not None and start < len(data):
@@ -207,9 +214,7 @@ class Handshake:
                 self._body_complete = True
                 return
             else:  # h11.NEED_DATA
-                break
-        if not self.rejected and self._head_size > MAX_HEAD_SIZE:
-            raise InvalidResponse(f"more than {MAX_HEAD_SIZE} bytes of response headers")
+                return
 
     def _accept(self, answer: h11.InformationalResponse) -> None:
         """Judge a 101 by RFC 6455 §4.1, the second list."""
@@ -240,6 +245,12 @@ def _headers(answer: h11.Response | h11.InformationalResponse) -> Headers:
 
 
 def _wrong(headers: Headers, name: str, expected: str) -> InvalidResponse:
-    values = [escape_controls(value) for value in headers.get_all(name)]
-    found = " and ".join(repr(value) for value in values) if values else "missing"
+    values = [f"'{_brief(value)}'" for value in headers.get_all(name)]
+    found = _brief(" and ".join(values)) if values else "missing"
     return InvalidResponse(f"header {name} is {found}; it has to be {expected}")
+
+
+def _brief(text: str) -> str:
+    """Make a text of the server fit for a message: one line, and not a long one."""
+    text = escape_controls(text[:_MAX_QUOTE])
+    return text if len(text) <= _MAX_QUOTE else text[:_MAX_QUOTE] + "..."

@@ -63,7 +63,8 @@ def check_field(name: str, value: str) -> None:
         ValueError: One of them has a character that can't stand in a header.
     """
     if not isinstance(name, str) or not isinstance(value, str):
-        raise TypeError(f"a header is a pair of str, not {name!r}: {value!r}")
+        kinds = f"{type(name).__name__} and {type(value).__name__}"
+        raise TypeError(f"a header is a pair of str, not of {kinds}")
     if not is_token(name):
         raise ValueError(f"not a header's name: {name!r}")
     # RFC 9110 §5.5: other than ASCII is obsolete, and a server may read it in any encoding.

@@ -288,7 +288,9 @@ async def _shake_hands(stream: trio.abc.Stream, handshake: Handshake) -> Accepte
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
         await trio.aclose_forcefully(stream)
         if not handshake.rejected:
-            raise HandshakeError(f"the connection broke in the handshake: {exc}") from exc
+            cause = exc.__cause__ or exc
+            text = f"the connection broke in the handshake: {_transport.fault(cause)}"
+            raise HandshakeError(text) from cause
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import math
 import ssl
@@ -49,7 +50,7 @@ class ClientOptions(TypedDict, total=False):
         server_hostname: Whom the certificate has to name; by default the URL's host.
         stream: An open stream to use instead of TCP to the URL's host. It is closed with the
             connection, also if that does not come about. With ``wss`` TLS runs over it.
-        local_address: The address of this machine to connect from.
+        local_address: The IP address of this machine to connect from.
         logger: Where it is told, at debug level, how connections open and end.
     """
 
@@ -112,6 +113,11 @@ class Options:
         self._check_type("ssl_context", ssl.SSLContext, type(None))
         self._check_type("stream", trio.abc.Stream, type(None))
         self._check_type("logger", logging.Logger)
+        if self.local_address is not None:
+            ipaddress.ip_address(self.local_address)  # A ValueError names it.
+        hostname = self.server_hostname
+        if hostname is not None and not (hostname.isascii() and hostname.isprintable()):
+            raise ValueError("server_hostname has to be ASCII: write it as an A-label (RFC 5890)")
         if self.stream is not None and self.local_address is not None:
             raise ValueError("local_address has no meaning for a stream that is open already")
         object.__setattr__(self, "subprotocols", check_subprotocols(self.subprotocols))

@@ -242,7 +242,6 @@ class Protocol:
             return data[start:end]
         self._payload = bytearray()
         if opcode != Opcode.CONTINUATION:
-            self._message_size = self._fragments = 0
             self._decoder.reset()
         self._message_size += length
         self._fragments += 1
@@ -285,7 +284,7 @@ class Protocol:
 
     def _break(self, cause: BaseException, code: int) -> None:
         if self.ending is None and not self._deaf:  # the first one counts
-            self.breach = (cause, code)
+            self.breach = (cause, int(code))
         self._deaf = True
 
     def _translate(self, judged: wsproto.events.Event) -> Event | None:
@@ -331,10 +330,14 @@ class Protocol:
                 self._payload = bytearray()
                 text = payload.decode() if decode and whole else ""
         except UnicodeDecodeError as exc:
-            self._break(exc, CloseReason.INVALID_FRAME_PAYLOAD_DATA)
+            # The decoder's own text would depend on how the bytes were cut.
+            not_utf8 = RemoteProtocolError("a Text message is not UTF-8")
+            not_utf8.__cause__ = exc
+            self._break(not_utf8, CloseReason.INVALID_FRAME_PAYLOAD_DATA)
             return None
         if judged.message_finished:
             self._message_opcode = None
+            self._message_size = self._fragments = 0
         if whole and decode:
             return text
         if whole and opcode is Opcode.BINARY:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import re
 import ssl
 import sys
 import threading
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -13,6 +15,7 @@ import truststore
 
 from trio_wsclient._errors import HandshakeError
 
+_HASHED_NAME: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 _default_context_lock: Final = threading.Lock()
 _default_context: ssl.SSLContext | None = None
 
@@ -28,7 +31,14 @@ async def connect_tcp(
     try:
         return await trio.open_tcp_stream(host, port, local_address=local_address)
     except OSError as exc:
-        raise HandshakeError(f"no TCP connection to {host} port {port}: {exc}") from exc
+        raise HandshakeError(f"no TCP connection to {host} port {port}: {_reasons(exc)}") from exc
+
+
+def _reasons(exc: OSError) -> str:
+    """Name what went wrong with each address; Trio has that in a group behind a summary."""
+    causes = exc.__cause__.exceptions if isinstance(exc.__cause__, BaseExceptionGroup) else [exc]
+    reasons = (getattr(cause, "strerror", None) or str(cause) for cause in causes)
+    return "; ".join(dict.fromkeys(reasons))
 
 
 async def start_tls(
@@ -45,25 +55,35 @@ async def start_tls(
         HandshakeError: TLS failed; ``__cause__`` is the error of ``ssl``, and the text names it.
     """
     try:
-        # https_compatible: a Close frame, not close_notify, tells that nothing was cut off.
-        tls = trio.SSLStream(
+        if ssl_context is None:
+            ssl_context = await default_ssl_context()
+        wrap = partial(
+            trio.SSLStream[trio.abc.Stream],
             stream,
-            await default_ssl_context() if ssl_context is None else ssl_context,
-            server_hostname=server_hostname,
+            ssl_context,
+            # As bytes it goes as it is: some host names have an underscore, which IDNA refuses.
+            server_hostname=server_hostname.encode("ascii"),
+            # A Close frame, not close_notify, tells that nothing was cut off.
             https_compatible=True,
         )
+        if isinstance(ssl_context, truststore.SSLContext):
+            # On Linux it parses the CA bundle here.
+            tls = await trio.to_thread.run_sync(wrap, abandon_on_cancel=True)
+        else:
+            tls = wrap()
         await tls.do_handshake()
-    except (trio.BrokenResourceError, ssl.SSLError, ValueError) as exc:
+    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ValueError) as exc:
         await trio.aclose_forcefully(stream)
         cause = exc.__cause__ or exc
-        raise HandshakeError(f"no TLS with {server_hostname}: {_fault(cause)}") from cause
+        raise HandshakeError(f"no TLS with {server_hostname}: {fault(cause)}") from cause
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
     return tls
 
 
-def _fault(cause: BaseException) -> str:
+def fault(cause: BaseException) -> str:
+    """Say in words what broke a stream."""
     if isinstance(cause, ssl.SSLCertVerificationError):
         return cause.verify_message
     if isinstance(cause, ssl.SSLEOFError):
@@ -102,4 +122,8 @@ def _new_default_context(platform: str) -> ssl.SSLContext:
 def _openssl_has_cas() -> bool:
     """Tell whether OpenSSL finds CAs by itself; a standalone build of Python may not."""
     paths = ssl.get_default_verify_paths()
-    return paths.cafile is not None or (paths.capath is not None and any(os.scandir(paths.capath)))
+    if paths.cafile is not None:
+        return True
+    # openssl-rehash(1): in a directory only names of this form are looked at.
+    files = [] if paths.capath is None else Path(paths.capath).iterdir()
+    return any(_HASHED_NAME.fullmatch(file.name) for file in files)

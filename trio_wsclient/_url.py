@@ -18,6 +18,7 @@ _HOST_PORT: Final = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9
 _ASCII_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 # Space and controls, C1 and the separators of lines too: none has a place in a request line.
 _UNSENDABLE: Final = re.compile("[\x00-\x20\x7f-\xa0\u2028\u2029]")
+_MAX_LABEL_SIZE: Final = 63  # bytes (RFC 1035 §2.3.4)
 _PRINTABLE_ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -110,6 +111,9 @@ def _parse_host(url: str, host: str) -> str:
     if host.isascii():
         if not _ASCII_HOST.fullmatch(host):
             raise InvalidURL(url, "a host name with a character that no host name has")
+        labels = host.removesuffix(".").split(".")
+        if not all(1 <= len(label) <= _MAX_LABEL_SIZE for label in labels):
+            raise InvalidURL(url, "a host name with an empty or too long label (RFC 1035 §2.3.4)")
         return host.lower()
     try:
         return idna.encode(host, uts46=True).decode()
