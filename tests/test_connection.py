@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -702,3 +702,67 @@ async def test_x2_an_outer_cancel_does_not_tear_a_pong(autojump_clock):
                     await ws.send("goodbye")
     await server.eof.wait()
     assert server.opcodes() == [wire.PONG, wire.TEXT, wire.CLOSE]
+
+
+async def test_c2_a_close_that_is_about_to_be_written_is_written(autojump_clock):
+    server = Recorder(closes=False)
+    for _ in range(20):
+        async with memory_server(server) as stream:
+            with trio.CancelScope() as scope:
+                async with open_websocket_client("ws://server/", stream=stream) as ws:
+                    await server.peer.send(wire.frame(3))
+                    with pytest.raises(ConnectionClosedError):
+                        await ws.receive()
+                    scope.cancel()
+            await server.eof.wait()
+    assert [frame.code for frame in server.frames] == [1002] * 20
+
+
+async def test_c2_a_deadline_that_trio_has_not_looked_at_yet_counts():
+    server = Recorder(closes=False)
+    async with memory_server(server) as stream:
+        with trio.move_on_after(0.01) as scope:
+            async with open_websocket_client("ws://server/", stream=stream):
+                while trio.current_time() <= scope.deadline:
+                    pass
+        await server.eof.wait()
+    assert [frame.code for frame in server.frames] == [1001]
+
+
+async def test_r2_the_part_of_a_frame_that_has_come_counts_too(autojump_clock):
+    async def endless_frame(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(wire.frame(wire.BINARY, length=2**40))
+        with suppress(trio.BrokenResourceError):
+            for _ in range(1000):
+                await peer.send(bytes(10_000))
+
+    async with opened(endless_frame, max_message_size=None, close_timeout=1) as (ws, _):
+        await wait_all_tasks_blocked()
+        assert ws.statistics().bytes_received < 1_048_576 + 2 * 65_536
+
+
+async def test_r3_nothing_piles_up_once_nothing_can_be_written(autojump_clock):
+    server = Recorder()
+    async with memory_server(server) as stream:
+        broken = BreaksOnWrite(stream)
+        async with open_websocket_client("ws://server/", stream=broken, close_timeout=3) as ws:
+            broken.broken = True
+            await server.peer.send(wire.ping())
+            await wait_all_tasks_blocked()
+            await server.peer.send(wire.ping(b"x" * 100) * 1000)
+            await wait_all_tasks_blocked()
+            assert ws._connection.outbox._pongs == []
+
+
+async def test_a_stream_that_can_only_be_read_any_more_ends_within_close_timeout(autojump_clock):
+    server = Recorder()
+    async with memory_server(server) as stream:
+        broken = BreaksOnWrite(stream)
+        async with open_websocket_client("ws://server/", stream=broken, close_timeout=3) as ws:
+            broken.broken = True
+            await server.peer.send(wire.ping())
+            started = trio.current_time()
+            with pytest.raises(ConnectionClosedError, match="broken pipe"):
+                await ws.receive()
+            assert trio.current_time() - started == pytest.approx(3)

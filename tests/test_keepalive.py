@@ -185,6 +185,58 @@ async def test_a_dead_server_is_found_under_a_trickle_of_sends(autojump_clock):
             assert trio.current_time() - started <= 25.5
 
 
+async def test_what_the_server_says_is_a_sign_of_life_while_the_ping_cannot_be_written(
+    autojump_clock,
+):
+    async def writes_before_it_reads(peer: Peer) -> None:
+        await peer.accept()
+        for _ in range(60):
+            await trio.sleep(1)
+            await peer.send(wire.text("x"))
+        valve.opened.set()
+        await peer.echo()
+
+    async with memory_server(writes_before_it_reads) as stream:
+        valve = Valve(stream)
+        async with open_websocket_client(
+            "ws://server/", stream=valve, ping_interval=20, ping_timeout=5
+        ) as ws:
+            valve.shut()
+            await ws.send("blocked for a minute")
+
+
+async def test_a_ping_that_falls_due_with_a_long_message_goes_before_it(autojump_clock):
+    server = Recorder()
+    async with memory_server(server) as stream:
+        slow = Slow(stream)
+        async with open_websocket_client(
+            "ws://server/", stream=slow, ping_interval=20, ping_timeout=5
+        ) as ws:
+            await trio.sleep(19)
+            async with trio.open_nursery() as nursery:
+                slow.shut()
+                nursery.start_soon(ws.send, "first")
+                await trio.sleep(2)
+                nursery.start_soon(ws.send, bytes(65536 * 3))
+                await wait_all_tasks_blocked()
+                slow.opened.set()
+                await trio.sleep(4.5)
+                assert server.opcodes()[:2] == [wire.TEXT, wire.PING]
+                await server.peer.send(wire.pong(server.frames[1].payload))
+
+
+async def test_the_clock_is_compared_as_it_is_whatever_its_magnitude(autojump_clock):
+    for _ in range(20):
+        server = Recorder(closes=False)
+        async with memory_server(server) as stream:
+            async with open_websocket_client(
+                "ws://server/", stream=stream, ping_interval=0.1, ping_timeout=0.1
+            ) as ws:
+                await trio.sleep(0.0123)
+                with pytest.raises(ConnectionClosedError):
+                    await ws.receive()
+
+
 async def test_after_the_end_no_more_pings_are_sent(autojump_clock):
     server = Recorder(closes=False)
     async with memory_server(server) as stream:

@@ -184,6 +184,21 @@ async def test_a_leader_that_may_read_no_more_steps_down(nursery):
     assert not source.leadership.reading
 
 
+async def test_a_leader_that_may_read_no_more_passes_the_lead_to_one_that_may(nursery):
+    source = Source()
+    nursery.start_soon(
+        partial(source.leadership.wait_until, lambda: False, lambda: source.steps < 2)
+    )
+    await wait_all_tasks_blocked()
+    nursery.start_soon(source.leadership.wait_until, lambda: source.steps == 4)
+    await wait_all_tasks_blocked()
+    for item in range(4):
+        source.put(item)
+    await wait_all_tasks_blocked()
+    assert source.steps == 4
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_step_that_fails_is_repeated_by_nobody(nursery):
     calls = 0
 

@@ -330,3 +330,54 @@ async def test_a_writer_is_for_one_message():
         with pytest.raises(RuntimeError, match="for one message"):
             async with writer:
                 pass
+
+
+@pytest.mark.parametrize("closer", ["server", "own"])
+async def test_who_waits_for_a_turn_is_told_of_the_end(closer):
+    server = Recorder()
+    async with opened(server) as (ws, _), trio.open_nursery() as nursery:
+
+        async def waits() -> None:
+            with pytest.raises(ConnectionClosedOK):
+                await ws.send("never")
+            told.set()
+
+        told = trio.Event()
+        with pytest.raises(ConnectionClosedOK):
+            async with ws.text_writer() as writer:
+                await writer.write("half")
+                nursery.start_soon(waits)
+                await wait_all_tasks_blocked()
+                if closer == "server":
+                    await server.peer.send(wire.close())
+                else:
+                    await ws.aclose()
+                await told.wait()
+
+
+async def test_a_batch_that_need_not_be_split_is_one_write_also_with_fragment_size():
+    server = Recorder()
+    async with opened(server, fragment_size=10) as (ws, valve):
+        valve.shut()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send_many, ["one", "two"])
+            await wait_all_tasks_blocked()
+            await server.peer.send(wire.ping(b"1"))
+            await wait_all_tasks_blocked()
+            valve.opened.set()
+        await wait_all_tasks_blocked()
+        assert server.opcodes() == [wire.TEXT, wire.TEXT, wire.PONG]
+
+
+async def test_a_batch_that_is_cancelled_between_its_frames_fails_the_connection(autojump_clock):
+    server = Recorder()
+    async with opened(server, fragment_size=10) as (ws, valve):
+        async with trio.open_nursery() as nursery:
+            valve.shut()
+            with trio.move_on_after(1) as scope:
+                nursery.start_soon(_open_after_one_write, valve, ws)
+                await ws.send_many(["one", bytes(30)])
+            assert scope.cancelled_caught
+        with pytest.raises(ConnectionClosedError):
+            await ws.send("after")
+    assert [frame.payload for frame in server.frames if frame.opcode < 8] == [b"one"]

@@ -143,9 +143,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             bytes_received=connection.bytes_received,
             buffered_messages=connection.inbox.messages,
             buffered_bytes=connection.inbox.buffered_bytes,
-            tasks_waiting_send=(
-                connection.message_lock.statistics().tasks_waiting + connection.outbox.tasks_waiting
-            ),
+            tasks_waiting_send=self._sender.tasks_waiting,
             tasks_waiting_receive=self._receiver.tasks_waiting,
         )
 

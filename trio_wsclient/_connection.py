@@ -13,9 +13,7 @@ R2  The receive task reads, though nobody wants a message, so that pings are ans
     inbox is full. Then TCP pushes back and the keepalive clock stands. Whoever waits for a
     message reads on all the same: it may be larger than the inbox. After an ending what is read
     is dropped.
-R3, W1, W2: see ``_outbox``.
-W3  Between the fragments of a message nothing but control frames is sent: ``message_lock`` is
-    held from the first to the last, the write lock for one write.
+R3, W1, W2: see ``_outbox``; W3: see ``_sender``.
 C1  ``close`` ends within ``close_timeout``, whatever the server does.
 C2  ``abandon`` waits for nobody: a Close goes only if it can be written at once.
 X2  The tasks never raise. What ends the connection is a fact in the protocol, and ``closed``
@@ -77,11 +75,17 @@ class Connection:
         self._ended = False  # whether the server's stream has ended, or ours is closed
         self.wait_until: Final = self._leadership.wait_until
         self.changed: Final = self._leadership.changed
-        self.message_lock: Final = trio.Lock()  # W3
         self.protocol: Final = protocol
         self.inbox: Final = inbox
         self.pings: Final = Pings()
-        self.outbox: Final = Outbox(stream, protocol, self.pings, clock=self.clock, tear=self._tear)
+        self.outbox: Final = Outbox(
+            stream,
+            protocol,
+            self.pings,
+            clock=self.clock,
+            tear=self._tear,
+            broken=self._note_ending,
+        )
         self.bytes_received = 0
 
     # Facts
@@ -100,13 +104,9 @@ class Connection:
         Args:
             kind: Its class, if nothing is wrong.
         """
-        write_error = self.outbox.error
-        if write_error is not None and self.protocol.ending is None:
-            # The server may have said why before it stopped to listen.
-            with trio.move_on_after(self._close_timeout):
-                await self.wait_until(lambda: self.protocol.ending is not None, self.may_read)
-            self.fail(write_error)
-        await self.wait_until(lambda: self.outcome_known)  # C1: whoever sent our Close sees to it.
+        # C1: the reply task sees to it that it is known in time. After a failed write the server
+        # may still say why.
+        await self.wait_until(lambda: self.outcome_known, self.may_read)
         return self.closed_now(kind)
 
     def closed_now(self, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
@@ -137,7 +137,9 @@ class Connection:
     def may_read(self) -> bool:
         """Tell whether to read though nobody wants a message (R2)."""
         protocol = self.protocol
-        return not self.inbox.full or protocol.breach is not None or protocol.ending is not None
+        if protocol.breach is not None or protocol.ending is not None:
+            return True
+        return self.inbox.has_room(beside=protocol.partial_size)
 
     @property
     def is_reading(self) -> bool:
@@ -168,6 +170,7 @@ class Connection:
                 return
             self.bytes_received += len(data)
             self.pings.heard = True
+            self.pings.moved(self.clock())
             protocol.receive_data(bytes(data))
         for event in protocol.next_events():
             if isinstance(event, Ping):
@@ -199,11 +202,14 @@ class Connection:
             while not self._ended:
                 await self.outbox.wait_wanted()
                 await self.outbox.write_replies()
+        if self.outbox.error is not None:
+            self.fail(self.outbox.error)
         await self._cut()
 
     def _note_ending(self) -> None:
         """Have the reply task see to an ending in time, and wake whom it concerns."""
-        if self.protocol.ending is not None and self._reply_scope.deadline == math.inf:
+        is_over = self.protocol.ending is not None or self.outbox.error is not None
+        if is_over and self._reply_scope.deadline == math.inf:
             self._reply_scope.deadline = trio.current_time() + self._close_timeout  # C1
         self.outbox.want_replies()
         self.changed()

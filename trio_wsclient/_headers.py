@@ -70,3 +70,5 @@ def check_field(name: str, value: str) -> None:
     # RFC 9110 §5.5: other than ASCII is obsolete, and a server may read it in any encoding.
     if not value.isascii() or not all(c.isprintable() or c == "\t" for c in value):
         raise ValueError(f"the value of header {name!r} has a character that can't be sent")
+    if value != value.strip(" \t"):  # RFC 9110 §5.5: it is not part of the value.
+        raise ValueError(f"the value of header {name!r} has white space around it")

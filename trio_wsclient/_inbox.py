@@ -20,7 +20,7 @@ class Inbox:
     """The queue between the reader and the consumers.
 
     Args:
-        max_buffered_bytes: From how many bytes on it is ``full``.
+        max_buffered_bytes: From how many bytes on it has no room.
         decode_text: Whether a Text message in fragments is handed over as ``str``.
     """
 
@@ -32,9 +32,9 @@ class Inbox:
         self.buffered_bytes = 0
         self.half_taken = False  # whether the first entry is the middle of a message
 
-    @property
-    def full(self) -> bool:
-        return self.buffered_bytes >= self._max_buffered_bytes
+    def has_room(self, *, beside: int) -> bool:
+        """Tell whether more should be received, ``beside`` so many bytes that are not here yet."""
+        return self.buffered_bytes + beside < self._max_buffered_bytes
 
     @property
     def has_frame(self) -> bool:

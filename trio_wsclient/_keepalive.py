@@ -1,8 +1,8 @@
 """Keepalive: pings on request, and the verdict that a server is gone.
 
 A due ping is written by whoever writes next, or by the reply task, so it is never in the way of a
-message. While it waits, every piece that is written proves that the server's TCP lives. Once it is
-handed to the stream only what comes in counts, but that whatever it is: the kernel takes tens of
+message. While it waits, every piece that is written or read proves that the server lives. Once it
+is handed to the stream only what comes in counts, but that whatever it is: the kernel takes tens of
 kilobytes for a server that has vanished. While nobody reads, because the consumer is slow, the
 clock
 stands: then silence says nothing about the server.
@@ -47,10 +47,11 @@ async def _heard(connection: Connection, timeout: float) -> bool:
         return pings.alive or connection.protocol.ending is not None
 
     while not answered():
-        left = pings.silent_since + timeout - connection.clock()
-        if left <= 0:
+        now = trio.current_time()
+        deadline = now + (pings.silent_since + timeout - connection.clock())
+        if deadline <= now:
             return False
-        with trio.move_on_after(left):
+        with trio.move_on_at(deadline):
             await connection.wait_until(answered, may_read=_never)
         if not connection.is_reading:
             await connection.wait_until(lambda: connection.is_reading or answered(), _never)

@@ -98,6 +98,7 @@ class Leadership:
         finally:
             self.reading = False
             self._idle_since = trio.current_time()
+            self.changed()  # L1: also if this one stays, and follows.
 
     async def _follow(self, ready: Condition, may_read: Condition) -> None:
         event = trio.Event()

@@ -188,7 +188,8 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         return False  # X1: a mere cancel while closing doesn't replace what the block has raised.
 
     async def _leave(self, exc: BaseException | None) -> None:
-        is_cancelled = trio.current_effective_deadline() == -math.inf
+        # Also of a deadline that has passed, but that Trio has not had the time to look at.
+        is_cancelled = trio.current_effective_deadline() <= trio.current_time()
         if is_cancelled or _has_interrupt(exc):
             await self._connection.abandon()
         elif exc is None:

@@ -32,6 +32,7 @@ class Outbox:
         pings: Where the keepalive's ping is due.
         clock: Seconds, on the clock of the keepalive.
         tear: Called when a frame is torn (W2), to fail the connection and close the stream.
+        broken: Called when the stream has failed to take something.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class Outbox:
         *,
         clock: Callable[[], float],
         tear: Callable[[], Awaitable[None]],
+        broken: Callable[[], None],
     ) -> None:
         self._stream = stream
         self._protocol = protocol
         self._pings = pings
         self._clock = clock
         self._tear = tear
+        self._broken = broken
         self._lock = trio.Lock()
         self._wanted = trio.Event()
         self._pongs: list[bytes] = []  # payloads that wait to be sent back
@@ -72,7 +75,7 @@ class Outbox:
             if not self.is_open:
                 return False
             # What came first is answered first: a ping, before the message behind it.
-            return await self._write_all(self._take_pongs() + serialize() + self._take_replies())
+            return await self._write_all(self._take_replies() + serialize())
 
     def want_replies(self) -> None:
         """Have the replies that are due written soon, by whoever writes next."""
@@ -91,21 +94,17 @@ class Outbox:
                 await self._write_all(self._take_replies())
 
     async def write_replies_at_once(self) -> bool:
-        """Write them if that need not wait for anything; return whether it is done."""
-        try:
-            self._lock.acquire_nowait()
-        except trio.WouldBlock:
-            return False
-        try:
-            with trio.CancelScope(shield=True) as scope:
-                after_passes(UNBLOCKED_PASSES, scope.cancel)
-                return self.error is None and await self._write_all(self._take_replies())
-            return False
-        finally:
-            self._lock.release()
+        """Write them if that need not wait for the server; return whether it is done."""
+        with trio.CancelScope(shield=True) as scope:
+            after_passes(UNBLOCKED_PASSES, scope.cancel)
+            await self.write_replies()
+            return self.error is None
+        return False
 
     def add_pong(self, payload: bytes) -> None:
         """Answer a ping."""
+        if not self.is_open:
+            return
         if self._is_blocked:
             self._pongs.clear()  # R3
         self._pongs.append(payload)
@@ -130,10 +129,10 @@ class Outbox:
                 piece = view[start : start + _PIECE]
                 await self._stream.send_all(piece)
                 self.bytes_sent += len(piece)
-                if self._pings.due is not None:
-                    self._pings.silent_since = self._clock()
+                self._pings.moved(self._clock())
         except Exception as exc:  # noqa: BLE001 a user's stream may raise anything: it is over
             self.error = exc
+            self._broken()
             return False
         except BaseException:  # W2: cancelled
             await self._tear()
@@ -142,17 +141,13 @@ class Outbox:
             self._is_blocked = False
         return True
 
-    def _take_pongs(self) -> bytes:
-        pongs, self._pongs = self._pongs, []
-        return b"".join(map(self._protocol.send_pong, pongs)) if self.is_open else b""
-
     def _take_replies(self) -> bytes:
-        data = self._take_pongs()
-        if self.is_open and self._pings.due is not None:
+        """Serialise pongs and the keepalive's ping, or take the Close."""
+        if not self.is_open:
+            return self._protocol.take_close()
+        pongs, self._pongs = self._pongs, []
+        data = b"".join(map(self._protocol.send_pong, pongs))
+        if self._pings.due is not None:
             payload = self._pings.take_due(self._clock(), trio.current_time())
             data += self._protocol.send_ping(payload)
-        return data + self._protocol.take_close()
-
-    @property
-    def tasks_waiting(self) -> int:
-        return self._lock.statistics().tasks_waiting
+        return data

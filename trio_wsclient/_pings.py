@@ -45,7 +45,7 @@ class Pings:
         due: The payload of the keepalive's ping, while it waits to be written.
         silent_since: From when on silence counts against the server, on the clock that stands while
             nobody reads: since the ping was handed to the stream, or, while it still waits, since
-            something was last written.
+            something was last written or read.
         heard: Whether anything has come since.
     """
 
@@ -83,6 +83,11 @@ class Pings:
         """Take note that nobody waits for this pong any more."""
         if self._in_flight.get(payload) is flight:  # and not another with the same payload
             del self._in_flight[payload]
+
+    def moved(self, clock: float) -> None:
+        """Take note that something was written or read."""
+        if self.due is not None:
+            self.silent_since = clock
 
     def answered(self, payload: bytes, now: float) -> None:
         """Take note of a pong: it answers its ping and all older ones (RFC 6455 §5.5.3)."""

@@ -190,6 +190,11 @@ class Protocol:
         """Whether ``next_events`` has something to look at without more input."""
         return not (self._starved or self._deaf)
 
+    @property
+    def partial_size(self) -> int:
+        """How many bytes of a frame have come that is not whole yet."""
+        return len(self._payload)
+
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the server; ``next_events`` says what they mean."""
         self._input = b"" if self._deaf else self._input[self._position :] + data

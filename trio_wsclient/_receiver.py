@@ -34,11 +34,9 @@ class Receiver:
 
     def take_message(self) -> str | bytes:
         """Take a message; there has to be one."""
-        was_full = self._inbox.full
         message = self._inbox.take_message()
         self.messages_received += 1
-        if was_full:
-            self._connection.changed()  # R2: there may be room again.
+        self._make_room()
         return message
 
     def take_messages(self, max_messages: int | None) -> list[str | bytes]:
@@ -69,13 +67,15 @@ class Receiver:
             self._frame_wanted = False
         if not self._inbox.has_frame:
             raise await self._connection.closed(ClosedOnReceive)
-        was_full = self._inbox.full
         frame = self._inbox.take_frame()
         if frame.fin:
             self.messages_received += 1
-        if was_full:
-            self._connection.changed()  # R2
+        self._make_room()
         return frame
+
+    def _make_room(self) -> None:
+        if not self._connection.is_reading:
+            self._connection.changed()  # R2: whoever has paused may read again.
 
     async def _wait(self, is_there: Callable[[], bool]) -> None:
         protocol = self._connection.protocol

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Final, Generic, TypeAlias, TypeVar
 
@@ -15,6 +17,7 @@ from trio_wsclient._errors import ClosedOnSend
 from trio_wsclient._events import Opcode
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
+Frame: TypeAlias = tuple[Opcode, bytes, bool]  # the last one is FIN
 Part_contra = TypeVar("Part_contra", contravariant=True)
 
 
@@ -66,6 +69,10 @@ def encode_binary_part(part: BytesLike) -> bytes:
 class Sender:
     """The producers' side of a connection.
 
+    W3  Between the fragments of a message nothing but control frames is sent: senders take turns,
+        and a turn lasts from the first frame of a message to its last. A turn is more than the lock
+        of the outbox, which is held for one write, so that pongs and Close pass.
+
     Args:
         connection: Where to send.
         fragment_size: Bytes from which on a message is split into frames, or ``None``.
@@ -73,51 +80,79 @@ class Sender:
 
     def __init__(self, connection: Connection, *, fragment_size: int | None) -> None:
         self._connection: Final = connection
-        self._protocol = connection.protocol
         self._fragment_size = fragment_size
+        self._turns: deque[trio.lowlevel.Task] = deque()  # the first one sends, the others wait
         self.messages_sent = 0
 
+    @property
+    def tasks_waiting(self) -> int:
+        return max(0, len(self._turns) - 1)
+
     async def send(self, messages: Sequence[tuple[Opcode, bytes]]) -> None:
-        """Send messages, in one write unless they have to be split."""
-        await self.acquire()
+        """Send messages, in one write unless one of them has to be split."""
+        frames = [frame for opcode, payload in messages for frame in self._split(opcode, payload)]
+        await self.take_turn()
         try:
-            if self._fragment_size is None:
-                await self._write(lambda: b"".join(self._whole(*message) for message in messages))
-                self.messages_sent += len(messages)
-                return
-            for opcode, payload in messages:
-                await self.send_part(opcode, payload, fin=True)
+            await self._send(frames, in_one_write=len(frames) == len(messages))
         finally:
-            self.release()
-
-    async def acquire(self) -> None:
-        """Wait until no other message is under way (W3)."""
-        lock = self._connection.message_lock
-        if lock.locked() and lock.statistics().owner is trio.lowlevel.current_task():
-            raise RuntimeError("this task is in the middle of a message: its writer is still open")
-        await lock.acquire()
-
-    def release(self) -> None:
-        self._connection.message_lock.release()
+            self.end_turn()
+        self.messages_sent += len(messages)
 
     async def send_part(self, opcode: Opcode, payload: bytes, *, fin: bool) -> None:
-        """Send a part of a message, under the message lock; ``fin`` with the last one.
+        """Send a part of a message, in a turn; ``fin`` with the last one."""
+        await self._send(list(self._split(opcode, payload, fin=fin)), in_one_write=False)
+        if fin:
+            self.messages_sent += 1
 
-        If nothing of it could be sent, nothing has happened. If it is broken off, the connection is
-        failed: others must not send before the message is finished (W3), and it never will be.
+    async def take_turn(self) -> None:
+        """Wait until no other message is under way (W3), or the connection is over."""
+        task = trio.lowlevel.current_task()
+        if self._turns and self._turns[0] is task:
+            raise RuntimeError("this task is in the middle of a message: its writer is still open")
+        self._turns.append(task)
+        try:
+            await self._connection.wait_until(
+                lambda: self._turns[0] is task or not self._connection.outbox.is_open, _never
+            )
+            if self._turns[0] is not task:
+                raise await self._connection.closed(ClosedOnSend)
+        except BaseException:
+            self._turns.remove(task)
+            self._connection.changed()
+            raise
+
+    def end_turn(self) -> None:
+        self._turns.popleft()
+        self._connection.changed()
+
+    async def _send(self, frames: Sequence[Frame], *, in_one_write: bool) -> None:
+        """Send frames that belong together.
+
+        If nothing of them could be sent, nothing has happened. If they are broken off, the
+        connection is failed: others must not send before a message is finished (W3), and this one
+        never will be.
         """
+        writes = [frames] if in_one_write else [[frame] for frame in frames]
         begun = False
         try:
-            for piece, is_last in self._split(payload):
-                await self._write(self._serializer(opcode, piece, fin=fin and is_last))
-                opcode = Opcode.CONTINUATION
+            for write in writes:
+                if not await self._connection.outbox.write(partial(self._serialize, write)):
+                    raise await self._connection.closed(ClosedOnSend)
                 begun = True
         except BaseException as exc:
             if begun:
                 await self.break_off(exc)
             raise
-        if fin:
-            self.messages_sent += 1
+
+    def _serialize(self, frames: Sequence[Frame]) -> bytes:
+        send_data = self._connection.protocol.send_data
+        return b"".join(send_data(opcode, payload, fin=fin) for opcode, payload, fin in frames)
+
+    def _split(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> Iterator[Frame]:
+        size = self._fragment_size or len(payload) or 1
+        for start in range(0, len(payload) or 1, size):
+            yield opcode, payload[start : start + size], fin and start + size >= len(payload)
+            opcode = Opcode.CONTINUATION
 
     async def break_off(self, cause: BaseException) -> None:
         """Fail the connection, because a message that has begun will not be finished."""
@@ -125,20 +160,10 @@ class Sender:
         unfinished.__cause__ = cause if isinstance(cause, Exception) else None
         await self._connection.fail_at_once(unfinished, 1011, linger=True)
 
-    def _split(self, payload: bytes) -> Iterator[tuple[bytes, bool]]:
-        size = self._fragment_size or len(payload) or 1
-        for start in range(0, len(payload) or 1, size):
-            yield payload[start : start + size], start + size >= len(payload)
 
-    def _whole(self, opcode: Opcode, payload: bytes) -> bytes:
-        return self._protocol.send_data(opcode, payload)
-
-    def _serializer(self, opcode: Opcode, payload: bytes, *, fin: bool) -> Callable[[], bytes]:
-        return lambda: self._protocol.send_data(opcode, payload, fin=fin)
-
-    async def _write(self, serialize: Callable[[], bytes]) -> None:
-        if not await self._connection.outbox.write(serialize):
-            raise await self._connection.closed(ClosedOnSend)
+def _never() -> bool:
+    # R2: whether to read on is not the sender's to decide.
+    return False
 
 
 class _WriterState(enum.Enum):
@@ -188,7 +213,7 @@ class MessageWriter(Generic[Part_contra]):
     async def __aenter__(self) -> MessageWriter[Part_contra]:
         if self._state is not _WriterState.NEW:
             raise RuntimeError("a writer is for one message: this one was entered already")
-        await self._sender.acquire()
+        await self._sender.take_turn()
         self._state = _WriterState.OPEN
         return self
 
@@ -209,4 +234,4 @@ class MessageWriter(Generic[Part_contra]):
         finally:
             if exc is not None:
                 await self._sender.break_off(exc)
-            self._sender.release()
+            self._sender.end_turn()
