@@ -56,7 +56,9 @@ def lint(session: nox.Session) -> None:
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("flake8", "--select=ASYNC", "trio_wsclient", "tests", "docs", "noxfile.py")
+    # ASYNC9 is left out: opinions that are off by default.
+    rules = "--select=ASYNC1,ASYNC2,ASYNC3,ASYNC4"
+    session.run("flake8", rules, "trio_wsclient", "tests", "docs", "noxfile.py")
     session.run("codespell")
 
 

@@ -258,8 +258,12 @@ class Connection:
         if self.protocol.ending is not None:
             return  # Whoever ended it sees to it.
         self.fail(cause, code)
-        if not await self.outbox.write_replies_at_once() or not linger:
-            await self._cut()
+        is_written = False
+        try:
+            is_written = await self.outbox.write_replies_at_once()
+        finally:
+            if not (is_written and linger):
+                await self._cut()
 
     async def close(self, code: int, reason: str = "") -> None:
         """Close (RFC 6455 §7.1.2); cancelled, close the stream at once.
@@ -273,8 +277,10 @@ class Connection:
     async def abandon(self) -> None:
         """Close without waiting for anybody (C2)."""
         self.protocol.close(1001)
-        await self.outbox.write_replies_at_once()
-        await self._cut()
+        try:
+            await self.outbox.write_replies_at_once()
+        finally:
+            await self._cut()
 
     async def _finish(self) -> None:
         """Write our Close, wait for the server to end TCP, close (RFC 6455 §7.1.1)."""

@@ -1,0 +1,101 @@
+"""The examples and the README: each example runs as it is printed, but for the server."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import trio
+import wire
+from scripted_server import echo_script, loopback_server
+
+from trio_wsclient import ClientOptions
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "docs" / "examples"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+URL = re.compile(r"wss://example\.org/[a-z]+")
+
+
+async def run_example(name, url):
+    source, replaced = URL.subn(url, (EXAMPLES / name).read_text(encoding="utf-8"))
+    assert replaced == 1
+    program = compile(source, name, "exec")
+    with trio.fail_after(60):
+        await trio.to_thread.run_sync(exec, program, {}, abandon_on_cancel=True)
+
+
+async def refuse(peer):
+    await peer.read_request()
+    await peer.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+
+def feed(code, reason):
+    async def script(peer):
+        await peer.accept()
+        assert (await peer.next_frame()).payload == b"subscribe"
+        await peer.send(wire.text("first") + wire.text("second") + wire.close(code, reason))
+        await peer.close_politely()
+
+    return script
+
+
+async def test_hello_prints_the_echo(capsys):
+    async with loopback_server(echo_script) as url:
+        await run_example("hello.py", url)
+    assert capsys.readouterr().out == "Hello, Trio!\n"
+
+
+async def test_two_tasks_print_every_answer(capsys):
+    async with loopback_server(echo_script) as url:
+        await run_example("two_tasks.py", url)
+    assert capsys.readouterr().out == "question 0\nquestion 1\nquestion 2\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "printed"),
+    [
+        (feed(1000, b""), "first\nsecond\n"),
+        (
+            feed(1011, b"gone"),
+            'first\nsecond\nit broke off: closed by the server: 1011 (internal error) "gone"\n',
+        ),
+        (refuse, "it did not open: the server refused the WebSocket: HTTP status 403\n"),
+    ],
+    ids=["good order", "broken off", "refused"],
+)
+async def test_feed_prints_what_comes_and_how_it_ended(script, printed, capsys):
+    async with loopback_server(script) as url:
+        await run_example("feed.py", url)
+    assert capsys.readouterr().out == printed
+
+
+def test_every_example_is_tested_here():
+    tests = Path(__file__).read_text(encoding="utf-8")
+    names = {path.name for path in EXAMPLES.glob("*.py")}
+    assert names == set(re.findall(r'run_example\("([a-z_]+\.py)"', tests))
+
+
+def test_readme_shows_the_example_of_twelve_lines_as_it_is():
+    example = (EXAMPLES / "hello.py").read_text(encoding="utf-8")
+    assert len(example.splitlines()) == 12
+    assert re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE) == [example]
+
+
+def test_readme_has_two_commands_of_one_line_each():
+    demo, tests = re.findall(r"^```sh\n(.*)\n```$", README, re.MULTILINE)
+    assert demo.endswith(" && .venv/bin/trio-wsclient demo")
+    assert tests.endswith(" && .venv/bin/nox")
+
+
+def test_readme_lists_every_option():
+    _, table = README.split("| option | default | |\n")
+    listed = re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE)
+    assert listed == list(ClientOptions.__annotations__)
+
+
+def test_links_of_the_readme_lead_somewhere():
+    links = re.findall(r"\]\((?!https:)([^)]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
