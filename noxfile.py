@@ -15,6 +15,15 @@ nox.options.sessions = ["tests", "oldest", "types", "lint", "conformance", "inte
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PYPROJECT, "test")
 
+# On the command line, for flake8 takes codes of that length in no file.
+FLAKE8_ASYNC = [
+    "--select=ASYNC1,ASYNC2,ASYNC3,ASYNC4",  # 9 is left out: opinions that are off by default
+    "--extend-ignore=ASYNC109",  # a timeout that is a parameter is part of what it is about
+    "--startable-in-context-manager=_serve,run_websocket_client",
+    # Tests look at what is raised, stand in for others' functions, and their clock is not real.
+    "--per-file-ignores=tests/*:ASYNC103,ASYNC104,ASYNC116,ASYNC124,ASYNC401",
+]
+
 # Those that have to be there where CI is set, and the next one where it is found. Elsewhere nox
 # skips the sessions of interpreters that are missing.
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -56,9 +65,7 @@ def lint(session: nox.Session) -> None:
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    # ASYNC9 is left out: opinions that are off by default.
-    rules = "--select=ASYNC1,ASYNC2,ASYNC3,ASYNC4"
-    session.run("flake8", rules, "trio_wsclient", "tests", "docs", "noxfile.py")
+    session.run("flake8", *FLAKE8_ASYNC, "trio_wsclient", "tests", "docs", "noxfile.py")
     session.run("codespell")
 
 

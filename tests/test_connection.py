@@ -411,7 +411,7 @@ async def test_a_pong_leaves_in_front_of_the_answer_to_what_came_behind_its_ping
 
 async def test_all_pings_are_answered_while_no_write_is_blocked():
     server = Recorder()
-    async with opened(server) as (ws, _):
+    async with opened(server) as (_, _):
         await server.peer.send(b"".join(wire.ping(b"%d" % number) for number in range(10)))
         await wait_all_tasks_blocked()
         assert [frame.payload for frame in server.frames] == [b"%d" % n for n in range(10)]

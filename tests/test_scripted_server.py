@@ -20,8 +20,9 @@ async def test_an_exception_of_the_script_leaves_the_servers_block(server):
         raise ZeroDivisionError
 
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
-        async with server(script) as where:
+        async with server(script) as url_or_stream:
+            stream = url_or_stream
             if server is loopback_server:
-                where = await trio.open_tcp_stream("127.0.0.1", int(where[15:-1]))
-            async with where:
+                stream = await trio.open_tcp_stream("127.0.0.1", int(url_or_stream[15:-1]))
+            async with stream:
                 await trio.sleep_forever()

@@ -263,7 +263,7 @@ class Connection:
             is_written = await self.outbox.write_replies_at_once()
         finally:
             if not (is_written and linger):
-                await self._cut()
+                await self._cut()  # noqa: ASYNC102 shielded inside
 
     async def close(self, code: int, reason: str = "") -> None:
         """Close (RFC 6455 §7.1.2); cancelled, close the stream at once.
@@ -280,7 +280,7 @@ class Connection:
         try:
             await self.outbox.write_replies_at_once()
         finally:
-            await self._cut()
+            await self._cut()  # noqa: ASYNC102 shielded inside
 
     async def _finish(self) -> None:
         """Write our Close, wait for the server to end TCP, close (RFC 6455 §7.1.1)."""
@@ -289,7 +289,7 @@ class Connection:
                 await self.outbox.write_replies()
                 await self.wait_until(lambda: self._ended)
         finally:
-            await self._cut()
+            await self._cut()  # noqa: ASYNC102 shielded inside
 
     async def _tear(self) -> None:
         """Give the connection up, because a frame is torn (W2)."""

@@ -160,13 +160,15 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
     ) -> bool:
         ours: list[BaseException] = []
         try:
-            await self._leave(exc)
-        except BaseException as error:  # noqa: BLE001 nothing may keep us from leaving the nursery
+            await self._leave(exc)  # noqa: ASYNC102 bounded by close_timeout
+        # Nothing may keep us from leaving the nursery; what it was is judged below.
+        except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
         self._nursery.cancel_scope.cancel()
         try:
-            await self._nurseries.__aexit__(None, None, None)  # X1
-        except BaseException as error:  # noqa: BLE001 it is judged below
+            # X1: with no exception, whatever the block has raised.
+            await self._nurseries.__aexit__(None, None, None)  # noqa: ASYNC102
+        except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
         protocol = self._connection.protocol
         self._options.logger.debug(

@@ -135,7 +135,7 @@ class Outbox:
             self._broken()
             return False
         except BaseException:  # W2: cancelled
-            await self._tear()
+            await self._tear()  # noqa: ASYNC102 shielded inside
             raise
         finally:
             self._is_blocked = False

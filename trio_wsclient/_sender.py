@@ -141,7 +141,7 @@ class Sender:
                 begun = True
         except BaseException as exc:
             if begun:
-                await self.break_off(exc)
+                await self.break_off(exc)  # noqa: ASYNC102 shielded inside
             raise
 
     def _serialize(self, frames: Sequence[Frame]) -> bytes:
@@ -227,11 +227,11 @@ class MessageWriter(Generic[Part_contra]):
         self._state = _WriterState.DONE
         try:
             if exc is None:
-                await self._send(b"", fin=True)
+                await self._send(b"", fin=True)  # noqa: ASYNC102 it is sent or has failed
         except BaseException as unfinished:
             exc = unfinished
             raise
         finally:
             if exc is not None:
-                await self._sender.break_off(exc)
+                await self._sender.break_off(exc)  # noqa: ASYNC102 shielded inside
             self._sender.end_turn()
