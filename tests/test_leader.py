@@ -139,6 +139,31 @@ async def test_a_leader_that_is_cancelled_while_another_is_being_woken_loses_not
     assert taken == ["a"]
 
 
+async def test_who_is_woken_to_lead_but_need_not_wait_any_more_passes_the_lead_on(nursery):
+    source = Source()
+    no_need = False
+
+    async def leaves(scope: trio.CancelScope) -> None:
+        nonlocal no_need
+        with scope:
+            try:
+                await source.leadership.wait_until(lambda: False)
+            finally:
+                no_need = True  # after the next one has been woken to lead, before it runs
+
+    scope = trio.CancelScope()
+    nursery.start_soon(leaves, scope)
+    await wait_all_tasks_blocked()
+    nursery.start_soon(source.leadership.wait_until, lambda: no_need)
+    await wait_all_tasks_blocked()
+    nursery.start_soon(source.take)
+    await wait_all_tasks_blocked()
+    scope.cancel()
+    await wait_all_tasks_blocked()
+    assert source.readers == 1
+    source.put("a")
+
+
 async def test_a_waiter_that_may_not_read_follows_until_it_is_woken(nursery):
     source = Source()
     done = trio.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import traceback
 from contextlib import suppress
@@ -377,3 +378,32 @@ async def test_an_error_while_leaving_is_a_bug_of_ours_and_the_nursery_is_left(m
             async with open_websocket_client("ws://server/", stream=stream):
                 pass
     assert pytest.RaisesGroup(Bug).matches(caught.value.__cause__)
+
+
+async def test_a_bug_that_keeps_the_stream_from_being_closed_does_not_hang_the_exit(monkeypatch):
+    def broken(self: Connection) -> None:
+        raise Bug
+
+    monkeypatch.setattr(Connection, "_note_ending", broken)
+    async with memory_server(deaf) as stream:
+        with pytest.raises(WebSocketInternalError) as caught, trio.fail_after(5):
+            async with open_websocket_client("ws://server/", stream=stream):
+                pass
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.send_all(b"x")
+    assert pytest.RaisesGroup(Bug).matches(caught.value.__cause__)
+
+
+async def test_an_error_of_a_users_log_filter_leaves_as_it_is_and_closes_the_stream():
+    def broken(record: logging.LogRecord) -> bool:
+        raise Bug
+
+    logger = logging.getLogger("broken")
+    logger.setLevel("DEBUG")
+    logger.addFilter(broken)
+    async with memory_server(deaf) as stream:
+        with pytest.raises(Bug):
+            async with open_websocket_client("ws://server/", stream=stream, logger=logger):
+                pass
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.send_all(b"x")

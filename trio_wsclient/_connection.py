@@ -24,7 +24,6 @@ X2  The tasks never raise. What ends the connection is a fact in the protocol, a
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from typing import Final
 
 import trio
@@ -206,6 +205,10 @@ class Connection:
             self.fail(self.outbox.error)
         await self._cut()
 
+    def dismiss_reply_task(self) -> None:
+        """End the reply task, whatever it does; the stream is closed with it."""
+        self._reply_scope.cancel()
+
     def _note_ending(self) -> None:
         """Have the reply task see to an ending in time, and wake whom it concerns."""
         is_over = self.protocol.ending is not None or self.outbox.error is not None
@@ -268,26 +271,22 @@ class Connection:
     async def close(self, code: int, reason: str = "") -> None:
         """Close (RFC 6455 §7.1.2); cancelled, close the stream at once.
 
-        A closing that has begun in another way already is seen to its end.
+        It returns when the server has ended TCP (RFC 6455 §7.1.1), or after ``close_timeout``. A
+        closing that has begun in another way already is seen to its end.
         """
-        self.protocol.close(code, reason)
-        self._note_ending()
-        await self._finish()
+        try:
+            self.protocol.close(code, reason)
+            self._note_ending()
+            await trio.lowlevel.checkpoint()
+            await self.wait_until(lambda: self._ended)
+        finally:
+            await self._cut()  # noqa: ASYNC102 shielded inside
 
     async def abandon(self) -> None:
         """Close without waiting for anybody (C2)."""
         self.protocol.close(1001)
         try:
             await self.outbox.write_replies_at_once()
-        finally:
-            await self._cut()  # noqa: ASYNC102 shielded inside
-
-    async def _finish(self) -> None:
-        """Write our Close, wait for the server to end TCP, close (RFC 6455 §7.1.1)."""
-        try:
-            with trio.move_on_after(self._close_timeout):  # C1
-                await self.outbox.write_replies()
-                await self.wait_until(lambda: self._ended)
         finally:
             await self._cut()  # noqa: ASYNC102 shielded inside
 
@@ -307,5 +306,13 @@ class Connection:
         self.changed()
         with trio.CancelScope(shield=True) as scope:
             scope.cancel()
-            with suppress(Exception):  # A user's stream may raise anything: it is closed.
+            try:
                 await self._stream.aclose()
+            except trio.Cancelled as cancelled:
+                # Ctrl-C may strike here, and a stream of two halves, closing the second one, lets
+                # it be hidden by a cancel.
+                if isinstance(cancelled.__context__, KeyboardInterrupt):
+                    raise cancelled.__context__ from None
+                raise
+            except Exception:  # noqa: BLE001, S110 a user's stream may raise anything: it is closed
+                pass

@@ -18,6 +18,7 @@ waiting (C2), if the block is in a cancelled scope, or was left by Ctrl-C or ``S
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
@@ -148,7 +149,6 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
                 self._options.ping_interval,
                 self._options.ping_timeout,
             )
-        self._options.logger.debug("open: %s", self._url)
         return client
 
     @enable_ki_protection
@@ -165,6 +165,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
         self._nursery.cancel_scope.cancel()
+        self._connection.dismiss_reply_task()
         try:
             # X1: with no exception, whatever the block has raised.
             await self._nurseries.__aexit__(None, None, None)  # noqa: ASYNC102
@@ -252,7 +253,7 @@ async def _open(url: _url.URL, options: Options) -> tuple[Connection, WebSocketC
                 server_hostname=options.server_hostname or url.host,
             )
         phase = "handshake"
-        accepted = await _shake_hands(stream, handshake)
+        accepted = await _shake_hands(stream, handshake, url, options.logger)
     if scope.cancelled_caught:
         if handshake.rejected:
             raise ConnectionRejected(*handshake.rejection)
@@ -277,7 +278,9 @@ async def _open(url: _url.URL, options: Options) -> tuple[Connection, WebSocketC
     return connection, WebSocketClient(connection, opened)
 
 
-async def _shake_hands(stream: trio.abc.Stream, handshake: Handshake) -> Accepted:
+async def _shake_hands(
+    stream: trio.abc.Stream, handshake: Handshake, url: _url.URL, logger: logging.Logger
+) -> Accepted:
     """Shake hands for WebSocket; the stream is closed if that fails."""
     try:
         await stream.send_all(handshake.request_data)
@@ -287,6 +290,7 @@ async def _shake_hands(stream: trio.abc.Stream, handshake: Handshake) -> Accepte
             while not handshake.complete:
                 handshake.receive_data(bytes(await stream.receive_some(_READ_SIZE)))
         if handshake.accepted is not None:
+            logger.debug("open: %s", url)
             return handshake.accepted
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
         await trio.aclose_forcefully(stream)

@@ -213,6 +213,7 @@ class MessageWriter(Generic[Part_contra]):
     async def __aenter__(self) -> MessageWriter[Part_contra]:
         if self._state is not _WriterState.NEW:
             raise RuntimeError("a writer is for one message: this one was entered already")
+        await trio.lowlevel.checkpoint()
         await self._sender.take_turn()
         self._state = _WriterState.OPEN
         return self
