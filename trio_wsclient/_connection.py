@@ -43,6 +43,7 @@ from trio_wsclient._outbox import Outbox
 from trio_wsclient._passes import UNBLOCKED_PASSES, after_passes
 from trio_wsclient._pings import Pings
 from trio_wsclient._protocol import Ending, Protocol, State
+from trio_wsclient._transport import cut
 
 _READ_SIZE: Final = 65_536  # bytes, as trio.SocketStream reads by default
 _QUIET_CODES: Final = frozenset({1000, 1001, NO_STATUS})  # RFC 6455 §7.4.1: nothing is wrong
@@ -304,15 +305,4 @@ class Connection:
         self._ended = True
         self._reply_scope.cancel()
         self.changed()
-        with trio.CancelScope(shield=True) as scope:
-            scope.cancel()
-            try:
-                await self._stream.aclose()
-            except trio.Cancelled as cancelled:
-                # Ctrl-C may strike here, and a stream of two halves, closing the second one, lets
-                # it be hidden by a cancel.
-                if isinstance(cancelled.__context__, KeyboardInterrupt):
-                    raise cancelled.__context__ from None
-                raise
-            except Exception:  # noqa: BLE001, S110 a user's stream may raise anything: it is closed
-                pass
+        await cut(self._stream)

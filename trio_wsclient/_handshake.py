@@ -252,5 +252,5 @@ def _wrong(headers: Headers, name: str, expected: str) -> InvalidResponse:
 
 def _brief(text: str) -> str:
     """Make a text of the server fit for a message: one line, and not a long one."""
-    text = escape_controls(text[:_MAX_QUOTE])
-    return text if len(text) <= _MAX_QUOTE else text[:_MAX_QUOTE] + "..."
+    escaped = escape_controls(text[: _MAX_QUOTE + 1])
+    return escaped if len(escaped) <= _MAX_QUOTE else f"{escaped[:_MAX_QUOTE]}..."

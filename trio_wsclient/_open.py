@@ -293,15 +293,15 @@ async def _shake_hands(
             logger.debug("open: %s", url)
             return handshake.accepted
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-        await trio.aclose_forcefully(stream)
+        await _transport.cut(stream)
         if not handshake.rejected:
             cause = exc.__cause__ or exc
             text = f"the connection broke in the handshake: {_transport.fault(cause)}"
             raise HandshakeError(text) from cause
     except BaseException:
-        await trio.aclose_forcefully(stream)
+        await _transport.cut(stream)
         raise
-    await trio.aclose_forcefully(stream)
+    await _transport.cut(stream)
     raise ConnectionRejected(*handshake.rejection)
 
 

@@ -1,4 +1,4 @@
-"""From a URL to a stream: TCP, and TLS over any stream."""
+"""From a URL to a stream, TCP, and TLS over any stream; and its end."""
 
 from __future__ import annotations
 
@@ -73,13 +73,29 @@ async def start_tls(
             tls = wrap()
         await tls.do_handshake()
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ValueError) as exc:
-        await trio.aclose_forcefully(stream)
+        await cut(stream)
         cause = exc.__cause__ or exc
         raise HandshakeError(f"no TLS with {server_hostname}: {fault(cause)}") from cause
     except BaseException:
-        await trio.aclose_forcefully(stream)
+        await cut(stream)
         raise
     return tls
+
+
+async def cut(stream: trio.abc.Stream) -> None:
+    """Close a stream without waiting for anything, and without an error of its own."""
+    with trio.CancelScope(shield=True) as scope:
+        scope.cancel()
+        try:
+            await stream.aclose()
+        except trio.Cancelled as cancelled:
+            # Ctrl-C may strike here, and a stream of two halves, closing the second one, lets it be
+            # hidden by a cancel.
+            if isinstance(cancelled.__context__, KeyboardInterrupt):
+                raise cancelled.__context__ from None
+            raise
+        except Exception:  # noqa: BLE001, S110 a user's stream may raise anything: it is closed
+            pass
 
 
 def fault(cause: BaseException) -> str:
