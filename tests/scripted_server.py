@@ -6,10 +6,15 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 import trio
 import trio.testing
 import wire
+
+if TYPE_CHECKING:
+    import trustme
 
 
 class Peer:
@@ -160,3 +165,10 @@ async def memory_server(script: Script) -> AsyncIterator[trio.abc.Stream]:
             yield ours
         finally:
             nursery.cancel_scope.cancel()
+
+
+def tls_of(ca: trustme.CA, *names: str, not_after: datetime | None = None) -> ssl.SSLContext:
+    """Make the TLS of a server that has these names, until some time."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert(*names, not_after=not_after).configure_cert(context)
+    return context

@@ -18,6 +18,7 @@ from trio_wsclient._close import check_close, escape_controls, shorten_reason
     [
         (CloseFrame(1000), "1000 (normal closure)"),
         (CloseFrame(1005), "1005 (no status code)"),
+        (CloseFrame(1006), "1006 (abnormal closure)"),
         (CloseFrame(1011, "shard gone"), '1011 (internal error) "shard gone"'),
         (CloseFrame(1014), "1014 (bad gateway)"),
         (CloseFrame(4000), "4000"),

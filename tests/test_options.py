@@ -144,12 +144,28 @@ def test_objects_are_taken_as_they_are():
     options = Options(ssl_context=context, stream=ours, logger=logger, server_hostname="a")
     assert (options.ssl_context, options.stream, options.logger) == (context, ours, logger)
     assert options.server_hostname == "a"
-    assert Options(local_address="127.0.0.1").local_address == "127.0.0.1"
 
 
 def test_a_stream_that_is_open_has_no_local_address_to_choose():
     with pytest.raises(ValueError, match="local_address has no meaning"):
         Options(stream=stream(), local_address="127.0.0.1")
+
+
+@pytest.mark.parametrize("value", ["127.0.0.1", "::1", "fe80::1%eth0"])
+def test_a_local_address_is_an_ip_address(value: str):
+    assert Options(local_address=value).local_address == value
+
+
+@pytest.mark.parametrize("value", ["", "localhost", "127.0.0.1:80", "[::1]", "\0"])
+def test_a_local_address_that_is_none_is_a_value_error(value: str):
+    with pytest.raises(ValueError, match="does not appear to be an IPv4 or IPv6 address"):
+        Options(local_address=value)
+
+
+@pytest.mark.parametrize("value", ["bücher.example", "example.org\0", "example.org\n", "\ud800"])
+def test_a_server_hostname_that_no_certificate_can_name_is_a_value_error(value: str):
+    with pytest.raises(ValueError, match="A-label"):
+        Options(server_hostname=value)
 
 
 def test_options_are_kept_from_later_changes():

@@ -381,3 +381,15 @@ async def test_a_batch_that_is_cancelled_between_its_frames_fails_the_connection
         with pytest.raises(ConnectionClosedError):
             await ws.send("after")
     assert [frame.payload for frame in server.frames if frame.opcode < 8] == [b"one"]
+
+
+async def test_who_waits_for_a_turn_does_not_read():
+    server = Recorder()
+    async with opened(server, max_buffered_bytes=1) as (ws, _):
+        await server.peer.send(wire.text("full"))
+        await wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+            async with ws.text_writer():
+                nursery.start_soon(ws.send, "waits")
+                await wait_all_tasks_blocked()
+                assert not ws._connection.is_reading

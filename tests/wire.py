@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -77,6 +78,12 @@ def answer(request: bytes, *headers: str) -> bytes:
         *headers,
     ]
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def cut(data: bytes, positions: Iterable[int]) -> list[bytes]:
+    """Cut bytes at the positions that lie inside of them, in any order; no piece is empty."""
+    borders = [0, *sorted({position for position in positions if 0 < position < len(data)})]
+    return [data[start:end] for start, end in zip(borders, [*borders[1:], len(data)], strict=True)]
 
 
 @dataclass(frozen=True)

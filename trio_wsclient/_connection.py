@@ -198,13 +198,15 @@ class Connection:
     @enable_ki_protection
     async def reply_task(self) -> None:
         """Write pongs and pings, and after an ending see the connection closed."""
-        with self._reply_scope:
-            while not self._ended:
-                await self.outbox.wait_wanted()
-                await self.outbox.write_replies()
-        if self.outbox.error is not None:
-            self.fail(self.outbox.error)
-        await self._cut()
+        try:
+            with self._reply_scope:
+                while not self._ended:
+                    await self.outbox.wait_wanted()
+                    await self.outbox.write_replies()
+            if self.outbox.error is not None:
+                self.fail(self.outbox.error)
+        finally:
+            await self._cut()  # noqa: ASYNC102 shielded inside
 
     def dismiss_reply_task(self) -> None:
         """End the reply task, whatever it does; the stream is closed with it."""

@@ -21,7 +21,8 @@ class WebSocketError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the arguments of the constructor, which ``args`` does not hold."""
-        return type(self), tuple(getattr(self, field) for field in self._fields) or self.args
+        arguments = tuple(getattr(self, field) for field in self._fields) or self.args
+        return type(self), arguments, vars(self)
 
 
 class InvalidURL(WebSocketError, ValueError):

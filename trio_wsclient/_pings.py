@@ -94,12 +94,13 @@ class Pings:
         answered = self._in_flight.get(payload)
         if answered is None or answered.sent_at is None:
             return  # RFC 6455 §5.5.3: an unsolicited pong is a heartbeat.
-        for older, flight in list(self._in_flight.items()):
+        payloads = list(self._in_flight)
+        for older in payloads[: payloads.index(payload) + 1]:
+            flight = self._in_flight[older]
             if flight.sent_at is not None:
-                flight.seconds = self.latency = now - flight.sent_at
+                flight.seconds = now - flight.sent_at
                 del self._in_flight[older]
-            if flight is answered:
-                break
+        self.latency = answered.seconds
 
     def request(self, payload: bytes, clock: float) -> None:
         """Make the keepalive's ping due; a former one that has no pong is forgotten."""
@@ -107,7 +108,6 @@ class Pings:
             self.forget(*self._keepalive)
         self.due = payload
         self.silent_since = clock
-        self.heard = False
 
     def take_due(self, clock: float, now: float) -> bytes:
         """Take the keepalive's ping to hand it to the stream."""

@@ -243,9 +243,7 @@ class Protocol:
         self._frame_opcode = opcode
         self._remaining = length
         if is_control:
-            self._close_code = NO_STATUS
             return data[start:end]
-        self._payload = bytearray()
         if opcode != Opcode.CONTINUATION:
             self._decoder.reset()
         self._message_size += length

@@ -1,0 +1,219 @@
+"""Answers to an opening handshake, right and wrong, and how to judge them."""
+
+from __future__ import annotations
+
+import wire
+
+from trio_wsclient import Headers, InvalidResponse
+from trio_wsclient._handshake import Handshake
+from trio_wsclient._url import parse
+
+FRAMES = wire.text("Hello") + wire.ping(b"p")
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nLink: </b.js>\r\n\r\n"
+
+
+def switching(
+    *more: str,
+    status: str = "HTTP/1.1 101 Switching Protocols",
+    upgrade: str | None = "Upgrade: websocket",
+    connection: str | None = "Connection: Upgrade",
+    accept: str | None = "Sec-WebSocket-Accept: <accept>",
+) -> bytes:
+    """Make an answer that is right but for what is passed."""
+    lines = [line for line in (status, upgrade, connection, accept, *more) if line is not None]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def refusal(status: str, *lines: str, body: bytes = b"") -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode() + body
+
+
+def handshake(*subprotocols: str, url: str = "ws://example.org/chat") -> Handshake:
+    return Handshake(parse(url), subprotocols=subprotocols)
+
+
+def feed(shake: Handshake, *pieces: bytes) -> bytes:
+    """Pass on the pieces of an answer while any is wanted, and return those that were not."""
+    queue = list(pieces)
+    while queue and not shake.complete:
+        shake.receive_data(queue.pop(0))
+    return b"".join(queue)
+
+
+def complete(shake: Handshake, answer: bytes) -> bytes:
+    """Put in for ``<accept>`` what this handshake has to be answered with."""
+    return answer.replace(b"<accept>", wire.accept_key(shake.request_data).encode())
+
+
+def fields_of(headers: Headers) -> list[tuple[str, str]]:
+    """Return the fields but the one that differs from handshake to handshake."""
+    return [(name, value) for name, value in headers.raw if name.lower() != "sec-websocket-accept"]
+
+
+def outcome(shake: Handshake, *pieces: bytes) -> tuple[object, ...]:
+    """Return all that a handshake tells about an answer, for comparing."""
+    try:
+        rest = feed(shake, *pieces)
+    except InvalidResponse as exc:
+        text = str(exc).replace(wire.accept_key(shake.request_data), "<accept>")
+        return "invalid", text
+    if shake.accepted is not None:
+        accepted = shake.accepted
+        fields = fields_of(accepted.headers)
+        return "accepted", accepted.subprotocol, fields, accepted.trailing_data + rest
+    if shake.rejected:
+        status_code, headers, body = shake.rejection
+        return "rejected", status_code, fields_of(headers), body, shake.complete
+    return ("waiting",)
+
+
+def judge(answer: bytes, *subprotocols: str) -> tuple[object, ...]:
+    shake = handshake(*subprotocols)
+    return outcome(shake, complete(shake, answer))
+
+
+ACCEPTING = {
+    "plain": switching(),
+    "without a reason phrase": switching(status="HTTP/1.1 101"),
+    "with another reason phrase": switching(status="HTTP/1.1 101 Web Socket Protocol Handshake"),
+    "names and values in another case": switching(
+        upgrade="UPGRADE: WebSocket",
+        connection="connection: UPGRADE",
+        accept="sec-websocket-ACCEPT: <accept>",
+    ),
+    "spaces around values": switching(
+        upgrade="Upgrade:  websocket \t",
+        connection="Connection:upgrade",
+        accept="Sec-WebSocket-Accept:\t<accept>  ",
+    ),
+    "Connection with more options": switching(connection="Connection: keep-alive, Upgrade"),
+    "Connection in two fields": switching("Connection: keep-alive"),
+    "an empty list of extensions": switching("Sec-WebSocket-Extensions: "),
+    "further fields": switching("Server: x", "Set-Cookie: a=1", "Set-Cookie: b=2"),
+    "a value that is not ASCII": switching("X-Name: J\xf6rg"),
+    "100 first": CONTINUE + switching(),
+    "103 first": EARLY_HINTS + switching(),
+    "100 and 103 first, several times": CONTINUE + EARLY_HINTS + CONTINUE * 3 + switching(),
+}
+
+NOT_101 = {
+    "HTTP/1.0": (switching(status="HTTP/1.0 101 OK"), "HTTP/1.0, not HTTP/1.1"),
+    "HTTP/2.0": (switching(status="HTTP/2.0 101 OK"), "HTTP/2.0, not HTTP/1.1"),
+    "no Upgrade": (switching(upgrade=None), "header Upgrade is missing"),
+    "another Upgrade": (switching(upgrade="Upgrade: h2c"), "header Upgrade is 'h2c'"),
+    "more than one Upgrade": (
+        switching(upgrade="Upgrade: websocket, h2c"),
+        "header Upgrade is 'websocket, h2c'",
+    ),
+    "Upgrade twice": (
+        switching("Upgrade: websocket"),
+        "header Upgrade is 'websocket' and 'websocket'",
+    ),
+    "no Connection": (switching(connection=None), "header Connection is missing"),
+    "another Connection": (
+        switching(connection="Connection: keep-alive"),
+        "header Connection is 'keep-alive'",
+    ),
+    "half a Connection": (
+        switching(connection="Connection: Upgraded"),
+        "header Connection is 'Upgraded'",
+    ),
+    "no Accept": (switching(accept=None), "header Sec-WebSocket-Accept is missing"),
+    "an empty Accept": (
+        switching(accept="Sec-WebSocket-Accept:"),
+        "header Sec-WebSocket-Accept is ''",
+    ),
+    "the Accept of another key": (
+        switching(accept="Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        "header Sec-WebSocket-Accept is 's3pPLMBiTxaQ9kYGzzhZRbK",
+    ),
+    "Accept twice": (
+        switching("Sec-WebSocket-Accept: <accept>"),
+        "header Sec-WebSocket-Accept is '<accept>' and '<accept>'",
+    ),
+    "Accept with something behind it": (
+        switching(accept="Sec-WebSocket-Accept: <accept>, x"),
+        "header Sec-WebSocket-Accept is '<accept>, x'",
+    ),
+    "an extension": (
+        switching("Sec-WebSocket-Extensions: permessage-deflate"),
+        "header Sec-WebSocket-Extensions is 'permessage-deflate'",
+    ),
+    "an extension in the second field": (
+        switching("Sec-WebSocket-Extensions:", "sec-websocket-extensions: x; a=b"),
+        "header Sec-WebSocket-Extensions is '' and 'x; a=b'",
+    ),
+    "a subprotocol": (
+        switching("Sec-WebSocket-Protocol: chat"),
+        "header Sec-WebSocket-Protocol is 'chat'",
+    ),
+    "an empty subprotocol": (
+        switching("Sec-WebSocket-Protocol:"),
+        "header Sec-WebSocket-Protocol is ''",
+    ),
+}
+
+JUNK = {
+    "the first byte of TLS": b"\x15",
+    "a TLS alert": b"\x15\x03\x01\x00\x02\x02\x28",
+    "a blank line": b"\r\n\r\n",
+    "not ASCII": b"\xff\xfe\x80 \xe4\r\n\r\n",
+    "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+    "a request": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a lower-case version": switching(status="http/1.1 101 OK"),
+    "a version that is none": switching(status="HTTP/11 101 OK"),
+    "no status": switching(status="HTTP/1.1"),
+    "a short status": switching(status="HTTP/1.1 10 OK"),
+    "a long status": switching(status="HTTP/1.1 1010 OK"),
+    "a status out of range": switching(status="HTTP/1.1 099 OK"),
+    "a space before the status": switching(status=" HTTP/1.1 101 OK"),
+    "a line without a colon": switching("X-Name"),
+    "a space before the colon": switching("X-Name : a"),
+    "an empty name": switching(": a"),
+    "a name that is not ASCII": switching("X-N\xe4me: a"),
+    "a NUL in a value": switching("X-Name: a\0b"),
+    "a CR in a value": switching("X-Name: a\rb"),
+    "two lengths": switching("Content-Length: 1", "Content-Length: 2"),
+    "a length that is none": switching("Content-Length: -1"),
+    "a length without end": switching("Content-Length: " + "9" * 5000),
+    "junk behind a 100": CONTINUE + b"\x00",
+}
+
+REFUSALS = {
+    "with a length": (
+        refusal("403 Forbidden", "Content-Length: 3", body=b"no."),
+        (403, b"no."),
+    ),
+    "without a body": (refusal("426 Upgrade Required", "Content-Length: 0"), (426, b"")),
+    "that can have no body": (refusal("204 No Content"), (204, b"")),
+    "a redirect": (
+        refusal("302 Found", "Location: /there", "Content-Length: 0"),
+        (302, b""),
+    ),
+    "an OK": (refusal("200 OK", "Content-Length: 2", body=b"ok"), (200, b"ok")),
+    "of HTTP/1.0": (b"HTTP/1.0 503 Busy\r\nContent-Length: 1\r\n\r\nx", (503, b"x")),
+    "in chunks": (
+        refusal(
+            "500 Oops", "Transfer-Encoding: chunked", body=b"2\r\nno\r\n1;x=y\r\n.\r\n0\r\n\r\n"
+        ),
+        (500, b"no."),
+    ),
+    "in chunks, with trailers": (
+        refusal("500 Oops", "Transfer-Encoding: chunked", body=b"2\r\nno\r\n0\r\nX-A: b\r\n\r\n"),
+        (500, b"no"),
+    ),
+    "behind a 100": (
+        CONTINUE + refusal("401 Unauthorized", "Content-Length: 1", body=b"x"),
+        (401, b"x"),
+    ),
+    "with something behind its body": (
+        refusal("403 Forbidden", "Content-Length: 3", body=b"no.HTTP/1.1 200 OK\r\n\r\n"),
+        (403, b"no."),
+    ),
+    "with headers of a 101": (
+        switching("Content-Length: 0", status="HTTP/1.1 200 OK"),
+        (200, b""),
+    ),
+}

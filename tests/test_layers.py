@@ -1,0 +1,86 @@
+"""The layers of the package: imports point down only, and the lower ones know no I/O."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import trio_wsclient
+
+LAYERS = [
+    {"_close", "_events", "_headers", "_version"},  # frozen data
+    {"_errors"},
+    {"_url", "_handshake", "_protocol", "_inbox", "_pings", "_options"},  # no I/O
+    {"_passes", "_transport"},
+    {"_leader", "_outbox", "_connection", "_keepalive"},
+    {"_receiver", "_sender", "_client", "_open"},
+    set(),
+    {"__init__"},
+    {"__main__", "_demo"},
+]
+LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
+FIRST_WITH_IO, PUBLIC = 3, 7
+
+PATHS = {path.stem: path for path in Path(trio_wsclient.__file__).parent.glob("*.py")}
+TREES = {module: ast.parse(path.read_text("utf-8")) for module, path in PATHS.items()}
+WITHOUT_IO = sorted(module for module, number in LAYER.items() if number < FIRST_WITH_IO)
+
+
+def imported_names(module: str) -> Iterator[str]:
+    """Yield the full names of all that a module imports, wherever it does so."""
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_modules(module: str) -> set[str]:
+    """Return the modules of ours that a module imports."""
+    parts = [name.split(".") for name in imported_names(module)]
+    ours = [[*part, "__init__"][1] for part in parts if part[0] == "trio_wsclient"]
+    return {part if part in PATHS else "__init__" for part in ours}
+
+
+def test_every_module_has_a_layer():
+    assert LAYER.keys() == PATHS.keys()
+
+
+@pytest.mark.parametrize("module", sorted(PATHS))
+def test_imports_point_down(module: str):
+    assert [name for name in imported_modules(module) if LAYER[name] > LAYER[module]] == []
+
+
+def test_within_a_layer_imports_make_no_circle():
+    TopologicalSorter({module: imported_modules(module) for module in PATHS}).prepare()
+
+
+@pytest.mark.parametrize("module", sorted(name for name, layer in LAYER.items() if layer > PUBLIC))
+def test_the_command_line_uses_public_names_only(module: str):
+    private = imported_modules(module) - {name for name in LAYER if LAYER[name] >= PUBLIC}
+    assert private == set()
+
+
+@pytest.mark.parametrize("module", WITHOUT_IO)
+def test_without_io_nothing_is_awaited_and_no_clock_is_read(module: str):
+    waiting = ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith
+    assert not [node for node in ast.walk(TREES[module]) if isinstance(node, waiting)]
+    roots = {name.split(".")[0] for name in imported_names(module)}
+    assert not roots & {"time", "datetime", "socket", "select", "threading", "asyncio"}
+
+
+@pytest.mark.parametrize("module", WITHOUT_IO)
+def test_without_io_trio_is_a_name_for_types_at_most(module: str):
+    roots = {name.split(".")[0] for name in imported_names(module)}
+    # Its exceptions are bases of ours, and an option is checked to be one of its streams.
+    assert "trio" not in roots or module in {"_errors", "_options"}
+
+
+def test_no_module_is_a_drawer():
+    drawers = {"util", "utils", "misc", "helpers", "common", "base", "types"}
+    assert not {module.strip("_") for module in PATHS} & drawers

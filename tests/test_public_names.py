@@ -1,0 +1,198 @@
+"""A snapshot of what users can name: a change here is one that they will see."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import inspect
+import types
+
+import pytest
+import trio
+
+import trio_wsclient
+from trio_wsclient import WebSocketClient
+
+NAMES = [
+    "ClientOptions",
+    "ClientStatistics",
+    "CloseFrame",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "ConnectionRejected",
+    "DataFrame",
+    "Frames",
+    "HandshakeError",
+    "Headers",
+    "InvalidResponse",
+    "InvalidURL",
+    "MessageWriter",
+    "Opcode",
+    "OpenTimeout",
+    "ProxyError",
+    "WebSocketClient",
+    "WebSocketError",
+    "WebSocketInternalError",
+    "__version__",
+    "open_websocket_client",
+    "run_websocket_client",
+]
+
+METHODS = {
+    "aclose": "(self, code: 'int' = 1000, reason: 'str' = '') -> 'None'",
+    "binary_writer": "(self) -> 'MessageWriter[BytesLike]'",
+    "frames": "(self) -> 'Frames'",
+    "ping": "(self, payload: 'BytesLike | None' = None) -> 'float'",
+    "pong": "(self, payload: 'BytesLike' = b'') -> 'None'",
+    "receive": "(self) -> 'str | bytes'",
+    "receive_batch": "(self, max_messages: 'int | None' = None) -> 'list[str | bytes]'",
+    "receive_nowait": "(self) -> 'str | bytes'",
+    "send": "(self, value: 'str | BytesLike') -> 'None'",
+    "send_binary": "(self, data: 'str | BytesLike') -> 'None'",
+    "send_many": "(self, messages: 'Iterable[str | BytesLike]') -> 'None'",
+    "send_text": "(self, data: 'str | BytesLike') -> 'None'",
+    "statistics": "(self) -> 'ClientStatistics'",
+    "text_writer": "(self) -> 'MessageWriter[str]'",
+    "wait_closed": "(self) -> 'CloseFrame | None'",
+}
+
+PROPERTIES = {
+    "extensions": "tuple[str, ...]",
+    "latency": "float | None",
+    "local_address": "object",
+    "logger": "logging.Logger",
+    "remote_address": "object",
+    "response_headers": "Headers",
+    "subprotocol": "str | None",
+    "url": "str",
+}
+
+FUNCTIONS = {
+    "open_websocket_client": (
+        "(url: 'str', **options: 'Unpack[ClientOptions]')"
+        " -> 'AbstractAsyncContextManager[WebSocketClient]'"
+    ),
+    "run_websocket_client": (
+        "(url: 'str', handler: 'Callable[[WebSocketClient], Awaitable[object]]', *,"
+        " task_status: 'trio.TaskStatus[WebSocketClient]' = TASK_STATUS_IGNORED,"
+        " **options: 'Unpack[ClientOptions]') -> 'CloseFrame | None'"
+    ),
+}
+
+FIELDS = {
+    "ClientStatistics": [
+        "messages_sent",
+        "messages_received",
+        "bytes_sent",
+        "bytes_received",
+        "buffered_messages",
+        "buffered_bytes",
+        "tasks_waiting_send",
+        "tasks_waiting_receive",
+    ],
+    "CloseFrame": ["code", "reason"],
+    "DataFrame": ["opcode", "payload", "fin"],
+}
+
+ATTRIBUTES = {
+    "ConnectionClosed": ["code", "problem", "reason", "received", "sent"],
+    "ConnectionRejected": ["body", "headers", "status_code"],
+    "Frames": [],
+    "Headers": ["get", "get_all", "items", "keys", "raw", "tokens", "values"],
+    "InvalidURL": ["problem", "url"],
+    "MessageWriter": ["write"],
+    "OpenTimeout": ["phase", "seconds"],
+    "ProxyError": ["status_code"],
+}
+
+CLASSES = {
+    name: getattr(trio_wsclient, name)
+    for name in NAMES
+    if isinstance(getattr(trio_wsclient, name), type)
+}
+
+
+def public(owner: object) -> list[str]:
+    return sorted(name for name in dir(owner) if not name.startswith("_"))
+
+
+def documented(cls: type) -> set[str]:
+    """Return the names in the section "Attributes" of a class's docstring."""
+    _, _, section = (inspect.getdoc(cls) or "").partition("Attributes:\n")
+    lines = [line for line in section.splitlines() if line[:4].isspace() and line[4:5].strip()]
+    return {line.strip().partition(":")[0] for line in lines}
+
+
+def test_the_public_names_are_these():
+    assert trio_wsclient.__all__ == NAMES
+
+
+def test_nothing_else_looks_public():
+    others = {
+        name
+        for name in public(trio_wsclient)
+        if not isinstance(getattr(trio_wsclient, name), types.ModuleType)
+    }
+    assert others == set(NAMES) - {"__version__"}
+
+
+def test_the_attributes_of_a_client_are_these():
+    assert public(WebSocketClient) == sorted([*METHODS, *PROPERTIES])
+
+
+@pytest.mark.parametrize(("name", "signature"), METHODS.items(), ids=METHODS)
+def test_a_method_of_a_client_is_called_like_this(name: str, signature: str):
+    assert str(inspect.signature(getattr(WebSocketClient, name))) == signature
+
+
+@pytest.mark.parametrize(("name", "annotation"), PROPERTIES.items(), ids=PROPERTIES)
+def test_a_property_of_a_client_is_of_this_type(name: str, annotation: str):
+    getter = inspect.getattr_static(WebSocketClient, name).fget
+    assert inspect.signature(getter).return_annotation == annotation
+
+
+@pytest.mark.parametrize(("name", "signature"), FUNCTIONS.items(), ids=FUNCTIONS)
+def test_a_function_is_called_like_this(name: str, signature: str):
+    assert str(inspect.signature(getattr(trio_wsclient, name))) == signature
+
+
+@pytest.mark.parametrize(("name", "fields"), FIELDS.items(), ids=FIELDS)
+def test_the_fields_of_plain_data_are_these(name: str, fields: list[str]):
+    assert [field.name for field in dataclasses.fields(CLASSES[name])] == fields
+    assert public(CLASSES[name]) == sorted(fields)
+    assert documented(CLASSES[name]) == set(fields)
+
+
+@pytest.mark.parametrize(("name", "attributes"), ATTRIBUTES.items(), ids=ATTRIBUTES)
+def test_what_else_has_attributes_has_these(name: str, attributes: list[str]):
+    cls = CLASSES[name]
+    inherited = {"add_note", "args", "with_traceback"} if issubclass(cls, Exception) else set()
+    assert sorted({*public(cls), *documented(cls)} - inherited) == attributes
+
+
+def test_a_client_is_a_channel():
+    assert issubclass(WebSocketClient, trio.abc.Channel)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "__version__"])
+def test_every_public_name_has_a_docstring(name: str):
+    text = getattr(trio_wsclient, name).__doc__
+    assert text
+    assert not text.startswith(f"{name}("), "what a dataclass writes by itself"
+
+
+@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES)
+def test_everything_public_in_a_class_has_a_docstring(cls: type):
+    bare = {
+        name
+        for name, value in vars(cls).items()
+        if not name.startswith("_")
+        and isinstance(value, types.FunctionType | property)
+        and not value.__doc__
+    }
+    assert bare <= documented(cls)
+
+
+def test_the_version_is_that_of_the_distribution():
+    assert importlib.metadata.version("trio-wsclient") == trio_wsclient.__version__

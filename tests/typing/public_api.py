@@ -1,0 +1,212 @@
+"""What a type checker makes of the public API: checked by mypy and pyright, never run.
+
+An ``ignore`` is a claim too: both are told to complain about one that is not needed.
+"""
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Literal, assert_type
+
+import trio
+
+from trio_wsclient import (
+    ClientOptions,
+    ClientStatistics,
+    CloseFrame,
+    ConnectionClosed,
+    ConnectionRejected,
+    DataFrame,
+    Frames,
+    Headers,
+    InvalidURL,
+    MessageWriter,
+    Opcode,
+    OpenTimeout,
+    ProxyError,
+    WebSocketClient,
+    open_websocket_client,
+    run_websocket_client,
+)
+
+
+async def sending(ws: WebSocketClient) -> None:
+    await ws.send("text")
+    await ws.send(b"binary")
+    await ws.send(bytearray())
+    await ws.send(memoryview(b""))
+    await ws.send(1)  # type: ignore[arg-type]
+    await ws.send(None)  # type: ignore[arg-type]
+    await ws.send_text("text")
+    await ws.send_text(b"{}")
+    await ws.send_text({})  # type: ignore[arg-type]
+    await ws.send_binary("text")
+    await ws.send_binary(bytearray())
+    await ws.send_many(["text", b"binary", bytearray(), memoryview(b"")])
+    await ws.send_many(str(number) for number in range(3))
+    await ws.send_many([1])  # type: ignore[list-item]
+
+
+async def writing(ws: WebSocketClient) -> None:
+    assert_type(ws.text_writer(), MessageWriter[str])
+    async with ws.text_writer() as text:
+        assert_type(text, MessageWriter[str])
+        await text.write("part")
+        await text.write(b"part")  # type: ignore[arg-type]
+    async with ws.binary_writer() as binary:
+        await binary.write(b"part")
+        await binary.write(bytearray())
+        await binary.write(memoryview(b""))
+        await binary.write("part")  # type: ignore[arg-type]
+
+
+async def receiving(ws: WebSocketClient) -> None:
+    assert_type(await ws.receive(), str | bytes)
+    assert_type(ws.receive_nowait(), str | bytes)
+    assert_type(await ws.receive_batch(), list[str | bytes])
+    assert_type(await ws.receive_batch(10), list[str | bytes])
+    assert_type(await ws.receive_batch(max_messages=None), list[str | bytes])
+    async for message in ws:
+        assert_type(message, str | bytes)
+    assert_type(ws.frames(), Frames)
+    async for frame in ws.frames():
+        assert_type(frame, DataFrame)
+        assert_type(frame.opcode, Opcode)
+        assert_type(frame.payload, bytes)
+        assert_type(frame.fin, bool)
+    iterator: AsyncIterator[DataFrame] = ws.frames()
+    assert_type(await anext(iterator), DataFrame)
+
+
+async def pinging_and_closing(ws: WebSocketClient) -> None:
+    assert_type(await ws.ping(), float)
+    assert_type(await ws.ping(b"payload"), float)
+    await ws.ping("payload")  # type: ignore[arg-type]
+    await ws.pong()
+    await ws.pong(payload=memoryview(b""))
+    await ws.aclose()
+    await ws.aclose(1001, "going")
+    await ws.aclose(code=4000, reason="done")
+    await ws.aclose("1000")  # type: ignore[arg-type]
+    assert_type(await ws.wait_closed(), CloseFrame | None)
+
+
+def about(ws: WebSocketClient) -> None:
+    assert_type(ws.url, str)
+    assert_type(ws.subprotocol, str | None)
+    assert_type(ws.extensions, tuple[str, ...])
+    assert_type(ws.response_headers, Headers)
+    assert_type(ws.response_headers["server"], str)
+    assert_type(ws.response_headers.get("server"), str | None)
+    assert_type(ws.response_headers.get_all("set-cookie"), list[str])
+    assert_type(ws.response_headers.raw, tuple[tuple[str, str], ...])
+    assert_type(ws.local_address, object)
+    assert_type(ws.remote_address, object)
+    assert_type(ws.latency, float | None)
+    assert_type(ws.logger, logging.Logger)
+    assert_type(ws.statistics(), ClientStatistics)
+    assert_type(ws.statistics().bytes_sent, int)
+    ws.url = "ws://example.org/"  # type: ignore[misc]
+
+
+def is_a_channel(ws: WebSocketClient) -> None:
+    channel: trio.abc.Channel[str | bytes] = ws
+    sender: trio.abc.SendChannel[str | bytes] = ws
+    receiver: trio.abc.ReceiveChannel[str | bytes] = ws
+    resource: trio.abc.AsyncResource = ws
+    text_sender: trio.abc.SendChannel[str] = ws
+    text_receiver: trio.abc.ReceiveChannel[str] = ws  # type: ignore[assignment]
+    number_sender: trio.abc.SendChannel[int] = ws  # type: ignore[assignment]
+    del channel, sender, receiver, resource, text_sender, text_receiver, number_sender
+
+
+async def opening(context: ssl.SSLContext, stream: trio.abc.Stream) -> None:
+    assert_type(
+        open_websocket_client("ws://example.org/"), AbstractAsyncContextManager[WebSocketClient]
+    )
+    async with open_websocket_client(
+        "wss://example.org/",
+        open_timeout=None,
+        close_timeout=1,
+        ping_interval=20.0,
+        ping_timeout=None,
+        max_message_size=None,
+        max_frame_size=65536,
+        max_buffered_bytes=65536,
+        decode_text=False,
+        fragment_size=65536,
+        subprotocols=["a", "b"],
+        extra_headers={"Cookie": "a=1"},
+        origin="https://example.org",
+        user_agent=None,
+        ssl_context=context,
+        server_hostname="example.org",
+        stream=stream,
+        local_address="127.0.0.1",
+        logger=logging.getLogger(),
+    ) as ws:
+        assert_type(ws, WebSocketClient)
+    open_websocket_client("ws://example.org/", subprotocols=("a",), extra_headers=[("A", "b")])
+    options: ClientOptions = {"open_timeout": 5, "decode_text": True}
+    open_websocket_client("ws://example.org/", **options)
+
+
+def opening_wrongly() -> None:
+    open_websocket_client()  # type: ignore[call-arg]
+    open_websocket_client(b"ws://example.org/")  # type: ignore[arg-type]
+    open_websocket_client("ws://example.org/", timeout=5)  # type: ignore[call-arg]
+    open_websocket_client("ws://example.org/", open_timeout="5")  # type: ignore[arg-type]
+    open_websocket_client("ws://example.org/", close_timeout=None)  # type: ignore[arg-type]
+    open_websocket_client("ws://example.org/", max_buffered_bytes=None)  # type: ignore[arg-type]
+    open_websocket_client("ws://example.org/", fragment_size=0.5)  # type: ignore[arg-type]
+    open_websocket_client("ws://example.org/", extra_headers=5)  # type: ignore[arg-type]
+    options: ClientOptions = {"timeout": 5}  # type: ignore[typeddict-unknown-key]
+    del options
+
+
+async def handler(ws: WebSocketClient) -> None:
+    await ws.send("hello")
+
+
+async def other_handler(ws: str) -> None:
+    await trio.sleep(len(ws))
+
+
+async def running() -> None:
+    assert_type(await run_websocket_client("ws://example.org/", handler), CloseFrame | None)
+    await run_websocket_client("ws://example.org/", handler, open_timeout=5, origin=None)
+    await run_websocket_client("ws://example.org/", handler, timeout=5)  # type: ignore[call-arg]
+    await run_websocket_client("ws://example.org/", other_handler)  # type: ignore[arg-type]
+    await run_websocket_client("ws://example.org/")  # type: ignore[call-arg]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run_websocket_client, "ws://example.org/", handler)
+        nursery.start_soon(partial(run_websocket_client, "ws://e/", handler, close_timeout=1))
+        await nursery.start(run_websocket_client, "ws://example.org/", handler)
+
+
+def catching(
+    closed: ConnectionClosed,
+    rejected: ConnectionRejected,
+    timeout: OpenTimeout,
+    invalid: InvalidURL,
+    proxy: ProxyError,
+) -> None:
+    assert_type(closed.received, CloseFrame | None)
+    assert_type(closed.sent, CloseFrame | None)
+    assert_type(closed.code, int)
+    assert_type(closed.reason, str)
+    assert_type(closed.problem, str)
+    assert_type(rejected.status_code, int)
+    assert_type(rejected.headers, Headers)
+    assert_type(rejected.body, bytes)
+    assert_type(timeout.seconds, float)
+    assert_type(timeout.phase, Literal["connect", "tls", "handshake"])
+    assert_type(invalid.url, str)
+    assert_type(invalid.problem, str)
+    assert_type(proxy.status_code, int | None)
+    CloseFrame(1000).code = 1001  # type: ignore[misc]
