@@ -86,7 +86,7 @@ class Connection:
             tear=self._tear,
             broken=self._note_ending,
         )
-        self.bytes_received = 0
+        self.bytes_received: int = 0
 
     # Facts
 

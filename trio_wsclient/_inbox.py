@@ -28,9 +28,9 @@ class Inbox:
         self._max_buffered_bytes = max_buffered_bytes
         self._decode_text = decode_text
         self._entries: deque[str | bytes | DataFrame] = deque()
-        self.messages = 0  # whole ones, or their last fragments
-        self.buffered_bytes = 0
-        self.half_taken = False  # whether the first entry is the middle of a message
+        self.messages: int = 0  # whole ones, or their last fragments
+        self.buffered_bytes: int = 0
+        self.half_taken: bool = False  # whether the first entry is the middle of a message
 
     def has_room(self, *, beside: int) -> bool:
         """Tell whether more should be received, ``beside`` so many bytes that are not here yet."""

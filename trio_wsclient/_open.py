@@ -293,13 +293,13 @@ async def _shake_hands(
             logger.debug("open: %s", url)
             return handshake.accepted
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-        await _transport.cut(stream)
+        await _transport.cut(stream)  # noqa: ASYNC120 shielded inside
         if not handshake.rejected:
             cause = exc.__cause__ or exc
             text = f"the connection broke in the handshake: {_transport.fault(cause)}"
             raise HandshakeError(text) from cause
     except BaseException:
-        await _transport.cut(stream)
+        await _transport.cut(stream)  # noqa: ASYNC102 shielded inside
         raise
     await _transport.cut(stream)
     raise ConnectionRejected(*handshake.rejection)

@@ -58,7 +58,7 @@ class Outbox:
         self._is_watched = False  # whether it will be seen if the write under way is blocked
         self._is_blocked = False
         self.error: Exception | None = None  # why nothing can be written any more
-        self.bytes_sent = 0
+        self.bytes_sent: int = 0
 
     @property
     def is_open(self) -> bool:

@@ -54,8 +54,8 @@ class Pings:
         self._keepalive: tuple[bytes, Flight] | None = None
         self.latency: float | None = None
         self.due: bytes | None = None
-        self.silent_since = 0.0
-        self.heard = True
+        self.silent_since: float = 0.0
+        self.heard: bool = True
 
     @property
     def alive(self) -> bool:

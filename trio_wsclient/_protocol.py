@@ -102,7 +102,7 @@ class Protocol:
         self.breach: tuple[BaseException, int] | None = None  # why to fail, and with which code
         self.close_received: CloseFrame | None = None
         self.close_sent: CloseFrame | None = None
-        self.cut_off = False  # whether the server's Close stands inside a message
+        self.cut_off: bool = False  # whether the server's Close stands inside a message
         self._closed = False
         self._close_data = b""  # our Close frame, until it is taken
 

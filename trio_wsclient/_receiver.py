@@ -21,8 +21,8 @@ class Receiver:
         self._connection = connection
         self._inbox = connection.inbox
         self._frame_wanted = False  # whether a task waits for a frame
-        self.tasks_waiting = 0
-        self.messages_received = 0
+        self.tasks_waiting: int = 0
+        self.messages_received: int = 0
 
     async def wait_for_message(self) -> None:
         """Wait until there is a message, or raise what ended the connection."""

@@ -82,7 +82,7 @@ class Sender:
         self._connection: Final = connection
         self._fragment_size = fragment_size
         self._turns: deque[trio.lowlevel.Task] = deque()  # the first one sends, the others wait
-        self.messages_sent = 0
+        self.messages_sent: int = 0
 
     @property
     def tasks_waiting(self) -> int:

@@ -73,11 +73,11 @@ async def start_tls(
             tls = wrap()
         await tls.do_handshake()
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ValueError) as exc:
-        await cut(stream)
+        await cut(stream)  # noqa: ASYNC120 shielded inside
         cause = exc.__cause__ or exc
         raise HandshakeError(f"no TLS with {server_hostname}: {fault(cause)}") from cause
     except BaseException:
-        await cut(stream)
+        await cut(stream)  # noqa: ASYNC102 shielded inside
         raise
     return tls
 
@@ -92,7 +92,7 @@ async def cut(stream: trio.abc.Stream) -> None:
             # Ctrl-C may strike here, and a stream of two halves, closing the second one, lets it be
             # hidden by a cancel.
             if isinstance(cancelled.__context__, KeyboardInterrupt):
-                raise cancelled.__context__ from None
+                raise cancelled.__context__ from None  # noqa: ASYNC104 it is the stronger one
             raise
         except Exception:  # noqa: BLE001, S110 a user's stream may raise anything: it is closed
             pass

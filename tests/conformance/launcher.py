@@ -6,7 +6,7 @@ Speaks Python 2.7 too, since autobahntestsuite knows nothing newer. The server l
 port of 127.0.0.1, prints `listening on ws://127.0.0.1:PORT`, and ends when its standard input does.
 """
 
-# ruff: noqa: PLC0415, T201, UP010, UP031 - the suite decides on the imports and on the Python
+# ruff: noqa: PLC0415, UP010, UP031 - the suite decides on the imports and on the Python
 
 from __future__ import print_function
 

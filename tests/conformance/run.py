@@ -7,8 +7,6 @@ status is 0 only if every case was run and both of its verdicts, on the messages
 are OK or INFORMATIONAL.
 """
 
-# ruff: noqa: T201 - a command line prints
-
 import argparse
 import contextlib
 import json
@@ -80,7 +78,7 @@ async def drive(url: str) -> tuple[int, list[str]]:
                 await echo(f"{url}/runCase?case={number}&agent={AGENT}")
             except ConnectionClosed:
                 pass  # what many a case is about; whether it was right is the server's to say
-            except Exception as error:  # noqa: BLE001 - the other cases shall still be judged
+            except Exception as error:  # The other cases shall still be judged.
                 complaints.append(f"case number {number}: {error!r}")
         if patience.cancelled_caught:
             complaints.append(f"case number {number}: not over after {_CASE_TIMEOUT} s")

@@ -100,7 +100,7 @@ def _install(python: str, requirements: Path, cache: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="incomplete-", dir=cache) as scratch:
         target = Path(scratch, "suite")
         pip = [python, "-E", "-m", "pip", "install", "--disable-pip-version-check", "--no-deps"]
-        print(f"installing {requirements.name}", flush=True)  # noqa: T201 - it takes a while
+        print(f"installing {requirements.name}", flush=True)
         done = subprocess.run(
             [*pip, "--target", str(target), "-r", str(requirements)],
             stdout=subprocess.PIPE,
