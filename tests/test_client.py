@@ -7,8 +7,8 @@ import logging
 import pytest
 import trio
 import wire
+from recorder import Recorder, opened
 from scripted_server import Peer, echo_script, loopback_server, memory_server
-from test_connection import Recorder, opened
 from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import (

@@ -7,8 +7,9 @@ import math
 import pytest
 import trio
 import wire
+from recorder import Recorder
 from scripted_server import Peer, memory_server
-from test_connection import Recorder, Valve
+from streams import Valve
 from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import ConnectionClosedError, open_websocket_client

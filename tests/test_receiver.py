@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 import trio
 import wire
+from recorder import Recorder, opened
 from scripted_server import memory_server
-from test_connection import Recorder, opened
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from trio_wsclient import (

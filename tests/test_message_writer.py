@@ -1,0 +1,195 @@
+"""Messages that are sent part by part: whole, or never passed off as that."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import wire
+from recorder import Recorder, opened
+from scripted_server import memory_server
+from streams import BreaksOnWrite
+from trio.testing import wait_all_tasks_blocked
+
+from trio_wsclient import (
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    open_websocket_client,
+)
+
+Frame = wire.ClientFrame
+
+
+async def test_a_writer_sends_each_part_at_once_and_ends_with_fin():
+    server = Recorder()
+    async with opened(server) as (ws, _):
+        async with ws.text_writer() as writer:
+            await writer.write("grü")
+            await wait_all_tasks_blocked()
+            assert server.frames == [Frame(wire.TEXT, "grü".encode(), fin=False)]
+            await writer.write("ße")
+        async with ws.binary_writer() as writer:
+            await writer.write(bytearray(b"\xff"))
+        await wait_all_tasks_blocked()
+        assert server.frames[1:] == [
+            Frame(wire.CONTINUATION, "ße".encode(), fin=False),
+            Frame(wire.CONTINUATION, b""),
+            Frame(wire.BINARY, b"\xff", fin=False),
+            Frame(wire.CONTINUATION, b""),
+        ]
+        assert ws.statistics().messages_sent == 2
+
+
+async def test_a_writer_left_without_a_write_sends_an_empty_message():
+    server = Recorder()
+    async with opened(server) as (ws, _):
+        async with ws.text_writer():
+            pass
+        async with ws.binary_writer():
+            pass
+        await wait_all_tasks_blocked()
+        assert server.frames == [Frame(wire.TEXT, b""), Frame(wire.BINARY, b"")]
+
+
+async def test_a_part_of_the_wrong_type_has_no_effect():
+    server = Recorder()
+    async with opened(server) as (ws, _):
+        async with ws.text_writer() as text:
+            with pytest.raises(TypeError):
+                await text.write(b"bytes")
+        async with ws.binary_writer() as binary:
+            with pytest.raises(TypeError):
+                await binary.write("text")
+            with pytest.raises(TypeError):
+                await binary.write(1)
+        await wait_all_tasks_blocked()
+        assert server.frames == [Frame(wire.TEXT, b""), Frame(wire.BINARY, b"")]
+
+
+async def test_a_writer_outside_of_its_block_writes_nothing():
+    server = Recorder()
+    async with opened(server) as (ws, _):
+        writer = ws.text_writer()
+        with pytest.raises(RuntimeError, match="outside"):
+            await writer.write("x")
+        async with writer:
+            pass
+        with pytest.raises(RuntimeError, match="outside"):
+            await writer.write("x")
+        await wait_all_tasks_blocked()
+        assert server.frames == [Frame(wire.TEXT, b"")]
+
+
+async def test_sending_inside_ones_own_writer_is_refused_but_pings_pass():
+    server = Recorder()
+    async with opened(server) as (ws, _):
+        async with ws.text_writer():
+            with pytest.raises(RuntimeError, match="middle of a message"):
+                await ws.send("x")
+            with pytest.raises(RuntimeError, match="middle of a message"):
+                async with ws.binary_writer():
+                    pass
+            await ws.pong(b"heartbeat")
+        await wait_all_tasks_blocked()
+        assert server.frames == [Frame(wire.PONG, b"heartbeat"), Frame(wire.TEXT, b"")]
+
+
+async def test_a_writer_left_by_an_exception_never_finishes_its_message():
+    server = Recorder()
+    async with opened(server) as (ws, _):
+        with pytest.raises(ZeroDivisionError):
+            async with ws.text_writer() as writer:
+                await writer.write("half")
+                raise ZeroDivisionError
+        with pytest.raises(ConnectionClosedError, match="1011") as caught:
+            await ws.send("next")
+        assert isinstance(caught.value.__cause__, RuntimeError)
+        assert isinstance(caught.value.__cause__.__cause__, ZeroDivisionError)
+    assert server.frames[0] == Frame(wire.TEXT, b"half", fin=False)
+    assert [frame.code for frame in server.frames[1:]] == [1011]
+
+
+async def test_a_writer_left_by_an_exception_while_a_write_is_blocked_cuts_tcp(nursery):
+    server = Recorder()
+    async with opened(server) as (ws, valve):
+        with pytest.raises(ZeroDivisionError):
+            async with ws.text_writer() as writer:
+                await writer.write("half")
+                await wait_all_tasks_blocked()
+                valve.shut()
+                nursery.start_soon(_expect_closed, ws.pong)
+                await wait_all_tasks_blocked()
+                raise ZeroDivisionError
+        await server.eof.wait()
+    assert server.frames == [Frame(wire.TEXT, b"half", fin=False)]
+
+
+async def _expect_closed(call) -> None:
+    with pytest.raises(ConnectionClosedError):
+        await call()
+
+
+async def test_a_writer_whose_last_frame_is_cancelled_fails_the_connection(autojump_clock):
+    server = Recorder()
+    async with opened(server) as (ws, valve):
+        with trio.move_on_after(1) as scope:
+            async with ws.text_writer() as writer:
+                await writer.write("half")
+                valve.shut()
+        assert scope.cancelled_caught
+        with pytest.raises(ConnectionClosedError):
+            await ws.send("next")
+    assert server.frames == [Frame(wire.TEXT, b"half", fin=False)]
+
+
+async def test_a_writer_of_a_connection_that_is_over_says_so():
+    server = Recorder()
+    async with opened(server) as (ws, _):
+        with pytest.raises(ConnectionClosedOK):
+            async with ws.text_writer() as writer:
+                await writer.write("half")
+                await server.peer.send(wire.close())
+                await ws.wait_closed()
+                await writer.write("more")
+        with pytest.raises(ConnectionClosedOK):
+            async with ws.text_writer():
+                pass
+
+
+async def test_a_message_whose_writing_broke_off_is_not_finished_by_the_next(autojump_clock):
+    server = Recorder()
+    async with memory_server(server) as stream:
+        broken = BreaksOnWrite(stream)
+        async with open_websocket_client(
+            "ws://server/", stream=broken, fragment_size=1, close_timeout=1
+        ) as ws:
+            with pytest.raises(ConnectionClosedError, match="broken pipe"):
+                async with ws.text_writer() as writer:
+                    await writer.write("a")
+                    broken.broken = True
+                    await writer.write("bc")
+
+
+async def test_a_part_that_is_cancelled_before_its_turn_was_not_the_first_one(autojump_clock):
+    server = Recorder()
+    async with opened(server) as (ws, _):
+        async with ws.text_writer() as writer:
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await writer.write("never")
+            await writer.write("first")
+        await wait_all_tasks_blocked()
+        assert server.frames == [
+            Frame(wire.TEXT, b"first", fin=False),
+            Frame(wire.CONTINUATION, b""),
+        ]
+
+
+async def test_a_writer_is_for_one_message():
+    server = Recorder()
+    async with opened(server) as (ws, _):
+        writer = ws.text_writer()
+        async with writer:
+            pass
+        with pytest.raises(RuntimeError, match="for one message"):
+            async with writer:
+                pass

@@ -1,0 +1,254 @@
+"""Leaving the block by Ctrl-C, or with a bug of ours (X1, X2)."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from contextlib import suppress
+
+import pytest
+import trio
+import trio.testing
+import wire
+from scripted_server import Peer, echo_script, memory_server
+
+from trio_wsclient import (
+    WebSocketClient,
+    WebSocketInternalError,
+    open_websocket_client,
+    run_websocket_client,
+)
+from trio_wsclient._connection import Connection
+from trio_wsclient._protocol import Protocol
+
+
+class OnlyClose:
+    """A script that accepts and answers the Close, and keeps its code."""
+
+    code: int | None = None
+
+    async def __call__(self, peer: Peer) -> None:
+        await peer.accept()
+        self.code = await peer.expect_close()
+        with suppress(trio.BrokenResourceError):
+            await peer.send(wire.close(self.code))
+        await peer.stream.aclose()
+
+
+async def deaf(peer: Peer) -> None:
+    """Accept, and never read again."""
+    await peer.accept()
+    await trio.sleep_forever()
+
+
+class Bug(Exception):
+    """What a broken background task would raise."""
+
+
+@pytest.fixture
+def bug(monkeypatch):
+    """A bug in the task that reads, as soon as something comes."""
+
+    def broken(self: Protocol) -> None:
+        raise Bug
+
+    monkeypatch.setattr(Protocol, "next_events", broken)
+
+
+async def speaks(peer: Peer) -> None:
+    await peer.accept(behind=wire.text("hello"))
+    await trio.sleep_forever()
+
+
+@pytest.mark.usefixtures("bug")
+async def test_x2_a_bug_of_ours_is_an_internal_error_that_holds_it():
+    async with memory_server(speaks) as stream:
+        with pytest.raises(WebSocketInternalError) as caught:
+            async with open_websocket_client("ws://server/", stream=stream):
+                await trio.sleep_forever()
+    assert pytest.RaisesGroup(Bug).matches(caught.value.__cause__)
+
+
+@pytest.mark.usefixtures("bug")
+async def test_x1_a_bug_of_ours_and_the_users_exception_are_both_kept():
+    async with memory_server(speaks) as stream:
+        with pytest.raises(WebSocketInternalError) as caught:
+            async with open_websocket_client("ws://server/", stream=stream):
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    raise ValueError("mine")
+    assert pytest.RaisesGroup(Bug, ValueError).matches(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_ctrl_c_in_the_block_leaves_bare_and_at_once(wrapped):
+    async def main() -> None:
+        async with memory_server(deaf) as stream:
+            async with open_websocket_client("ws://server/", stream=stream) as ws:
+                signal.raise_signal(signal.SIGINT)
+                if wrapped:
+                    await ws.receive()
+
+    with pytest.RaisesGroup(KeyboardInterrupt):  # the group is memory_server's own nursery's
+        trio.run(main)
+
+
+def test_ctrl_c_while_closing_is_not_swallowed_by_the_blocks_exception():
+    async def interrupts(peer: Peer) -> None:
+        await peer.accept()
+        await peer.expect_close()
+        signal.raise_signal(signal.SIGINT)
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        async with memory_server(interrupts) as stream:
+            try:
+                async with open_websocket_client("ws://server/", stream=stream):
+                    raise ValueError("mine")
+            except KeyboardInterrupt as exc:
+                contexts.append(exc.__context__)
+                raise
+
+    contexts: list[BaseException | None] = []
+    with pytest.RaisesGroup(KeyboardInterrupt):
+        trio.run(main, restrict_keyboard_interrupt_to_checkpoints=True)
+    assert str(contexts) == "[ValueError('mine')]"
+
+
+async def test_system_exit_in_the_block_does_not_wait_for_the_server(autojump_clock):
+    async def deaf(peer: Peer) -> None:
+        await peer.accept()
+        frames.append(await peer.next_frame())
+        await trio.sleep_forever()
+
+    frames: list[wire.ClientFrame | None] = []
+    async with memory_server(deaf) as stream:
+        started = trio.current_time()
+        with pytest.raises(SystemExit):
+            async with open_websocket_client("ws://server/", stream=stream):
+                raise SystemExit(3)
+        assert trio.current_time() == started
+        await trio.testing.wait_all_tasks_blocked()
+    assert [frame.code for frame in frames] == [1001]
+
+
+async def test_how_a_connection_opens_and_ends_is_logged_at_debug_level_only(caplog):
+    async with memory_server(echo_script) as stream:
+        with caplog.at_level("DEBUG", logger="trio_wsclient"):
+            async with open_websocket_client("ws://me:secret@server/", stream=stream):
+                pass
+    assert {record.levelname for record in caplog.records} == {"DEBUG"}
+    assert [record.getMessage() for record in caplog.records] == [
+        "open: ws://server/",
+        "over: ws://server/; received 1000 (normal closure), sent 1000 (normal closure)",
+    ]
+
+
+def test_ctrl_c_in_a_nursery_of_the_block_does_not_wait_for_the_server():
+    async def main() -> None:
+        async with memory_server(deaf) as stream:
+            try:
+                async with (
+                    open_websocket_client("ws://server/", stream=stream),
+                    trio.open_nursery() as nursery,
+                ):
+                    nursery.start_soon(trio.sleep_forever)
+                    started = trio.current_time()
+                    signal.raise_signal(signal.SIGINT)
+            finally:
+                assert trio.current_time() == started
+
+    with pytest.RaisesGroup(KeyboardInterrupt, flatten_subgroups=True):
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_ctrl_c_breaks_a_busy_handler():
+    async def busy(ws: WebSocketClient) -> None:
+        signal.raise_signal(signal.SIGINT)
+        ran_on.append(True)
+
+    async def main() -> None:
+        async with memory_server(deaf) as stream:
+            await run_websocket_client("ws://server/", busy, stream=stream)
+
+    ran_on: list[bool] = []
+    with pytest.RaisesGroup(KeyboardInterrupt):
+        trio.run(main)
+    assert ran_on == []
+
+
+class GroupsItsCancels(trio.abc.Stream):
+    """A user's stream with a nursery inside, which is cancelled in a group."""
+
+    def __init__(self, inner: trio.abc.Stream) -> None:
+        self._inner = inner
+        self.shut = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self.shut:
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as exc:
+                raise BaseExceptionGroup("inside", [exc]) from None
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise NotImplementedError
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._inner.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+async def test_a_stream_that_groups_its_cancels_does_not_corrupt_the_nursery(autojump_clock):
+    async with memory_server(deaf) as stream:
+        grouping = GroupsItsCancels(stream)
+        with trio.move_on_after(1) as scope:
+            async with open_websocket_client("ws://server/", stream=grouping):
+                grouping.shut = True
+        assert scope.cancelled_caught
+
+
+async def test_an_error_while_leaving_is_a_bug_of_ours_and_the_nursery_is_left(monkeypatch):
+    async def broken(self: Connection, code: int) -> None:
+        await self.abandon()
+        raise Bug
+
+    monkeypatch.setattr(Connection, "close", broken)
+    async with memory_server(OnlyClose()) as stream:
+        with pytest.raises(WebSocketInternalError) as caught:
+            async with open_websocket_client("ws://server/", stream=stream):
+                pass
+    assert pytest.RaisesGroup(Bug).matches(caught.value.__cause__)
+
+
+async def test_a_bug_that_keeps_the_stream_from_being_closed_does_not_hang_the_exit(monkeypatch):
+    def broken(self: Connection) -> None:
+        raise Bug
+
+    monkeypatch.setattr(Connection, "_note_ending", broken)
+    async with memory_server(deaf) as stream:
+        with pytest.raises(WebSocketInternalError) as caught, trio.fail_after(5):
+            async with open_websocket_client("ws://server/", stream=stream):
+                pass
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.send_all(b"x")
+    assert pytest.RaisesGroup(Bug).matches(caught.value.__cause__)
+
+
+async def test_an_error_of_a_users_log_filter_leaves_as_it_is_and_closes_the_stream():
+    def broken(record: logging.LogRecord) -> bool:
+        raise Bug
+
+    logger = logging.getLogger("broken")
+    logger.setLevel("DEBUG")
+    logger.addFilter(broken)
+    async with memory_server(deaf) as stream:
+        with pytest.raises(Bug):
+            async with open_websocket_client("ws://server/", stream=stream, logger=logger):
+                pass
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.send_all(b"x")
