@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import ssl
+from collections.abc import Iterator
 
 import pytest
 import trustme
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _heed_ctrl_c() -> Iterator[None]:
+    """Take SIGINT back where it is ignored, as in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

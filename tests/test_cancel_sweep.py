@@ -1,24 +1,26 @@
 """Whatever step a session is cancelled or interrupted at, it ends, at once and clean (W2, C2, X1).
 
 Each test runs a session that is struck at its first step, then at its second, and so on until it
-ends unstruck; ``pytest -s`` shows at which step that was. What each run has to leave as it was is
-checked by ``sweep``.
+ends unstruck; ``pytest -s`` shows at which k that was (of a task's own steps both the beginnings
+and the ends count). That nothing is left of a run is checked by ``sweep``.
 """
 
 from __future__ import annotations
 
 import signal
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from functools import partial
 
 import pytest
-import sweep
+import strict_server
 import trio
 import wire
-from sweep import AtAnyStep, AtOpenLine, AtOwnStep, Session, Strike, Transport, Trial
+from strict_server import Transport, in_parts, whole
+from sweep import AtAnyStep, AtOpenLine, AtOwnStep, FromOwnStepOn, Session, Strike, Trial, sweep
 
-from trio_wsclient import ConnectionClosed, WebSocketClient
+from trio_wsclient import ConnectionClosed, WebSocketClient, run_websocket_client
 
 BIG = bytes(range(256)) * 300  # more than is written in one piece
 
@@ -28,35 +30,18 @@ Sweep = Callable[..., None]
 @pytest.fixture(params=["memory", "lockstep", "tcp", "tls"])
 def transport(request, server_ssl_context, client_ssl_context) -> Transport:
     if request.param == "tls":
-        return sweep.tls(server_ssl_context, client_ssl_context)
-    return getattr(sweep, request.param)
+        return strict_server.tls(server_ssl_context, client_ssl_context)
+    return getattr(strict_server, request.param)
 
 
 @pytest.fixture
 def run_sweep(transport, record_property) -> Sweep:
     def run_sweep(session: Session, make_strike: type[Strike], **options: bool) -> None:
-        k = sweep.sweep(transport, session, make_strike, **options)
+        k = sweep(transport, session, make_strike, **options)
         record_property("k", k)
-        print(f"ended before {make_strike.__name__} {k}", end=" ")
+        print(f"{make_strike.__name__}, k = {k}: not reached", end=" ")
 
     return run_sweep
-
-
-def whole(message: str | bytes) -> list[wire.ClientFrame]:
-    """Return the frame in which a message is sent."""
-    if isinstance(message, str):
-        return [wire.ClientFrame(wire.TEXT, message.encode())]
-    return [wire.ClientFrame(wire.BINARY, message)]
-
-
-def in_parts(*parts: str) -> list[wire.ClientFrame]:
-    """Return the frames that a writer makes of the parts of a message."""
-    opcodes = [wire.TEXT, *[wire.CONTINUATION] * len(parts)]
-    payloads = [part.encode() for part in (*parts, "")]
-    return [
-        wire.ClientFrame(opcode, payload, fin=number == len(parts))
-        for number, (opcode, payload) in enumerate(zip(opcodes, payloads, strict=True))
-    ]
 
 
 async def converse(ws: WebSocketClient) -> None:
@@ -79,13 +64,25 @@ async def converse(ws: WebSocketClient) -> None:
 CONVERSATION = [*whole("one"), *whole(BIG), *in_parts("thr", "ee")]
 
 
-async def cancelled(trial: Trial) -> None:
+async def in_a_block(trial: Trial) -> None:
+    async with trial.open() as ws:
+        await converse(ws)
+
+
+async def in_a_handler(trial: Trial) -> None:
+    await run_websocket_client(trial.url, converse, **trial.options)
+
+
+async def cancelled(run: Session, trial: Trial) -> None:
+    def blow() -> None:
+        trial.server.mute = True  # so that whatever still waits for it is seen
+        scope.cancel()
+
     done = False
     with trio.CancelScope() as scope:
-        trial.strike.arm(scope.cancel)
+        trial.strike.arm(blow)
         try:
-            async with trial.open() as ws:
-                await converse(ws)
+            await run(trial)
         except BaseException as exc:
             assert type(exc) is trio.Cancelled
             raise
@@ -94,9 +91,40 @@ async def cancelled(trial: Trial) -> None:
     await trial.ended(CONVERSATION, whole=done)
 
 
-@pytest.mark.parametrize("moment", [AtOwnStep, AtAnyStep])
-def test_a_cancelled_session_ends_at_once_and_nothing_but_cancelled_leaves_it(run_sweep, moment):
-    run_sweep(cancelled, moment)
+@pytest.mark.parametrize(
+    ("run", "moment"), [(in_a_block, AtOwnStep), (in_a_block, AtAnyStep), (in_a_handler, AtOwnStep)]
+)
+def test_a_cancelled_session_ends_at_once_and_nothing_but_cancelled_leaves_it(
+    run_sweep, run, moment
+):
+    run_sweep(partial(cancelled, run), moment)
+
+
+async def failing(trial: Trial) -> None:
+    def blow() -> None:
+        trial.server.mute = True
+        scope.cancel()
+
+    error: Exception | None = None
+    with trio.CancelScope() as scope:
+        trial.strike.arm(blow)
+        try:
+            async with trial.open() as ws:
+                await ws.send("one")
+                assert await ws.receive() == "one"
+                error = ZeroDivisionError()
+                raise error
+        except trio.Cancelled:
+            assert error is None
+            raise
+        except ZeroDivisionError as exc:
+            assert exc is error
+            assert exc.__context__ is None
+    await trial.ended(whole("one"), whole=not trial.strike.struck, code=1011)
+
+
+def test_what_the_block_raises_leaves_it_whenever_its_closing_is_cancelled(run_sweep):
+    run_sweep(failing, AtOwnStep)
 
 
 async def goodbye(trial: Trial) -> None:
@@ -152,7 +180,10 @@ class Calls:
         self._may_be_over = False
         self._result: object = None
         self._scope = trio.CancelScope()
-        trial.strike.arm(lambda: self._scope.cancel())
+        trial.strike.arm(self._blow)
+
+    def _blow(self) -> None:
+        self._scope.cancel()
 
     async def _call(self, function: Callable[..., Awaitable[object]], *args: object) -> bool:
         """Tell whether a call was done; if not, it was cancelled, or the connection is over."""
@@ -242,7 +273,19 @@ def test_a_cancelled_call_has_no_effect_or_every_later_one_says_that_it_is_over(
     run_sweep(call_by_call, moment)
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Give Ctrl-C the handler that Trio looks for, and that a shell's background job is without."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 async def interrupted(trial: Trial) -> None:
+    def blow() -> None:
+        trial.server.mute = True
+        signal.raise_signal(signal.SIGINT)
+
     async def leave_half_a_message() -> None:
         async with ws.binary_writer() as writer:
             await writer.write(b"half")
@@ -250,7 +293,7 @@ async def interrupted(trial: Trial) -> None:
 
     block = trial.open()
     try:
-        trial.strike.arm(partial(signal.raise_signal, signal.SIGINT))
+        trial.strike.arm(blow)
         async with block as ws:
             await converse(ws)
             with pytest.raises(trio.TooSlowError):
@@ -262,14 +305,17 @@ async def interrupted(trial: Trial) -> None:
         assert trial.strike.struck
     else:
         assert not trial.strike.struck
+    trial.strike.disarm()
+    with suppress(KeyboardInterrupt):
+        await trio.lowlevel.checkpoint()  # for those behind the first one
     half = wire.ClientFrame(wire.BINARY, b"half", fin=False)
     # A Close 1011 goes only if the connection doesn't happen to write a pong at that moment.
     await trial.ended([*CONVERSATION, half], whole=not trial.strike.struck, code=None)
 
 
 @pytest.mark.parametrize("restrict", [False, True])
-@pytest.mark.parametrize("moment", [AtOwnStep, AtOpenLine])
+@pytest.mark.parametrize("moment", [AtOwnStep, FromOwnStepOn, AtOpenLine])
 def test_an_interrupted_session_ends_at_once_and_keyboardinterrupt_leaves_it(
-    run_sweep, moment, restrict
+    run_sweep, moment, restrict, heeds_ctrl_c
 ):
     run_sweep(interrupted, moment, restrict=restrict)

@@ -203,14 +203,16 @@ async def take_batches(ws):
 
 async def take_nothing(ws):
     # Above max_buffered_bytes nothing is read: that is all of the burst that there is.
-    while ws.statistics().buffered_bytes < MIB:  # noqa: ASYNC110 there is no event for it
+    while True:
         await trio.sleep(0.01)
+        if ws.statistics().buffered_bytes >= MIB:
+            return
 
 
 @pytest.mark.parametrize("frame", [wire.text(""), wire.text("x")], ids=["2 bytes", "3 bytes"])
 @pytest.mark.parametrize("take", [take_each, take_batches, take_nothing])
 async def test_e17_a_burst_of_tiny_messages_lets_other_tasks_run(take, frame):
-    count = MIB // len(frame)
+    count = MIB // 4 // len(frame)
     heartbeat = Heartbeat()
     with trio.fail_after(BOUND * 12):
         async with (
@@ -225,25 +227,48 @@ async def test_e17_a_burst_of_tiny_messages_lets_other_tasks_run(take, frame):
     assert heartbeat.worst < 0.1
 
 
-@pytest.mark.parametrize("count", [1, 1000], ids=["whole", "in fragments"])
-async def test_e21_a_message_larger_than_the_buffer_is_received(count):
-    payload = bytes(range(250)) * 4 * 1000
-    part = len(payload) // count
-    pieces = [payload[start : start + part] for start in range(0, len(payload), part)]
-    data = b"".join(
-        wire.frame(
-            wire.CONTINUATION if number else wire.BINARY, piece, fin=number == len(pieces) - 1
-        )
-        for number, piece in enumerate(pieces)
-    )
+LARGE = bytes(range(250)) * 4 * 1000
+PARTS = [LARGE[start : start + 1000] for start in range(0, len(LARGE), 1000)]
+WHOLE = wire.binary(LARGE) + wire.text("next")
+IN_FRAGMENTS = (
+    wire.binary(PARTS[0], fin=False)
+    + b"".join(wire.continuation(part, fin=False) for part in PARTS[1:])
+    + wire.continuation()
+    + wire.text("next")
+)
+
+
+@pytest.mark.parametrize("data", [WHOLE, IN_FRAGMENTS], ids=["whole", "in fragments"])
+async def test_e21_a_message_larger_than_the_buffer_is_received(data):
     with trio.fail_after(BOUND):
         async with (
-            scene(situations.sends_and_answers(data + wire.text("next"))) as server,
+            scene(situations.sends_and_answers(data)) as server,
             open_websocket_client(server.url, max_buffered_bytes=1000) as ws,
         ):
             await wait_all_tasks_blocked(0.05)
-            assert await ws.receive() == payload
+            assert await ws.receive() == LARGE
             assert await ws.receive() == "next"
+
+
+@pytest.mark.parametrize("data", [WHOLE, IN_FRAGMENTS], ids=["whole", "in fragments"])
+async def test_e21_a_message_larger_than_the_buffer_is_received_by_one_who_waits_for_it(data):
+    received = []
+
+    async def receive(ws):
+        received.append(await ws.receive())
+        received.append(await ws.receive())
+
+    with trio.fail_after(BOUND):
+        async with (
+            scene(situations.sends_and_answers(data, asked=True)) as server,
+            open_websocket_client(server.url, max_buffered_bytes=1000) as ws,
+        ):
+            await wait_all_tasks_blocked(0.05)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive, ws)
+                await wait_all_tasks_blocked(0.05)
+                await ws.send("now")
+    assert received == [LARGE, "next"]
 
 
 async def trickle(ws):

@@ -14,7 +14,6 @@ from trio.testing import wait_all_tasks_blocked
 from trio_wsclient import (
     CloseFrame,
     ConnectionClosedError,
-    WebSocketClient,
     WebSocketInternalError,
     open_websocket_client,
 )
@@ -37,7 +36,7 @@ async def test_e20_a_cancelled_body_says_goodbye_in_a_shielded_scope():
                     try:
                         await trio.sleep_forever()
                     finally:
-                        with trio.CancelScope(shield=True):
+                        with trio.fail_after(BOUND, shield=True):
                             await ws.send("goodbye")
                             reply = await ws.receive()
             assert [frame.code for frame in await server.seen()] == [1001]
@@ -54,7 +53,7 @@ async def test_e20_a_cancelled_body_closes_in_good_order_in_a_shielded_scope():
                     try:
                         await trio.sleep_forever()
                     finally:
-                        with trio.CancelScope(shield=True):
+                        with trio.fail_after(BOUND, shield=True):
                             await ws.aclose(3000, "goodbye")
             assert await server.seen() == 3000
     assert await ws.wait_closed() == CloseFrame(3000, "goodbye")
@@ -70,7 +69,7 @@ async def test_e20_a_shielded_aclose_is_bounded_too():
                     try:
                         await trio.sleep_forever()
                     finally:
-                        with trio.CancelScope(shield=True):
+                        with trio.fail_after(BOUND, shield=True):
                             await ws.aclose()
             listens.set()
             [goodbye] = wire.ClientFrameReader().feed(await server.seen())
@@ -105,6 +104,14 @@ async def in_leaving(ws):
     pass
 
 
+@pytest.fixture
+def ctrl_c():
+    """Let SIGINT raise `KeyboardInterrupt`: it doesn't where the tests run in the background."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 async def strike(struck):
     # As Ctrl-C does, in the midst of it: while Trio waits for I/O.
     await wait_all_tasks_blocked(0.05)
@@ -117,7 +124,7 @@ async def strike(struck):
     [in_its_own_code, in_receive, in_send, in_ping, in_aclose, in_leaving],
     ids=lambda where: where.__name__,
 )
-def test_e22_ctrl_c_ends_the_block_at_once_with_a_deaf_server(where):
+def test_e22_ctrl_c_ends_the_block_at_once_with_a_deaf_server(where, ctrl_c):
     """It is not async, because Ctrl-C strikes the main task of the run."""
     elapsed = None
 
@@ -129,7 +136,7 @@ def test_e22_ctrl_c_ends_the_block_at_once_with_a_deaf_server(where):
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(strike, struck)
-            with pytest.raises(KeyboardInterrupt) as caught:  # noqa: PT012 leaving is meant too
+            with pytest.raises(KeyboardInterrupt) as caught:
                 async with open_websocket_client(server.url, close_timeout=60) as ws:
                     start = trio.current_time()
                     await where(ws)
@@ -170,7 +177,7 @@ async def test_e24_a_bug_and_the_exception_of_the_block_are_both_in_the_group(bu
     mine = ValueError("mine")
     with trio.fail_after(BOUND):
         async with scene(situations.sends_and_listens(wire.text("hello"))) as server:
-            with pytest.raises(WebSocketInternalError) as caught:  # noqa: PT012 leaving is meant
+            with pytest.raises(WebSocketInternalError) as caught:
                 async with open_websocket_client(server.url, close_timeout=60):
                     try:
                         await trio.sleep_forever()  # until the bug cancels it
@@ -182,13 +189,12 @@ async def test_e24_a_bug_and_the_exception_of_the_block_are_both_in_the_group(bu
     assert group.exceptions == (bug, mine)
 
 
-@pytest.mark.parametrize("wait", [WebSocketClient.receive, WebSocketClient.ping])
-async def test_e24_a_bug_alone_is_in_the_group(bug, wait):
+async def test_e24_a_bug_alone_is_in_the_group(bug):
     with trio.fail_after(BOUND):
         async with scene(situations.sends_and_listens(wire.text("hello"))) as server:
             with pytest.raises(WebSocketInternalError) as caught:
-                async with open_websocket_client(server.url, close_timeout=60) as ws:
-                    await wait(ws)
+                async with open_websocket_client(server.url, close_timeout=60):
+                    await trio.sleep_forever()
             await server.seen()
     group = caught.value.__cause__
     assert isinstance(group, ExceptionGroup)
@@ -199,7 +205,7 @@ async def test_e24_without_a_bug_the_exception_of_the_block_leaves_alone():
     mine = ValueError("mine")
     with trio.fail_after(BOUND):
         async with scene(situations.sends_and_listens(wire.text("hello"))) as server:
-            with pytest.raises(ValueError, match="mine") as caught:  # noqa: PT012 leaving is meant
+            with pytest.raises(ValueError, match="mine") as caught:
                 async with open_websocket_client(server.url, close_timeout=0.3) as ws:
                     assert await ws.receive() == "hello"
                     raise mine
@@ -215,9 +221,31 @@ async def test_e24_an_error_of_the_connection_is_no_bug():
     mine = ValueError("mine")
     with trio.fail_after(BOUND):
         async with scene(script) as server:
-            with pytest.raises(ValueError, match="mine") as caught:  # noqa: PT012 leaving is meant
+            with pytest.raises(ValueError, match="mine") as caught:
                 async with open_websocket_client(server.url) as ws:
                     with pytest.raises(ConnectionClosedError):
                         await ws.receive()
                     raise mine
     assert caught.value is mine
+
+
+async def test_e24_after_a_bug_in_the_reply_task_a_shielded_aclose_ends(monkeypatch):
+    bug = RuntimeError("a bug")
+
+    def buggy(self, payload):
+        raise bug
+
+    monkeypatch.setattr(Protocol, "send_pong", buggy)
+    with trio.fail_after(BOUND):
+        async with scene(situations.sends_and_listens(wire.ping())) as server:
+            with pytest.raises(WebSocketInternalError) as caught:
+                async with open_websocket_client(server.url, close_timeout=0.3) as ws:
+                    try:
+                        await trio.sleep_forever()  # until the bug cancels it
+                    finally:
+                        with trio.fail_after(BOUND, shield=True):
+                            await ws.aclose()
+            await server.seen()
+    group = caught.value.__cause__
+    assert isinstance(group, ExceptionGroup)
+    assert group.exceptions == (bug,)

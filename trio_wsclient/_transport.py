@@ -61,8 +61,7 @@ async def start_tls(
             trio.SSLStream[trio.abc.Stream],
             stream,
             ssl_context,
-            # As bytes it goes as it is: some host names have an underscore, which IDNA refuses.
-            server_hostname=server_hostname.encode("ascii"),
+            server_hostname=server_hostname,
             # A Close frame, not close_notify, tells that nothing was cut off.
             https_compatible=True,
         )
@@ -88,14 +87,13 @@ async def cut(stream: trio.abc.Stream) -> None:
         scope.cancel()
         try:
             await stream.aclose()
-        except trio.Cancelled as cancelled:
-            # Ctrl-C may strike here, and a stream of two halves, closing the second one, lets it be
-            # hidden by a cancel.
-            if isinstance(cancelled.__context__, KeyboardInterrupt):
-                raise cancelled.__context__ from None  # noqa: ASYNC104 it is the stronger one
-            raise
-        except Exception:  # noqa: BLE001, S110 a user's stream may raise anything: it is closed
-            pass
+        # A user's stream may raise anything: it is closed.
+        except (Exception, trio.Cancelled) as error:  # noqa: BLE001
+            # Ctrl-C may strike here; a stream of two halves, closing the second one, then hides it.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise error.__context__ from None  # noqa: ASYNC104 it is the stronger one
+            if isinstance(error, trio.Cancelled):
+                raise
 
 
 def fault(cause: BaseException) -> str:

@@ -1,0 +1,34 @@
+"""One judgement of one library, in a process of its own: see `run`."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+import traceback
+
+import trio
+
+from peers import leaving, opening, traffic
+from peers.judgement import JUDGEMENTS, fault, leaves, name
+from peers.library import Lacking
+
+MODULES = (opening, traffic, leaving)  # they fill JUDGEMENTS
+
+
+def main(wanted: str, module: str) -> None:
+    judgement = JUDGEMENTS[wanted]
+    options = {"strict_exception_groups": False} if judgement.loose else {}
+    # E22: SIGINT is ignored by what a shell has started in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        trio.run(judgement.judge, importlib.import_module(module), **options)
+    except BaseException as exc:
+        traceback.print_exc()
+        for leaf in leaves(exc):
+            fault(str(leaf) if isinstance(leaf, Lacking) else name(leaf))
+    print("done")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

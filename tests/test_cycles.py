@@ -1,0 +1,34 @@
+"""A connection that is over leaves nothing behind; `soak_cycles` is the same for hours."""
+
+from __future__ import annotations
+
+import tracemalloc
+from functools import partial
+
+import pytest
+import trio
+from soak_cycles import MIB, Held, echo_server, soak
+
+WARM_UP = 50
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+def test_300_cycles_leave_no_descriptor_no_task_and_no_memory(tls):
+    held: list[Held] = []
+    traced: list[int] = []
+
+    def report(now: Held) -> None:
+        held.append(now)
+        traced.append(tracemalloc.get_traced_memory()[0])
+
+    tracemalloc.start()
+    try:
+        with echo_server(tls=tls) as (url, context):
+            run = partial(soak, cycles=WARM_UP + 300, every=WARM_UP, report=report)
+            trio.run(run, url, context)
+    finally:
+        tracemalloc.stop()
+    assert held[-1].descriptors == held[0].descriptors
+    assert held[-1].tasks == held[0].tasks
+    assert held[-1].objects - held[0].objects < 300, "not one object per cycle"
+    assert traced[-1] - traced[0] < MIB
