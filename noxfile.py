@@ -33,8 +33,11 @@ if shutil.which("python3.14"):
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The tests, with 100 % branch coverage of the package."""
+    """The tests; on the oldest interpreter with 100 % branch coverage of the package."""
     session.install(".", *TEST)
+    if session.python != PYTHONS[0]:  # Measuring doubles the time, and the code is the same.
+        session.run("pytest", *session.posargs)
+        return
     env = {"COVERAGE_FILE": f"{session.create_tmp()}/coverage"}
     session.run("coverage", "run", "-m", "pytest", *session.posargs, env=env)
     if not session.posargs:
@@ -82,3 +85,19 @@ def interop(session: nox.Session) -> None:
     """The client against real servers, plain and over TLS."""
     session.install(".", *nox.project.dependency_groups(PYPROJECT, "test", "interop"))
     session.run("pytest", "tests/interop", *session.posargs)
+
+
+@nox.session(default=False)
+def peers(session: nox.Session) -> None:
+    """The situations of the E tests, for this library and for the other two; not part of CI."""
+    groups = nox.project.dependency_groups(PYPROJECT, "test", "peers")
+    session.install(".", *groups)
+    with session.chdir("tests"):
+        session.run("python", "-m", "peers.run", *session.posargs)
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """10,000 times open, echo and close: nothing may be left of it."""
+    session.install(".", *TEST)
+    session.run("python", "tests/soak_cycles.py", *session.posargs)

@@ -126,20 +126,24 @@ class Trial:
     def open(self) -> AbstractAsyncContextManager[WebSocketClient]:
         return open_websocket_client(self.url, **self.options)
 
+    async def seen_by_server(self) -> None:
+        """Wait until the server has seen the end."""
+        self.strike.disarm()
+        await trio.testing.wait_all_tasks_blocked()
+        if self.server.started:  # If not, it was over before the connection was accepted.
+            await self.server.over.wait()
+
     async def ended(
         self, expected: list[wire.ClientFrame], *, whole: bool, code: int | None = 1000
     ) -> None:
-        """Wait until the server has seen the end, and check what it has seen.
+        """Check what the server has seen, once it has seen the end.
 
         Args:
             expected: The frames of data that have to have come, as far as they have.
             whole: Whether all of them have, and then a Close.
             code: That of the Close; None if there need not be one.
         """
-        self.strike.disarm()
-        await trio.testing.wait_all_tasks_blocked()
-        if self.server.started:  # If not, it was over before the connection was accepted.
-            await self.server.over.wait()
+        await self.seen_by_server()
         self.server.check(expected)
         if whole:
             assert self.server.data() == expected
@@ -149,7 +153,7 @@ class Trial:
 def sweep(
     transport: Transport,
     session: Session,
-    make_strike: Callable[[int], Strike],
+    moment: type[Strike],
     *,
     restrict: bool = False,
 ) -> int:
@@ -158,7 +162,7 @@ def sweep(
     gc.freeze()  # so that it takes no time to look for what a run has left
     try:
         for k in itertools.count(1):
-            strike = make_strike(k)
+            strike = moment(k)
             try:
                 with _last_guard(), _nothing_left():
                     trio.run(
@@ -174,6 +178,7 @@ def sweep(
                 exc.add_note(f"k = {k}")
                 raise
             if not strike.struck:
+                print(f"{moment.__name__}, k = {k}: not reached", end=" ")
                 return k
     finally:
         gc.unfreeze()

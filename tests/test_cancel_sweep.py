@@ -8,40 +8,19 @@ and the ends count). That nothing is left of a run is checked by ``sweep``.
 from __future__ import annotations
 
 import signal
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
 import pytest
-import strict_server
 import trio
 import wire
-from strict_server import Transport, in_parts, whole
-from sweep import AtAnyStep, AtOpenLine, AtOwnStep, FromOwnStepOn, Session, Strike, Trial, sweep
+from strict_server import TRANSPORTS, in_parts, whole
+from sweep import AtAnyStep, AtOpenLine, AtOwnStep, FromOwnStepOn, Session, Trial, sweep
 
 from trio_wsclient import ConnectionClosed, WebSocketClient, run_websocket_client
 
 BIG = bytes(range(256)) * 300  # more than is written in one piece
-
-Sweep = Callable[..., None]
-
-
-@pytest.fixture(params=["memory", "lockstep", "tcp", "tls"])
-def transport(request, server_ssl_context, client_ssl_context) -> Transport:
-    if request.param == "tls":
-        return strict_server.tls(server_ssl_context, client_ssl_context)
-    return getattr(strict_server, request.param)
-
-
-@pytest.fixture
-def run_sweep(transport, record_property) -> Sweep:
-    def run_sweep(session: Session, make_strike: type[Strike], **options: bool) -> None:
-        k = sweep(transport, session, make_strike, **options)
-        record_property("k", k)
-        print(f"{make_strike.__name__}, k = {k}: not reached", end=" ")
-
-    return run_sweep
 
 
 async def converse(ws: WebSocketClient) -> None:
@@ -94,10 +73,11 @@ async def cancelled(run: Session, trial: Trial) -> None:
 @pytest.mark.parametrize(
     ("run", "moment"), [(in_a_block, AtOwnStep), (in_a_block, AtAnyStep), (in_a_handler, AtOwnStep)]
 )
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_cancelled_session_ends_at_once_and_nothing_but_cancelled_leaves_it(
-    run_sweep, run, moment
+    transport, run, moment, record_property
 ):
-    run_sweep(partial(cancelled, run), moment)
+    record_property("k", sweep(transport, partial(cancelled, run), moment))
 
 
 async def failing(trial: Trial) -> None:
@@ -123,8 +103,11 @@ async def failing(trial: Trial) -> None:
     await trial.ended(whole("one"), whole=not trial.strike.struck, code=1011)
 
 
-def test_what_the_block_raises_leaves_it_whenever_its_closing_is_cancelled(run_sweep):
-    run_sweep(failing, AtOwnStep)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_what_the_block_raises_leaves_it_whenever_its_closing_is_cancelled(
+    transport, record_property
+):
+    record_property("k", sweep(transport, failing, AtOwnStep))
 
 
 async def goodbye(trial: Trial) -> None:
@@ -162,115 +145,9 @@ async def goodbye(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("moment", [AtOwnStep, AtAnyStep])
-def test_a_shielded_goodbye_is_said_whenever_the_cancel_comes(run_sweep, moment):
-    run_sweep(goodbye, moment)
-
-
-class Calls:
-    """Calls one by one, each in a scope of its own, which is what is struck; keeps the accounts."""
-
-    def __init__(self, trial: Trial, ws: WebSocketClient) -> None:
-        self.ws = ws
-        self.sent: list[wire.ClientFrame] = []
-        self.echoes: deque[str | bytes] = deque()  # of what was sent, and not received yet
-        # What was being sent when it was cancelled: it may have arrived, but nothing behind it.
-        self.doubtful: list[wire.ClientFrame] = []
-        self._doubtful_echo: list[str | bytes] = []
-        self.over = False  # whether the latest call has said so
-        self._may_be_over = False
-        self._result: object = None
-        self._scope = trio.CancelScope()
-        trial.strike.arm(self._blow)
-
-    def _blow(self) -> None:
-        self._scope.cancel()
-
-    async def _call(self, function: Callable[..., Awaitable[object]], *args: object) -> bool:
-        """Tell whether a call was done; if not, it was cancelled, or the connection is over."""
-        with trio.CancelScope() as self._scope:
-            try:
-                self._result = await function(*args)
-            except ConnectionClosed:
-                assert self._may_be_over
-                self.over = True
-            except BaseException as exc:
-                assert type(exc) is trio.Cancelled
-                # W2: what was being written is torn; what was only being waited for is not.
-                self._may_be_over |= function != self.ws.receive
-                raise
-            else:
-                return True
-        return False
-
-    async def receive(self) -> None:
-        if await self._call(self.ws.receive):
-            assert self._result == self.echoes.popleft()
-
-    async def write(self, message: str) -> None:
-        async with self.ws.text_writer() as writer:
-            await writer.write(message)
-
-    async def exchange(
-        self,
-        send: Callable[[str | bytes], Awaitable[None]],
-        message: str | bytes,
-        frames: list[wire.ClientFrame],
-    ) -> None:
-        """Send a message, wait for its echo, and ping, until it is said that all is over."""
-        if await self._call(send, message):
-            self.sent += frames
-            self.echoes.append(message)
-        elif not self.over:
-            self.doubtful, self._doubtful_echo = frames, [message]
-        while self.echoes and not self.over:
-            await self.receive()
-        if not self.over:
-            await self._call(self.ws.ping)
-
-    async def close(self) -> None:
-        self._may_be_over = True
-        await self._call(self.ws.aclose, 4000)
-
-    async def all_say_that_it_is_over(self) -> None:
-        for call in (
-            partial(self.ws.send, "late"),
-            self.ws.ping,
-            self.ws.pong,
-            partial(self.write, "late"),
-        ):
-            self.over = False
-            while not self.over:
-                assert not await self._call(call)
-        self.echoes += self._doubtful_echo
-        self.over = False
-        while not self.over:
-            await self.receive()
-
-
-async def call_by_call(trial: Trial) -> None:
-    async with trial.open() as ws:
-        calls = Calls(trial, ws)
-        for send, message, frames in (
-            (ws.send, "1", whole("1")),
-            (ws.send, BIG, whole(BIG)),
-            (calls.write, "3", in_parts("3")),
-            (ws.send, "4", whole("4")),
-        ):
-            if not calls.over:
-                await calls.exchange(send, message, frames)
-        over = calls.over
-        await calls.close()
-        await calls.all_say_that_it_is_over()
-    if over:
-        await trial.ended(calls.sent + calls.doubtful, whole=False)
-    else:
-        await trial.ended(calls.sent, whole=not trial.strike.struck, code=4000)
-        assert trial.server.data() == calls.sent
-
-
-@pytest.mark.parametrize("moment", [AtOwnStep, AtAnyStep])
-def test_a_cancelled_call_has_no_effect_or_every_later_one_says_that_it_is_over(run_sweep, moment):
-    run_sweep(call_by_call, moment)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_shielded_goodbye_is_said_whenever_the_cancel_comes(transport, moment, record_property):
+    record_property("k", sweep(transport, goodbye, moment))
 
 
 @pytest.fixture
@@ -313,9 +190,12 @@ async def interrupted(trial: Trial) -> None:
     await trial.ended([*CONVERSATION, half], whole=not trial.strike.struck, code=None)
 
 
-@pytest.mark.parametrize("restrict", [False, True])
-@pytest.mark.parametrize("moment", [AtOwnStep, FromOwnStepOn, AtOpenLine])
+@pytest.mark.parametrize(
+    ("moment", "restrict"),
+    [(AtOwnStep, False), (AtOwnStep, True), (FromOwnStepOn, False), (AtOpenLine, False)],
+)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_an_interrupted_session_ends_at_once_and_keyboardinterrupt_leaves_it(
-    run_sweep, moment, restrict, heeds_ctrl_c
+    transport, moment, restrict, heeds_ctrl_c, record_property
 ):
-    run_sweep(interrupted, moment, restrict=restrict)
+    record_property("k", sweep(transport, interrupted, moment, restrict=restrict))

@@ -88,7 +88,7 @@ async def test_a_server_hostname_that_is_none_fails(client_ssl_context):
             ssl_context=client_ssl_context,
         )
         assert await server.seen() == b""
-    assert "no TLS with .example: server_hostname cannot" in str(error)
+    assert re.fullmatch("no TLS with .example: .*(cannot be|empty).*", str(error))
     assert isinstance(error.__cause__, ValueError)
 
 

@@ -88,7 +88,7 @@ async def cut(stream: trio.abc.Stream) -> None:
         try:
             await stream.aclose()
         # A user's stream may raise anything: it is closed.
-        except (Exception, trio.Cancelled) as error:
+        except (Exception, trio.Cancelled) as error:  # noqa: ASYNC103 whichever is stronger
             # Ctrl-C may strike here; a stream of two halves, closing the second one, then hides it.
             if isinstance(error.__context__, KeyboardInterrupt):
                 raise error.__context__ from None  # noqa: ASYNC104 it is the stronger one
