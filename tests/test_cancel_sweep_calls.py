@@ -172,19 +172,23 @@ class Company:
                 self.received.append(await self._ws.receive())
             await self._ws.ping()
 
+    async def talk(self, scope: trio.CancelScope) -> None:
+        """Send from two tasks, of which one is in a scope, while a third one receives."""
+        async with trio.open_nursery() as receivers:
+            receivers.start_soon(self.receive_all)
+            async with trio.open_nursery() as senders:
+                senders.start_soon(self.send, "1", b"2", "3")
+                with scope:
+                    await self.send(b"4" + BIG, "5", b"6")
+            receivers.cancel_scope.cancel()
 
-async def in_company(trial: Trial) -> None:
+
+async def one_is_cancelled(trial: Trial) -> None:
     scope = trio.CancelScope()
     async with trial.open() as ws:
         company = Company(ws)
-        async with trio.open_nursery() as receivers:
-            receivers.start_soon(company.receive_all)
-            async with trio.open_nursery() as senders:
-                senders.start_soon(company.send, "1", b"2", "3")
-                with scope:
-                    trial.strike.arm(scope.cancel)
-                    await company.send(b"4" + BIG, "5", b"6")
-            receivers.cancel_scope.cancel()
+        trial.strike.arm(scope.cancel)
+        await company.talk(scope)
         await company.receive_rest()
     await trial.seen_by_server()
     arrived = trial.server.messages()
@@ -203,4 +207,23 @@ async def in_company(trial: Trial) -> None:
 def test_one_tasks_cancelled_send_is_at_nobodys_cost_unless_the_connection_is_over(
     transport, record_property
 ):
-    record_property("k", sweep(transport, in_company, AtAnyStep))
+    record_property("k", sweep(transport, one_is_cancelled, AtAnyStep))
+
+
+async def all_are_cancelled(trial: Trial) -> None:
+    def blow() -> None:
+        trial.server.mute = True
+        scope.cancel()
+
+    with trio.CancelScope() as scope:
+        async with trial.open() as ws:
+            company = Company(ws)
+            trial.strike.arm(blow)
+            await company.talk(trio.CancelScope())
+    assert not company.over, "who is cancelled isn't told of the tear that the cancel has caused"
+    await trial.seen_by_server()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_when_all_are_cancelled_each_call_raises_cancelled(transport, record_property):
+    record_property("k", sweep(transport, all_are_cancelled, AtAnyStep))
