@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -100,6 +100,25 @@ Script = Callable[[Peer], Awaitable[object]]
 async def echo_script(peer: Peer) -> None:
     await peer.accept()
     await peer.echo()
+
+
+class OnlyClose:
+    """A script that accepts and answers the Close, and keeps its code."""
+
+    code: int | None = None
+
+    async def __call__(self, peer: Peer) -> None:
+        await peer.accept()
+        self.code = await peer.expect_close()
+        with suppress(trio.BrokenResourceError):
+            await peer.send(wire.close(self.code))
+        await peer.stream.aclose()
+
+
+async def deaf(peer: Peer) -> None:
+    """Accept, and never read again."""
+    await peer.accept()
+    await trio.sleep_forever()
 
 
 @asynccontextmanager

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import traceback
-from contextlib import suppress
 from functools import partial
 
 import pytest
 import trio
 import trio.testing
 import wire
-from scripted_server import Peer, echo_script, memory_server
+from scripted_server import OnlyClose, Peer, deaf, echo_script, memory_server
 
 from trio_wsclient import (
     CloseFrame,
@@ -19,25 +18,6 @@ from trio_wsclient import (
     open_websocket_client,
     run_websocket_client,
 )
-
-
-class OnlyClose:
-    """A script that accepts and answers the Close, and keeps its code."""
-
-    code: int | None = None
-
-    async def __call__(self, peer: Peer) -> None:
-        await peer.accept()
-        self.code = await peer.expect_close()
-        with suppress(trio.BrokenResourceError):
-            await peer.send(wire.close(self.code))
-        await peer.stream.aclose()
-
-
-async def deaf(peer: Peer) -> None:
-    """Accept, and never read again."""
-    await peer.accept()
-    await trio.sleep_forever()
 
 
 async def test_x1_the_blocks_exception_leaves_as_the_same_object_without_frames_of_ours():

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import signal
-from contextlib import suppress
 
 import pytest
 import trio
 import trio.testing
 import wire
-from scripted_server import Peer, echo_script, memory_server
+from scripted_server import OnlyClose, Peer, deaf, echo_script, memory_server
 
 from trio_wsclient import (
     WebSocketClient,
@@ -20,25 +19,6 @@ from trio_wsclient import (
 )
 from trio_wsclient._connection import Connection
 from trio_wsclient._protocol import Protocol
-
-
-class OnlyClose:
-    """A script that accepts and answers the Close, and keeps its code."""
-
-    code: int | None = None
-
-    async def __call__(self, peer: Peer) -> None:
-        await peer.accept()
-        self.code = await peer.expect_close()
-        with suppress(trio.BrokenResourceError):
-            await peer.send(wire.close(self.code))
-        await peer.stream.aclose()
-
-
-async def deaf(peer: Peer) -> None:
-    """Accept, and never read again."""
-    await peer.accept()
-    await trio.sleep_forever()
 
 
 class Bug(Exception):

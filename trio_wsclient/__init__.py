@@ -1,6 +1,6 @@
 """A WebSocket client for Trio that closes when its block is left, however it is left."""
 
-from trio_wsclient._client import ClientStatistics, Frames, WebSocketClient
+from trio_wsclient._client import ClientStatistics, WebSocketClient
 from trio_wsclient._close import CloseFrame
 from trio_wsclient._errors import (
     ConnectionClosed,
@@ -19,6 +19,7 @@ from trio_wsclient._events import DataFrame, Opcode
 from trio_wsclient._headers import Headers
 from trio_wsclient._open import open_websocket_client, run_websocket_client
 from trio_wsclient._options import ClientOptions
+from trio_wsclient._receiver import Frames
 from trio_wsclient._sender import MessageWriter
 from trio_wsclient._version import __version__
 

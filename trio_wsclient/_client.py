@@ -14,10 +14,10 @@ from trio.lowlevel import enable_ki_protection
 from trio_wsclient._close import CloseFrame, check_close
 from trio_wsclient._connection import Connection
 from trio_wsclient._errors import ClosedOnSend
-from trio_wsclient._events import DataFrame, Opcode
+from trio_wsclient._events import Opcode
 from trio_wsclient._headers import Headers
 from trio_wsclient._pings import check_ping_payload
-from trio_wsclient._receiver import Receiver
+from trio_wsclient._receiver import Frames, Receiver
 from trio_wsclient._sender import (
     BytesLike,
     MessageWriter,
@@ -357,30 +357,3 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         await trio.lowlevel.checkpoint()
         await connection.wait_until(lambda: connection.outcome_known, connection.may_read)
         return connection.protocol.close_received
-
-
-class Frames:
-    """An iterator over data frames; see ``WebSocketClient.frames``.
-
-    It holds nothing open, so it may be left at any time, and begun anew.
-    """
-
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-
-    def __aiter__(self) -> Frames:
-        return self
-
-    @enable_ki_protection
-    async def __anext__(self) -> DataFrame:
-        """Wait for a frame and take it; cancelled, it takes nothing.
-
-        Raises:
-            StopAsyncIteration: The connection was closed in good order.
-            ConnectionClosedError: It ended otherwise, or in the middle of a message.
-            trio.BusyResourceError: Another task is receiving.
-        """
-        try:
-            return await self._receiver.receive_frame()
-        except trio.EndOfChannel:
-            raise StopAsyncIteration from None

@@ -17,6 +17,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._connection import Connection
+from trio_wsclient._leader import never
 
 _PAYLOAD_SIZE: Final = 16  # bytes: random, so that no pong can be taken for another ping's
 
@@ -52,12 +53,7 @@ async def _heard(connection: Connection, timeout: float) -> bool:
         if deadline <= now:
             return False
         with trio.move_on_at(deadline):
-            await connection.wait_until(answered, may_read=_never)
+            await connection.wait_until(answered, may_read=never)
         if not connection.is_reading:
-            await connection.wait_until(lambda: connection.is_reading or answered(), _never)
+            await connection.wait_until(lambda: connection.is_reading or answered(), never)
     return True
-
-
-def _never() -> bool:
-    # R2: whether to read on is not the keepalive's to decide.
-    return False

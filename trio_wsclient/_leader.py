@@ -32,6 +32,11 @@ def always() -> bool:
     return True
 
 
+def never() -> bool:
+    """Tell that this waiter leaves it to others whether to read."""
+    return False
+
+
 class Leadership:
     """The lead over one stream.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._connection import Connection
 from trio_wsclient._errors import ClosedOnReceive
@@ -91,3 +92,30 @@ class Receiver:
         over = self._connection.protocol.ending is not None and not self._inbox.messages
         if self._inbox.half_taken and not over:
             raise RuntimeError("frames() has taken only a part of the message under way")
+
+
+class Frames:
+    """An iterator over data frames; see ``WebSocketClient.frames``.
+
+    It holds nothing open, so it may be left at any time, and begun anew.
+    """
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def __aiter__(self) -> Frames:
+        return self
+
+    @enable_ki_protection
+    async def __anext__(self) -> DataFrame:
+        """Wait for a frame and take it; cancelled, it takes nothing.
+
+        Raises:
+            StopAsyncIteration: The connection was closed in good order.
+            ConnectionClosedError: It ended otherwise, or in the middle of a message.
+            trio.BusyResourceError: Another task is receiving.
+        """
+        try:
+            return await self._receiver.receive_frame()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None

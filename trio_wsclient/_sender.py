@@ -15,6 +15,7 @@ from trio.lowlevel import enable_ki_protection
 from trio_wsclient._connection import Connection
 from trio_wsclient._errors import ClosedOnSend
 from trio_wsclient._events import Opcode
+from trio_wsclient._leader import never
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 Frame: TypeAlias = tuple[Opcode, bytes, bool]  # the last one is FIN
@@ -112,7 +113,7 @@ class Sender:
         self._turns.append(task)
         try:
             await self._connection.wait_until(
-                lambda: self._turns[0] is task or not self._connection.outbox.is_open, _never
+                lambda: self._turns[0] is task or not self._connection.outbox.is_open, never
             )
             if self._turns[0] is not task:
                 raise await self._connection.closed(ClosedOnSend)
@@ -159,11 +160,6 @@ class Sender:
         unfinished = RuntimeError("a message was left unfinished")
         unfinished.__cause__ = cause if isinstance(cause, Exception) else None
         await self._connection.fail_at_once(unfinished, 1011, linger=True)
-
-
-def _never() -> bool:
-    # R2: whether to read on is not the sender's to decide.
-    return False
 
 
 class _WriterState(enum.Enum):
