@@ -277,3 +277,24 @@ async def test_c2_a_deadline_that_trio_has_not_looked_at_yet_counts():
                     pass
         await server.eof.wait()
     assert [frame.code for frame in server.frames] == [1001]
+
+
+@pytest.mark.parametrize("pinged", [True, False])
+@pytest.mark.parametrize("unread", [True, False])
+async def test_the_servers_close_is_echoed_also_if_the_end_of_its_stream_is_behind_it(
+    pinged, unread, autojump_clock
+):
+    async def half_closes(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send((wire.ping(b"1") if pinged else b"") + wire.close(1000))
+        await peer.stream.send_stream.aclose()
+        codes.append(await peer.expect_close())
+
+    codes: list[int | None] = []
+    for _ in range(20):
+        async with opened(half_closes) as (ws, _):
+            if unread:
+                assert [message async for message in ws] == []
+            else:
+                await wait_all_tasks_blocked()
+    assert codes == [1000] * 20

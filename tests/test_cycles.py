@@ -10,6 +10,7 @@ import trio
 from soak_cycles import MIB, Held, echo_server, soak
 
 WARM_UP = 50
+CYCLES = 300
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
@@ -24,11 +25,12 @@ def test_300_cycles_leave_no_descriptor_no_task_and_no_memory(tls):
     tracemalloc.start()
     try:
         with echo_server(tls=tls) as (url, context):
-            run = partial(soak, cycles=WARM_UP + 300, every=WARM_UP, report=report)
+            run = partial(soak, cycles=WARM_UP + CYCLES, every=WARM_UP, report=report)
             trio.run(run, url, context)
     finally:
         tracemalloc.stop()
     assert held[-1].descriptors == held[0].descriptors
     assert held[-1].tasks == held[0].tasks
-    assert held[-1].objects - held[0].objects < 300, "not one object per cycle"
-    assert traced[-1] - traced[0] < MIB
+    assert held[-1].objects - held[0].objects < CYCLES
+    # Of the MiB that 9,000 cycles may cost this is the tenth; caches still fill by some 20 KiB.
+    assert traced[-1] - traced[0] < MIB / 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 import wire
@@ -193,3 +195,30 @@ async def test_a_writer_is_for_one_message():
         with pytest.raises(RuntimeError, match="for one message"):
             async with writer:
                 pass
+
+
+async def test_two_tasks_do_not_write_parts_of_one_message_at_once():
+    server = Recorder()
+    async with opened(server) as (ws, valve):
+        async with ws.text_writer() as writer:
+            valve.shut()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(writer.write, "first")
+                await wait_all_tasks_blocked()
+                with pytest.raises(trio.BusyResourceError):
+                    await writer.write("second")
+                valve.opened.set()
+        await wait_all_tasks_blocked()
+        assert server.opcodes() == [wire.TEXT, wire.CONTINUATION]
+
+
+async def test_a_writer_left_while_another_task_writes_a_part_breaks_the_message_off(nursery):
+    server = Recorder()
+    async with opened(server) as (ws, valve):
+        with pytest.raises(trio.BusyResourceError):
+            async with ws.text_writer() as writer:
+                valve.shut()
+                nursery.start_soon(_expect_closed, partial(writer.write, "first"))
+                await wait_all_tasks_blocked()
+        with pytest.raises(ConnectionClosedError):
+            await ws.send("next")

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import logging
 import signal
+import traceback
+from contextlib import suppress
 
 import pytest
 import trio
 import trio.testing
 import wire
-from scripted_server import OnlyClose, Peer, deaf, echo_script, memory_server
+from scripted_server import (
+    OnlyClose,
+    Peer,
+    deaf,
+    echo_script,
+    loopback_server,
+    memory_server,
+)
 
 from trio_wsclient import (
+    ConnectionRejected,
     WebSocketClient,
     WebSocketInternalError,
     open_websocket_client,
@@ -143,6 +153,35 @@ def test_ctrl_c_in_a_nursery_of_the_block_does_not_wait_for_the_server():
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
+@pytest.mark.parametrize("refused", [True, False])
+async def test_an_interrupt_that_is_handled_already_is_not_raised_again(refused):
+    async def script(peer: Peer) -> None:
+        if refused:
+            await peer.read_request()
+            await peer.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        else:
+            await echo_script(peer)
+
+    async with loopback_server(script) as url:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            with suppress(ConnectionRejected):
+                async with open_websocket_client(url) as ws:
+                    await ws.aclose()
+
+
+async def test_an_interrupt_of_the_block_keeps_its_cause_and_traceback():
+    async with loopback_server(echo_script) as url:
+        error, cause = KeyboardInterrupt(), ValueError()
+        with pytest.raises(KeyboardInterrupt) as caught:
+            async with open_websocket_client(url):
+                raise error from cause
+    assert caught.value is error
+    assert error.__cause__ is cause
+    assert [frame.filename for frame in traceback.extract_tb(error.__traceback__)] == [__file__]
+
+
 def test_ctrl_c_breaks_a_busy_handler():
     async def busy(ws: WebSocketClient) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -190,6 +229,22 @@ async def test_a_stream_that_groups_its_cancels_does_not_corrupt_the_nursery(aut
             async with open_websocket_client("ws://server/", stream=grouping):
                 grouping.shut = True
         assert scope.cancelled_caught
+
+
+async def test_a_stream_that_raises_a_group_when_it_is_closed_is_closed_all_the_same():
+    class RaisesGroup(GroupsItsCancels):
+        async def aclose(self) -> None:
+            await super().aclose()
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as exc:
+                raise BaseExceptionGroup("inside", [exc, ValueError()]) from None
+
+    async with memory_server(deaf) as stream:
+        with trio.CancelScope() as scope:
+            async with open_websocket_client("ws://server/", stream=RaisesGroup(stream)):
+                scope.cancel()
+        assert scope.cancel_called
 
 
 async def test_an_error_while_leaving_is_a_bug_of_ours_and_the_nursery_is_left(monkeypatch):

@@ -200,8 +200,10 @@ class Connection:
         """Write pongs and pings, and after an ending see the connection closed."""
         try:
             with self._reply_scope:
-                while not self._ended:
+                has_ended = False
+                while not has_ended:
                     await self.outbox.wait_wanted()
+                    has_ended = self._ended  # What was due before that may still leave.
                     await self.outbox.write_replies()
             if self.outbox.error is not None:
                 self.fail(self.outbox.error)
@@ -281,7 +283,9 @@ class Connection:
             self.protocol.close(code, reason)
             self._note_ending()
             await trio.lowlevel.checkpoint()
-            await self.wait_until(lambda: self._ended)
+            await self.wait_until(
+                lambda: self.protocol.state is State.CLOSED, may_read=lambda: not self._ended
+            )
         finally:
             await self._cut()  # noqa: ASYNC102 shielded inside
 

@@ -165,6 +165,7 @@ class Sender:
 class _WriterState(enum.Enum):
     NEW = enum.auto()
     OPEN = enum.auto()
+    WRITING = enum.auto()
     DONE = enum.auto()
 
 
@@ -194,12 +195,20 @@ class MessageWriter(Generic[Part_contra]):
         Raises:
             TypeError: It is of another type. Nothing was sent.
             RuntimeError: The block of this writer is not entered, or is left already.
+            trio.BusyResourceError: Another task is writing a part.
             ConnectionClosed: The connection is over.
         """
         payload = self._encode_part(part)
+        if self._state is _WriterState.WRITING:
+            raise trio.BusyResourceError("another task is writing a part of this message")
         if self._state is not _WriterState.OPEN:
             raise RuntimeError("write outside of the writer's block")
-        await self._send(payload, fin=False)
+        self._state = _WriterState.WRITING
+        try:
+            await self._send(payload, fin=False)
+        finally:
+            if self._state is _WriterState.WRITING:
+                self._state = _WriterState.OPEN
 
     async def _send(self, payload: bytes, *, fin: bool) -> None:
         await self._sender.send_part(self._next_opcode, payload, fin=fin)
@@ -209,6 +218,7 @@ class MessageWriter(Generic[Part_contra]):
     async def __aenter__(self) -> MessageWriter[Part_contra]:
         if self._state is not _WriterState.NEW:
             raise RuntimeError("a writer is for one message: this one was entered already")
+        self._state = _WriterState.DONE  # until it is its turn
         await trio.lowlevel.checkpoint()
         await self._sender.take_turn()
         self._state = _WriterState.OPEN
@@ -221,14 +231,19 @@ class MessageWriter(Generic[Part_contra]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._state = _WriterState.DONE
         try:
+            if exc is None and self._state is _WriterState.WRITING:
+                raise trio.BusyResourceError("another task is still writing a part of this message")
+            self._state = _WriterState.DONE
             if exc is None:
                 await self._send(b"", fin=True)  # noqa: ASYNC102 it is sent or has failed
         except BaseException as unfinished:
             exc = unfinished
             raise
         finally:
-            if exc is not None:
-                await self._sender.break_off(exc)  # noqa: ASYNC102 shielded inside
-            self._sender.end_turn()
+            try:
+                if exc is not None:
+                    await self._sender.break_off(exc)  # noqa: ASYNC102 shielded inside
+            finally:
+                self._state = _WriterState.DONE
+                self._sender.end_turn()

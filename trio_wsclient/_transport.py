@@ -6,6 +6,7 @@ import re
 import ssl
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -83,17 +84,18 @@ async def start_tls(
 
 async def cut(stream: trio.abc.Stream) -> None:
     """Close a stream without waiting for anything, and without an error of its own."""
-    with trio.CancelScope(shield=True) as scope:
+    handled = sys.exception()
+    # A user's stream may raise anything: it is closed.
+    with suppress(Exception), trio.CancelScope(shield=True) as scope:
         scope.cancel()
         try:
             await stream.aclose()
-        # A user's stream may raise anything: it is closed.
-        except (Exception, trio.Cancelled) as error:  # noqa: ASYNC103 whichever is stronger
+        except BaseException as error:
             # Ctrl-C may strike here; a stream of two halves, closing the second one, then hides it.
-            if isinstance(error.__context__, KeyboardInterrupt):
-                raise error.__context__ from None  # noqa: ASYNC104 it is the stronger one
-            if isinstance(error, trio.Cancelled):
-                raise
+            hidden = error.__context__
+            if isinstance(hidden, KeyboardInterrupt) and hidden is not handled:
+                raise hidden from None  # noqa: ASYNC104 it is the stronger one
+            raise
 
 
 def fault(cause: BaseException) -> str:
