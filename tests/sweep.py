@@ -164,7 +164,7 @@ def sweep(
         for k in itertools.count(1):
             strike = moment(k)
             try:
-                with _last_guard(), _nothing_left():
+                with last_guard(_LAST_GUARD), _nothing_left():
                     trio.run(
                         _try,
                         transport,
@@ -199,16 +199,17 @@ async def _try(transport: Transport, session: Session, strike: Strike) -> None:
 
 
 @contextmanager
-def _last_guard() -> Iterator[None]:
+def last_guard(seconds: float) -> Iterator[None]:
+    """Stop whatever goes on for too long, also an event loop that stands still."""
     if not hasattr(signal, "setitimer"):
         yield
         return
 
     def fail(*_: object) -> None:
-        raise AssertionError(f"no end within {_LAST_GUARD} s")
+        raise AssertionError(f"no end within {seconds:g} s")
 
     former = signal.signal(signal.SIGALRM, fail)
-    signal.setitimer(signal.ITIMER_REAL, _LAST_GUARD)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import trio
 from soak_cycles import MIB, Held, echo_server, soak
+from sweep import last_guard
 
 WARM_UP = 50
 CYCLES = 300
@@ -24,7 +25,7 @@ def test_300_cycles_leave_no_descriptor_no_task_and_no_memory(tls):
 
     tracemalloc.start()
     try:
-        with echo_server(tls=tls) as (url, context):
+        with last_guard(100), echo_server(tls=tls) as (url, context):
             run = partial(soak, cycles=WARM_UP + CYCLES, every=WARM_UP, report=report)
             trio.run(run, url, context)
     finally:

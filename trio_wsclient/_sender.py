@@ -165,7 +165,6 @@ class Sender:
 class _WriterState(enum.Enum):
     NEW = enum.auto()
     OPEN = enum.auto()
-    WRITING = enum.auto()
     DONE = enum.auto()
 
 
@@ -184,6 +183,7 @@ class MessageWriter(Generic[Part_contra]):
         self._next_opcode: Opcode = opcode
         self._encode_part = encode_part
         self._state = _WriterState.NEW
+        self._is_writing = False  # whether a task is in the middle of a part
 
     @enable_ki_protection
     async def write(self, part: Part_contra) -> None:
@@ -199,16 +199,15 @@ class MessageWriter(Generic[Part_contra]):
             ConnectionClosed: The connection is over.
         """
         payload = self._encode_part(part)
-        if self._state is _WriterState.WRITING:
+        if self._is_writing:
             raise trio.BusyResourceError("another task is writing a part of this message")
         if self._state is not _WriterState.OPEN:
             raise RuntimeError("write outside of the writer's block")
-        self._state = _WriterState.WRITING
+        self._is_writing = True
         try:
             await self._send(payload, fin=False)
         finally:
-            if self._state is _WriterState.WRITING:
-                self._state = _WriterState.OPEN
+            self._is_writing = False
 
     async def _send(self, payload: bytes, *, fin: bool) -> None:
         await self._sender.send_part(self._next_opcode, payload, fin=fin)
@@ -231,10 +230,10 @@ class MessageWriter(Generic[Part_contra]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._state = _WriterState.DONE
         try:
-            if exc is None and self._state is _WriterState.WRITING:
+            if exc is None and self._is_writing:
                 raise trio.BusyResourceError("another task is still writing a part of this message")
-            self._state = _WriterState.DONE
             if exc is None:
                 await self._send(b"", fin=True)  # noqa: ASYNC102 it is sent or has failed
         except BaseException as unfinished:
@@ -245,5 +244,4 @@ class MessageWriter(Generic[Part_contra]):
                 if exc is not None:
                     await self._sender.break_off(exc)  # noqa: ASYNC102 shielded inside
             finally:
-                self._state = _WriterState.DONE
                 self._sender.end_turn()
