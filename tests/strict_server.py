@@ -55,7 +55,7 @@ class StrictServer:
         outgoing, replies = trio.open_memory_channel[bytes](1000)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, peer.stream, replies)
-            with suppress(trio.BrokenResourceError):
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self._read(peer.stream, outgoing)
             outgoing.close()
         await trio.aclose_forcefully(peer.stream)
@@ -100,10 +100,11 @@ class StrictServer:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async for data in replies:
                 await stream.send_all(data)
-            # RFC 6455 §7.1.1: the server ends TCP, but to see all it goes on reading.
-            if isinstance(stream, trio.SSLStream):
-                stream = stream.transport_stream
-            await stream.send_eof()
+            # RFC 6455 §7.1.1: the server ends TCP; where that can be done one way, it reads on.
+            if isinstance(stream, trio.abc.HalfCloseableStream):
+                await stream.send_eof()
+            else:
+                await stream.aclose()
 
     def data(self) -> list[wire.ClientFrame]:
         return [frame for frame in self.frames if frame.opcode < wire.CLOSE]
