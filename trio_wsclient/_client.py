@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -16,7 +14,7 @@ from trio_wsclient._connection import Connection
 from trio_wsclient._errors import ClosedOnSend
 from trio_wsclient._events import Opcode
 from trio_wsclient._headers import Headers
-from trio_wsclient._pings import check_ping_payload
+from trio_wsclient._pings import check_ping_payload, random_payload
 from trio_wsclient._receiver import Frames, Receiver
 from trio_wsclient._sender import (
     BytesLike,
@@ -28,8 +26,6 @@ from trio_wsclient._sender import (
     encode_text,
     encode_text_part,
 )
-
-_PING_PAYLOAD_SIZE: Final = 16  # bytes: random, so that no pong can be taken for another ping's
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +296,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             ValueError: The payload is too long, or that of a ping in flight.
             ConnectionClosed: The connection ended first.
         """
-        frozen = os.urandom(_PING_PAYLOAD_SIZE) if payload is None else check_ping_payload(payload)
+        frozen = random_payload() if payload is None else check_ping_payload(payload)
         return await self._connection.ping(frozen)
 
     @enable_ki_protection

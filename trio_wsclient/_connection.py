@@ -170,7 +170,7 @@ class Connection:
                 return
             self.bytes_received += len(data)
             self.pings.heard = True
-            self.pings.moved(self.clock())
+            self.pings.moved(self.clock)
             protocol.receive_data(bytes(data))
         for event in protocol.next_events():
             if isinstance(event, Ping):

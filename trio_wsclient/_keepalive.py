@@ -10,16 +10,12 @@ stands: then silence says nothing about the server.
 
 from __future__ import annotations
 
-import os
-from typing import Final
-
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._connection import Connection
 from trio_wsclient._leader import never
-
-_PAYLOAD_SIZE: Final = 16  # bytes: random, so that no pong can be taken for another ping's
+from trio_wsclient._pings import random_payload
 
 
 @enable_ki_protection
@@ -34,7 +30,7 @@ async def keepalive_task(connection: Connection, interval: float, timeout: float
     protocol = connection.protocol
     while protocol.ending is None:
         await trio.sleep(interval)
-        connection.request_ping(os.urandom(_PAYLOAD_SIZE))
+        connection.request_ping(random_payload())
         if timeout is not None and not await _heard(connection, timeout):
             cause = trio.TooSlowError(f"nothing received for {timeout:g} s after a ping")
             await connection.fail_at_once(cause, 1011, linger=False)

@@ -129,7 +129,7 @@ class Outbox:
                 piece = view[start : start + _PIECE]
                 await self._stream.send_all(piece)
                 self.bytes_sent += len(piece)
-                self._pings.moved(self._clock())
+                self._pings.moved(self._clock)
         except Exception as exc:  # noqa: BLE001 a user's stream may raise anything: it is over
             self.error = exc
             self._broken()
