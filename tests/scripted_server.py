@@ -41,6 +41,8 @@ class Peer:
 
     async def accept(self, *headers: str, behind: bytes = b"") -> None:
         """Read the request and accept it, with bytes behind the answer in the same segment."""
+        names = {header.partition(":")[0].lower() for header in headers}
+        self._reader.has_extensions = "sec-websocket-extensions" in names
         await self.read_request()
         await self.stream.send_all(wire.answer(self.request, *headers) + behind)
 

@@ -47,13 +47,14 @@ async def test_the_attributes_tell_of_the_opening():
             assert ws.url == url + "path?query"
             assert ws.subprotocol == "two"
             assert ws.extensions == ()
+            assert ws.redirects == ()
             assert ws.response_headers.get_all("X-TWICE") == ["1", "2"]
             assert ws.remote_address == ("127.0.0.1", int(url.rsplit(":", 1)[1].strip("/")))
             assert ws.local_address[0] == "127.0.0.1"
             assert ws.latency is None
             assert ws.logger is logger
-            assert repr(ws) == f"<WebSocketClient {url}path?query OPEN>"
-        assert repr(ws) == f"<WebSocketClient {url}path?query CLOSED>"
+            assert repr(ws) == f"<WebSocketClient {url}path?... OPEN>"
+        assert repr(ws) == f"<WebSocketClient {url}path?... CLOSED>"
         assert ws.remote_address is not None
 
 

@@ -12,12 +12,16 @@ import pytest
 import trio_wsclient
 
 LAYERS = [
-    {"_close", "_events", "_headers", "_version"},  # frozen data
-    {"_errors"},
-    {"_url", "_handshake", "_protocol", "_inbox", "_pings", "_options"},  # no I/O
-    {"_passes", "_transport"},
+    {"_authority", "_close", "_events", "_headers", "_version"},  # frozen data
+    {"_errors", "_extension_header"},
+    {  # no I/O
+        *("_url", "_proxy", "_no_proxy", "_options", "_log"),
+        *("_http", "_handshake", "_redirects", "_extensions", "_deflate"),
+        *("_splitter", "_framing", "_protocol", "_inbox", "_pings"),
+    },
+    {"_passes", "_transport", "_tunnel", "_http_connect", "_socks"},
     {"_leader", "_outbox", "_connection", "_keepalive"},
-    {"_receiver", "_sender", "_client", "_open"},
+    {"_receiver", "_sender", "_client", "_opening", "_open"},
     set(),
     {"__init__"},
     {"__main__", "_demo"},

@@ -129,9 +129,11 @@ async def test_how_a_connection_opens_and_ends_is_logged_at_debug_level_only(cap
             async with open_websocket_client("ws://me:secret@server/", stream=stream):
                 pass
     assert {record.levelname for record in caplog.records} == {"DEBUG"}
-    assert [record.getMessage() for record in caplog.records] == [
-        "open: ws://server/",
-        "over: ws://server/; received 1000 (normal closure), sent 1000 (normal closure)",
+    texts = [record.getMessage().partition("] ")[2] for record in caplog.records]
+    assert texts == [
+        "asking for ws://server/",
+        "open; extensions: none; declined: none",
+        "over; received 1000 (normal closure), sent 1000 (normal closure)",
     ]
 
 
@@ -281,7 +283,7 @@ async def test_an_error_of_a_users_log_filter_leaves_as_it_is_and_closes_the_str
     logger = logging.getLogger("broken")
     logger.setLevel("DEBUG")
     logger.addFilter(broken)
-    async with memory_server(deaf) as stream:
+    async with memory_server(Peer.wait_eof) as stream:
         with pytest.raises(Bug):
             async with open_websocket_client("ws://server/", stream=stream, logger=logger):
                 pass

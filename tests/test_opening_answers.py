@@ -92,10 +92,10 @@ def http_1_0(request: bytes) -> bytes:
         (with_value("Sec-WebSocket-Accept", ""), "header Sec-WebSocket-Accept is ''"),
         (accepted_in_another_case, "header Sec-WebSocket-Accept is '"),
         (twice_accepted, "header Sec-WebSocket-Accept is '"),
-        (adding("Sec-WebSocket-Extensions: x"), "header Sec-WebSocket-Extensions is 'x'"),
+        (adding("Sec-WebSocket-Extensions: x"), "Sec-WebSocket-Extensions: 'x' was not offered"),
         (
             adding("Sec-WebSocket-Extensions: permessage-deflate"),
-            "it has to be none, for none was offered",
+            "Sec-WebSocket-Extensions: 'permessage-deflate' was not offered",
         ),
         (adding("Sec-WebSocket-Protocol: a"), "header Sec-WebSocket-Protocol is 'a'"),
         (adding("Sec-WebSocket-Protocol:"), "header Sec-WebSocket-Protocol is ''"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
 import math
 import ssl
@@ -12,9 +13,16 @@ from decimal import Decimal
 import pytest
 import trio
 import trio.testing
+import wsproto.extensions
 
 import trio_wsclient
-from trio_wsclient import ClientOptions, open_websocket_client, run_websocket_client
+from trio_wsclient import (
+    ClientOptions,
+    PerMessageDeflate,
+    Proxy,
+    open_websocket_client,
+    run_websocket_client,
+)
 from trio_wsclient._options import Options
 
 USER_AGENT = ("User-Agent", f"trio-wsclient/{trio_wsclient.__version__}")
@@ -41,12 +49,18 @@ def test_the_defaults_are_these():
         "decode_text": True,
         "fragment_size": None,
         "subprotocols": (),
-        "extra_headers": (USER_AGENT,),
+        "extra_headers": (),
         "origin": None,
         "user_agent": USER_AGENT[1],
+        "compression": None,
+        "extensions": (),
         "ssl_context": None,
         "server_hostname": None,
         "stream": None,
+        "unix_socket": None,
+        "proxy": None,
+        "max_redirects": 0,
+        "redirect_headers": None,
         "local_address": None,
         "logger": logging.getLogger("trio_wsclient"),
     }
@@ -60,7 +74,7 @@ def test_what_is_documented_is_what_there_is():
         assert f"\n    {name}: " in documented
 
 
-@pytest.mark.parametrize("name", ["compression", "timeout", "Origin", ""])
+@pytest.mark.parametrize("name", ["compress", "timeout", "Origin", ""])
 def test_an_unknown_option_is_a_type_error(name: str):
     with pytest.raises(TypeError, match="unexpected keyword argument"):
         Options(**{name: None})
@@ -128,6 +142,9 @@ def test_what_makes_leaving_and_buffering_bounded_is_never_none(name: str):
         ("local_address", ("127.0.0.1", 0), "str or NoneType"),
         ("ssl_context", True, "SSLContext or NoneType"),
         ("stream", object(), "Stream or NoneType"),
+        ("compression", True, "str or PerMessageDeflate or NoneType"),
+        ("unix_socket", b"/run/x", "str or PathLike or NoneType"),
+        ("proxy", b"http://x", "str or Proxy or NoneType"),
         ("logger", "trio_wsclient", "Logger"),
         ("logger", None, "Logger"),
     ],
@@ -144,6 +161,85 @@ def test_objects_are_taken_as_they_are():
     options = Options(ssl_context=context, stream=ours, logger=logger, server_hostname="a")
     assert (options.ssl_context, options.stream, options.logger) == (context, ours, logger)
     assert options.server_hostname == "a"
+
+
+@pytest.mark.parametrize("value", ["gzip", "", "Deflate"])
+def test_another_compression_is_a_value_error(value: str):
+    with pytest.raises(ValueError, match="compression has to be 'deflate'"):
+        Options(compression=value)
+
+
+def test_compression_by_name_has_the_default_parameters():
+    assert Options(compression="deflate").deflate == PerMessageDeflate()
+    assert Options(compression=PerMessageDeflate(min_size=0)).deflate == PerMessageDeflate(
+        min_size=0
+    )
+    assert Options().deflate is None
+
+
+@pytest.mark.parametrize("value", ["1", 1.0, True, None])
+def test_a_number_of_redirects_is_an_int(value: object):
+    with pytest.raises(TypeError, match="max_redirects"):
+        Options(max_redirects=value)
+
+
+def test_a_number_of_redirects_is_not_negative():
+    with pytest.raises(ValueError, match="max_redirects"):
+        Options(max_redirects=-1)
+
+
+def test_redirect_headers_is_a_function():
+    with pytest.raises(TypeError, match="redirect_headers"):
+        Options(redirect_headers={"X-A": "1"})
+
+
+@pytest.mark.parametrize("value", ["", "example.org:80", "ftp://example.org", "http://"])
+def test_a_proxy_that_is_no_url_of_one_is_a_value_error(value: str):
+    with pytest.raises(ValueError, match="proxy"):
+        Options(proxy=value)
+
+
+def test_a_proxy_is_a_url_or_the_environments_or_an_object():
+    assert Options(proxy="http://example.org:3128").proxy == Proxy("http://example.org:3128")
+    assert Options(proxy="environment").proxy == "environment"
+    proxy = Proxy("socks5h://example.org")
+    assert Options(proxy=proxy).proxy is proxy
+
+
+ROUTES = {"stream": stream, "unix_socket": lambda: "/run/x", "proxy": lambda: "environment"}
+
+
+@pytest.mark.parametrize(("one", "two"), [*itertools.combinations(ROUTES, 2)])
+def test_there_is_one_way_to_connect(one: str, two: str):
+    with pytest.raises(ValueError, match=f"{one} and {two} are different ways"):
+        Options(**{one: ROUTES[one](), two: ROUTES[two]()})
+
+
+def test_a_unix_socket_has_no_local_address():
+    with pytest.raises(ValueError, match="local_address has no meaning with unix_socket"):
+        Options(unix_socket="/run/x", local_address="127.0.0.1")
+
+
+def test_a_proxy_may_be_reached_from_a_local_address():
+    assert Options(proxy="http://x", local_address="127.0.0.1").local_address == "127.0.0.1"
+
+
+def test_extensions_are_wsprotos_and_frozen():
+    extension = wsproto.extensions.PerMessageDeflate()
+    extensions = [extension]
+    options = Options(extensions=extensions)
+    extensions.clear()
+    assert options.extensions == (extension,)
+    with pytest.raises(TypeError, match="an extension is a wsproto"):
+        Options(extensions=["permessage-deflate"])
+    with pytest.raises(ValueError, match="twice"):
+        Options(extensions=[extension, extension])
+
+
+def test_headers_of_a_redirects_callback_go_before_those_of_options():
+    options = Options(origin="null", extra_headers={"X-A": "1"})
+    assert options.headers_with(()) == (("Origin", "null"), USER_AGENT)
+    assert options.headers_with((("origin", "x"),)) == (USER_AGENT, ("origin", "x"))
 
 
 def test_a_stream_that_is_open_has_no_local_address_to_choose():

@@ -38,8 +38,9 @@ def test_payloads_are_bytes_that_nothing_can_change():
         assert type(payload) is bytes
 
 
-def test_what_came_behind_the_handshake_comes_first():
-    protocol = Protocol(trailing_data=wire.text("a") + wire.text("b")[:1])
+def test_input_is_pending_until_no_frame_is_whole():
+    protocol = Protocol()
+    protocol.receive_data(wire.text("a") + wire.text("b")[:1])
     assert protocol.input_pending
     assert protocol.next_events() == ["a"]
     assert not protocol.input_pending

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import inspect
+import re
 import types
 
 import pytest
@@ -30,6 +31,8 @@ NAMES = [
     "MessageWriter",
     "Opcode",
     "OpenTimeout",
+    "PerMessageDeflate",
+    "Proxy",
     "ProxyError",
     "WebSocketClient",
     "WebSocketError",
@@ -62,6 +65,7 @@ PROPERTIES = {
     "latency": "float | None",
     "local_address": "object",
     "logger": "logging.Logger",
+    "redirects": "tuple[str, ...]",
     "remote_address": "object",
     "response_headers": "Headers",
     "subprotocol": "str | None",
@@ -93,17 +97,31 @@ FIELDS = {
     ],
     "CloseFrame": ["code", "reason"],
     "DataFrame": ["opcode", "payload", "fin"],
+    "PerMessageDeflate": [
+        "client_max_window_bits",
+        "server_max_window_bits",
+        "client_no_context_takeover",
+        "server_no_context_takeover",
+        "level",
+        "memory_level",
+        "min_size",
+    ],
 }
 
 ATTRIBUTES = {
     "ConnectionClosed": ["code", "problem", "reason", "received", "sent"],
-    "ConnectionRejected": ["body", "headers", "status_code"],
+    "ConnectionRejected": ["body", "headers", "problem", "redirects", "status_code"],
     "Frames": [],
     "Headers": ["get", "get_all", "items", "keys", "raw", "tokens", "values"],
     "InvalidURL": ["problem", "url"],
     "MessageWriter": ["write"],
-    "OpenTimeout": ["phase", "seconds"],
-    "ProxyError": ["status_code"],
+    "HandshakeError": ["redirects"],
+    "OpenTimeout": ["phase", "redirects", "seconds"],
+    "Proxy": [
+        *("credentials", "fields", "headers", "host", "is_secure", "is_socks", "port"),
+        *("resolves", "ssl_context", "url"),
+    ],
+    "ProxyError": ["body", "headers", "redirects", "status_code"],
 }
 
 CLASSES = {
@@ -120,6 +138,7 @@ def public(owner: object) -> list[str]:
 def documented(cls: type) -> set[str]:
     """Return the names in the section "Attributes" of a class's docstring."""
     _, _, section = (inspect.getdoc(cls) or "").partition("Attributes:\n")
+    section, *_ = re.split(r"\n(?=\S)", section)
     lines = [line for line in section.splitlines() if line[:4].isspace() and line[4:5].strip()]
     return {line.strip().partition(":")[0] for line in lines}
 

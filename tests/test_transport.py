@@ -177,6 +177,14 @@ async def test_a_cancelled_first_use_does_not_wait_and_its_work_is_not_lost(monk
     assert len(builder.threads) == 1
 
 
+@pytest.fixture
+def no_cas_named(monkeypatch):
+    """Take out of the environment what names CAs."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_cas_named")
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_on_macos_and_windows_the_platform_is_asked(platform):
     context = _transport._new_default_context(platform)
@@ -185,11 +193,27 @@ def test_on_macos_and_windows_the_platform_is_asked(platform):
     assert context.check_hostname
 
 
+@pytest.mark.parametrize("platform", ["darwin", "win32", "linux"])
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_who_names_cas_in_the_environment_has_decided(monkeypatch, platform, name):
+    cas_of_openssl(monkeypatch)  # A wrong path must not fall back to trust in others.
+    monkeypatch.setenv(name, "/nowhere")
+    assert type(_transport._new_default_context(platform)) is ssl.SSLContext
+
+
+@pytest.mark.usefixtures("no_cas_named")
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_an_empty_variable_decides_nothing(monkeypatch, name):
+    monkeypatch.setenv(name, "")
+    assert isinstance(_transport._new_default_context("darwin"), truststore.SSLContext)
+
+
 def cas_of_openssl(monkeypatch, cafile=None, capath=None):
     paths = ssl.DefaultVerifyPaths(cafile, capath, "", "", "", "")
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
 
 
+@pytest.mark.usefixtures("no_cas_named")
 def test_on_linux_openssl_reads_its_cas_once(monkeypatch):
     cas_of_openssl(monkeypatch, cafile="/etc/ssl/cert.pem")
     context = _transport._new_default_context("linux")
@@ -214,13 +238,14 @@ def test_a_directory_of_cas_counts_if_openssl_would_find_one(monkeypatch, tmp_pa
     assert _transport._openssl_has_cas() is has_cas
 
 
+@pytest.mark.usefixtures("no_cas_named")
 def test_where_openssl_has_no_cas_truststore_looks_for_some(monkeypatch):
     cas_of_openssl(monkeypatch)
     assert isinstance(_transport._new_default_context("linux"), truststore.SSLContext)
 
 
 @pytest.mark.skipif(sys.platform in {"darwin", "win32"}, reason="the platform is asked there")
-@pytest.mark.usefixtures("first_use")
+@pytest.mark.usefixtures("first_use", "no_cas_named")
 async def test_where_openssl_has_no_cas_they_are_read_off_the_event_loop_too(monkeypatch):
     def load_verify_locations(context, *args, **kwargs):
         threads.append(threading.get_ident())

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import ssl
 import string
+import time
 
 import pytest
+import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +40,9 @@ def basic(credentials: str) -> str:
         ("ws://a_b.example.org./", False, "a_b.example.org.", 80, "/"),
         ("ws://xn--bcher-kva.example/", False, "xn--bcher-kva.example", 80, "/"),
         ("ws://" + "a" * 63 + ".b/", False, "a" * 63 + ".b", 80, "/"),
+        ("ws://" + "a." * 126 + "b./", False, "a." * 126 + "b.", 80, "/"),
+        ("ws://a.org/\"<>\\^`{|}?'%2F%2f%", False, "a.org", 80, "/\"<>\\^`{|}?'%2F%2f%"),
+        ("ws://example.org/a/./../b//c", False, "example.org", 80, "/a/./../b//c"),
         ("ws://127.0.0.1:9/", False, "127.0.0.1", 9, "/"),
         ("ws://[::1]", False, "::1", 80, "/"),
         ("wss://[2001:DB8:0::1]:8443/x", True, "2001:db8::1", 8443, "/x"),
@@ -53,6 +59,10 @@ def test_a_url_has_these_parts(url: str, secure: bool, host: str, port: int, tar
         ("BÜCHER.example", "xn--bcher-kva.example"),
         ("faß.example", "xn--fa-hia.example"),  # IDNA 2003 made "fass" of it
         ("例え。テスト", "xn--r8jz45g.xn--zckzah"),
+        ("\uff45xample\uff0eorg", "example.org"),  # UTS 46 maps what keyboards give
+        ("u\u0308.example", "xn--tda.example"),  # and NFC joins what file systems part
+        ("bücher.example.", "xn--bcher-kva.example."),
+        ("XN--BCHER-KVA.example", "xn--bcher-kva.example"),
     ],
 )
 def test_a_name_outside_ascii_is_encoded_by_idna_2008(host: str, encoded: str):
@@ -79,6 +89,10 @@ def test_userinfo_becomes_basic_authorization(userinfo: str, credentials: str):
     assert url.host == "example.org"
 
 
+def test_empty_userinfo_authorizes_nobody():
+    assert parse("ws://@example.org/") == parse("ws://example.org/")
+
+
 @pytest.mark.parametrize(
     ("url", "authority"),
     [
@@ -88,15 +102,100 @@ def test_userinfo_becomes_basic_authorization(userinfo: str, credentials: str):
         ("wss://example.org:80/", "example.org:80"),
         ("ws://[::1]/", "[::1]"),
         ("ws://[::1]:8080/", "[::1]:8080"),  # E13
+        ("wss://[2001:DB8:0:0::1]:443/", "[2001:db8::1]"),
+        ("ws://127.0.0.1:8080/", "127.0.0.1:8080"),
+        ("ws://user:secret@Example.org:8080/", "example.org:8080"),
+        ("ws://bücher.example:8080/", "xn--bcher-kva.example:8080"),
+        ("ws://example.org.:8080/", "example.org.:8080"),
+        ("ws://example.org:/", "example.org"),
+        ("ws://example.org:0080/", "example.org"),
     ],
 )
 def test_the_authority_has_brackets_around_ipv6_and_no_default_port(url: str, authority: str):
     assert parse(url).authority == authority
 
 
+@pytest.mark.parametrize(
+    ("host", "server_hostname"),
+    [
+        ("example.org", "example.org"),
+        ("example.org.", "example.org"),
+        ("bücher.example.", "xn--bcher-kva.example"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("[::1]", "::1"),
+    ],
+)
+def test_no_dot_ends_the_name_that_a_certificate_has_to_have(host: str, server_hostname: str):
+    assert parse(f"wss://{host}/").server_hostname == server_hostname
+
+
+@pytest.mark.parametrize(
+    ("host", "sni"), [("localhost.", "localhost"), ("127.0.0.1", None), ("[::1]", None)]
+)
+def test_tls_agrees_with_the_server_hostname(
+    host: str,
+    sni: str | None,
+    ca: trustme.CA,
+    client_ssl_context: ssl.SSLContext,
+):
+    names: list[str | None] = []
+    server_ssl_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert("localhost", "127.0.0.1", "::1").configure_cert(server_ssl_context)
+    server_ssl_context.sni_callback = lambda _, name, __: names.append(name)
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = server_ssl_context.wrap_bio(to_server, to_client, server_side=True)
+    client = client_ssl_context.wrap_bio(
+        to_client, to_server, server_hostname=parse(f"wss://{host}/").server_hostname
+    )
+    for side in (client, server):
+        with pytest.raises(ssl.SSLWantReadError):
+            side.do_handshake()
+    client.do_handshake()  # It has verified the certificate.
+    assert names == [sni]
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("ws://user:secret@Example.org/a?b", (False, "example.org", 80)),
+        ("wss://example.org", (True, "example.org", 443)),
+        ("ws://example.org:443", (False, "example.org", 443)),
+        ("wss://[2001:DB8:0::1]:8443/", (True, "2001:db8::1", 8443)),
+        ("wss://example.org./", (True, "example.org.", 443)),
+    ],
+)
+def test_an_origin_is_scheme_host_and_port(url: str, origin: tuple[bool, str, int]):
+    assert parse(url).origin == origin
+
+
 def test_a_url_is_shown_without_its_userinfo():
     url = parse("wss://user:secret@[::1]:8443/a?b")
     assert str(url) == "wss://[::1]:8443/a?b"
+    assert url.authorization is not None
+    assert url.authorization not in repr(url)
+
+
+@pytest.mark.parametrize(
+    ("target", "redacted"),
+    [
+        ("", "/"),
+        ("/a/b", "/a/b"),
+        ("/?", "/?..."),
+        ("/a?token=s3cret&x=s3cret", "/a?token=...&x=..."),
+        ("/?s3cret", "/?..."),
+        ("/?s3cret&x=1&s3cret", "/?...&x=...&..."),
+        ("/?x=1&&y=2", "/?x=...&...&y=..."),
+        ("/?x=s3cret=s3cret?y=s3cret", "/?x=..."),
+        ("/?x=1;s3cret=2", "/?x=..."),
+        ("/?s3cret=", "/?..."),
+        ("/?s3cret==", "/?..."),
+        ("/?=s3cret", "/?=..."),
+        ("/a=b&c", "/a=b&c"),
+    ],
+)
+def test_a_url_is_redacted_to_its_place_and_the_keys_of_its_query(target: str, redacted: str):
+    url = parse(f"wss://user:s3cret@example.org:8443{target}")
+    assert url.redacted == f"wss://example.org:8443{redacted}"
 
 
 @pytest.mark.parametrize(
@@ -132,6 +231,10 @@ def test_a_url_is_shown_without_its_userinfo():
         ("ws://[v1.a]/", "IPv6"),
         ("ws://[fe80::1%eth0]/", "zone"),
         ("ws://[fe80::1%25eth0]/", "zone"),
+        ("wss://[fe80::1%251]:8443/", "zone"),
+        ("ws://[fe80::1%]/", "zone"),
+        ("ws://[fe80::1%25]/", "zone"),
+        ("ws://[fe80::1%a%b]/", "zone"),
         ("ws://exa mple.org/", "space"),
         (" ws://example.org/", "space"),
         ("ws://example.org/\n", "control"),
@@ -147,6 +250,11 @@ def test_a_url_is_shown_without_its_userinfo():
         ("ws://.example.org/", "host name"),
         ("ws://a..b/", "host name"),
         ("ws://" + "a" * 64 + ".org/", "host name"),
+        ("ws://" + "a." * 127 + "b/", "253"),
+        ("ws://" + "ü." * 127 + "b/", "253"),
+        ("ws://" + "üü." * 30 + "b/", "IDNA"),  # too long when it is encoded
+        ("ws://xn--ü/", "IDNA"),
+        ("ws://℀.example/", "IDNA"),  # becomes a/c
         ("ws://☃.example/", "IDNA"),
         ("ws://ü\u3000.example/", "IDNA"),
         ("ws://" + "ü" * 64 + "/", "IDNA"),
@@ -186,6 +294,7 @@ def test_a_url_is_a_str(url: object):
         "ws://user:secret@example.org/ ",
         "ws://user:secret%00@example.org/",
         "ws://user:se/cret@example.org/",
+        "ws://sécret☃/password@example.org/",
         "http://user:secret@example.org/",
     ],
 )
@@ -194,6 +303,24 @@ def test_the_error_of_a_url_does_not_show_its_password(url: str):
         parse(url)
     assert "cret" not in str(caught.value)
     assert "cret" not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ws://" + "\u0660" * 65_536,  # idna 3.4 takes some minutes
+        "ws://" + "a" * 1_000_000 + "!",
+        "ws://" + ":" * 1_000_000,
+        "ws://" + "@" * 1_000_000,
+        "ws://[" + ":" * 1_000_000 + "]",
+        "ws://a/" + "%" * 1_000_000 + "#",
+    ],
+)
+def test_a_long_url_is_refused_at_once(url: str):
+    start = time.perf_counter()
+    with pytest.raises(InvalidURL):
+        parse(url)
+    assert time.perf_counter() - start < 5
 
 
 @settings(deadline=None)

@@ -93,6 +93,7 @@ class ClientFrame:
     opcode: int
     payload: bytes
     fin: bool = True
+    rsv: int = 0
 
     @property
     def code(self) -> int | None:
@@ -106,6 +107,7 @@ class ClientFrameReader:
 
     def __init__(self) -> None:
         self.pending = b""
+        self.has_extensions = False  # whether a reserved bit may be set
 
     def feed(self, data: bytes) -> list[ClientFrame]:
         self.pending += data
@@ -118,7 +120,8 @@ class ClientFrameReader:
         data = self.pending
         if len(data) < 2:
             return None
-        assert data[0] & 0x70 == 0, "a reserved bit is set"
+        rsv = data[0] >> 4 & 7
+        assert self.has_extensions or not rsv, "a reserved bit is set"
         assert data[0] & 0x0F in (0, 1, 2, 8, 9, 10), "a reserved opcode"
         assert data[1] & 0x80, "a client's frame is masked (RFC 6455 §5.1)"
         length, start = data[1] & 0x7F, 2
@@ -134,4 +137,4 @@ class ClientFrameReader:
         masked = int.from_bytes(data[start + 4 : end], "big")
         unmasked = (masked ^ int.from_bytes(mask[:length], "big")).to_bytes(length, "big")
         self.pending = data[end:]
-        return ClientFrame(data[0] & 0x0F, unmasked, bool(data[0] & 0x80))
+        return ClientFrame(data[0] & 0x0F, unmasked, bool(data[0] & 0x80), rsv)

@@ -2,6 +2,7 @@
 
 from trio_wsclient._client import ClientStatistics, WebSocketClient
 from trio_wsclient._close import CloseFrame
+from trio_wsclient._deflate import PerMessageDeflate
 from trio_wsclient._errors import (
     ConnectionClosed,
     ConnectionClosedError,
@@ -19,6 +20,7 @@ from trio_wsclient._events import DataFrame, Opcode
 from trio_wsclient._headers import Headers
 from trio_wsclient._open import open_websocket_client, run_websocket_client
 from trio_wsclient._options import ClientOptions
+from trio_wsclient._proxy import Proxy
 from trio_wsclient._receiver import Frames
 from trio_wsclient._sender import MessageWriter
 from trio_wsclient._version import __version__
@@ -40,6 +42,8 @@ __all__ = [
     "MessageWriter",
     "Opcode",
     "OpenTimeout",
+    "PerMessageDeflate",
+    "Proxy",
     "ProxyError",
     "WebSocketClient",
     "WebSocketError",

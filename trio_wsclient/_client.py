@@ -26,6 +26,7 @@ from trio_wsclient._sender import (
     encode_text,
     encode_text_part,
 )
+from trio_wsclient._url import URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,10 @@ class ClientStatistics:
 class Opened:
     """What is known from opening the connection."""
 
-    url: str
+    url: URL
+    redirects: tuple[str, ...]
     subprotocol: str | None
+    extensions: tuple[str, ...]
     response_headers: Headers
     local_address: object
     remote_address: object
@@ -72,9 +75,8 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     Any number of tasks may use it at once. A message goes to one of those that wait for one.
 
     All methods raise a ``ConnectionClosed`` once the connection is over, and nothing is left that
-    came
-    before: ``ConnectionClosedOK`` after a Close with 1000, 1001 or no code, or if this side asked
-        for the end, ``ConnectionClosedError`` otherwise.
+    came before: ``ConnectionClosedOK`` after a Close with 1000, 1001 or no code, or if this side
+    asked for the end, ``ConnectionClosedError`` otherwise.
     """
 
     def __init__(self, connection: Connection, opened: Opened) -> None:
@@ -85,14 +87,19 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
 
     def __repr__(self) -> str:
         state = self._connection.protocol.state.name
-        return f"<WebSocketClient {self._opened.url} {state}>"
+        return f"<WebSocketClient {self._opened.url.redacted} {state}>"
 
     # About the connection
 
     @property
     def url(self) -> str:
-        """The URL, without the userinfo."""
-        return self._opened.url
+        """The URL, without the userinfo; after redirects the last one."""
+        return str(self._opened.url)
+
+    @property
+    def redirects(self) -> tuple[str, ...]:
+        """The URLs that have redirected us, in their order, without userinfo."""
+        return self._opened.redirects
 
     @property
     def subprotocol(self) -> str | None:
@@ -101,8 +108,8 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
 
     @property
     def extensions(self) -> tuple[str, ...]:
-        """The names of the extensions in use (RFC 6455 §9)."""
-        return ()
+        """The names of the extensions in use, in their order (RFC 6455 §9)."""
+        return self._opened.extensions
 
     @property
     def response_headers(self) -> Headers:

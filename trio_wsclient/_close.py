@@ -79,5 +79,7 @@ def escape_controls(text: str) -> str:
 
 
 def shorten_reason(text: str) -> str:
-    """Cut a text of ours so that it fits a Close frame, never inside a code point."""
-    return text.encode()[:_MAX_REASON_SIZE].decode(errors="ignore")
+    """Cut a text so that it fits a Close frame, never inside a code point."""
+    # The text of an extension's exception may be anything.
+    data = text.encode(errors="backslashreplace")
+    return data[:_MAX_REASON_SIZE].decode(errors="ignore")

@@ -39,6 +39,7 @@ from trio_wsclient._errors import (
 from trio_wsclient._events import Ping, Pong
 from trio_wsclient._inbox import Inbox
 from trio_wsclient._leader import Leadership
+from trio_wsclient._log import Log
 from trio_wsclient._outbox import Outbox
 from trio_wsclient._passes import UNBLOCKED_PASSES, after_passes
 from trio_wsclient._pings import Pings
@@ -59,11 +60,18 @@ class Connection:
         stream: Where it runs; closed with it.
         protocol: What the bytes mean.
         inbox: Where messages wait.
+        log: Where frames are told of.
         close_timeout: Seconds that a closing handshake may take.
     """
 
     def __init__(
-        self, stream: trio.abc.Stream, protocol: Protocol, inbox: Inbox, *, close_timeout: float
+        self,
+        stream: trio.abc.Stream,
+        protocol: Protocol,
+        inbox: Inbox,
+        log: Log,
+        *,
+        close_timeout: float,
     ) -> None:
         self._stream = stream
         self._close_timeout = close_timeout
@@ -77,11 +85,13 @@ class Connection:
         self.changed: Final = self._leadership.changed
         self.protocol: Final = protocol
         self.inbox: Final = inbox
+        self.log: Final = log
         self.pings: Final = Pings()
         self.outbox: Final = Outbox(
             stream,
             protocol,
             self.pings,
+            log,
             clock=self.clock,
             tear=self._tear,
             broken=self._note_ending,
@@ -171,7 +181,7 @@ class Connection:
             self.bytes_received += len(data)
             self.pings.heard = True
             self.pings.moved(self.clock)
-            protocol.receive_data(bytes(data))
+            protocol.receive_data(bytes(data), self.log.trace())
         for event in protocol.next_events():
             if isinstance(event, Ping):
                 self.outbox.add_pong(event.payload)

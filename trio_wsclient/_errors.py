@@ -11,7 +11,7 @@ from trio_wsclient._close import ABNORMAL, CloseFrame
 if TYPE_CHECKING:
     from trio_wsclient._headers import Headers
 
-Phase: TypeAlias = Literal["connect", "tls", "handshake"]
+Phase: TypeAlias = Literal["connect", "proxy", "tls", "handshake"]
 
 
 class WebSocketError(Exception):
@@ -43,7 +43,13 @@ class InvalidURL(WebSocketError, ValueError):
 
 
 class HandshakeError(WebSocketError):
-    """No connection came about; ``__cause__`` is the error below, if there was one."""
+    """No connection came about; ``__cause__`` is the error below, if there was one.
+
+    Attributes:
+        redirects: The URLs that had redirected us before, without userinfo.
+    """
+
+    redirects: tuple[str, ...] = ()
 
 
 class OpenTimeout(HandshakeError, trio.TooSlowError):
@@ -51,8 +57,8 @@ class OpenTimeout(HandshakeError, trio.TooSlowError):
 
     Attributes:
         seconds: The timeout.
-        phase: What ran out of time: ``"connect"`` (name look-up and TCP), ``"tls"`` or
-            ``"handshake"``.
+        phase: What ran out of time: ``"connect"`` (name look-up and TCP), ``"proxy"`` (all that is
+            between the proxy and us), ``"tls"`` or ``"handshake"``.
     """
 
     _fields = ("seconds", "phase")
@@ -70,15 +76,18 @@ class ConnectionRejected(HandshakeError):
         status_code: The HTTP status.
         headers: The header fields of the answer.
         body: What came of the body within a second, 64 KiB at most.
+        problem: Why a redirect was not followed though ``max_redirects`` is set; else ``""``.
     """
 
-    _fields = ("status_code", "headers", "body")
+    _fields = ("status_code", "headers", "body", "problem")
 
-    def __init__(self, status_code: int, headers: Headers, body: bytes) -> None:
-        super().__init__(f"the server refused the WebSocket: HTTP status {status_code}")
+    def __init__(self, status_code: int, headers: Headers, body: bytes, problem: str = "") -> None:
+        text = f"the server refused the WebSocket: HTTP status {status_code}"
+        super().__init__(f"{text} ({problem})" if problem else text)
         self.status_code = status_code
         self.headers = headers
         self.body = body
+        self.problem = problem
 
 
 class InvalidResponse(HandshakeError):
@@ -90,14 +99,24 @@ class ProxyError(HandshakeError):
 
     Attributes:
         status_code: The HTTP status that the proxy answered with; ``None`` if it was none.
+        headers: The header fields of such an answer, else ``None``.
+        body: What came of its body within a second, 64 KiB at most.
     """
 
-    _fields = ("_problem", "status_code")
+    _fields = ("_problem", "status_code", "headers", "body")
 
-    def __init__(self, problem: str, status_code: int | None = None) -> None:
+    def __init__(
+        self,
+        problem: str,
+        status_code: int | None = None,
+        headers: Headers | None = None,
+        body: bytes = b"",
+    ) -> None:
         super().__init__(problem)
         self._problem = problem
         self.status_code = status_code
+        self.headers = headers
+        self.body = body
 
 
 class ConnectionClosed(WebSocketError):

@@ -4,8 +4,7 @@ A due ping is written by whoever writes next, or by the reply task, so it is nev
 message. While it waits, every piece that is written or read proves that the server lives. Once it
 is handed to the stream only what comes in counts, but that whatever it is: the kernel takes tens of
 kilobytes for a server that has vanished. While nobody reads, because the consumer is slow, the
-clock
-stands: then silence says nothing about the server.
+clock stands: then silence says nothing about the server.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Theory of operation
 -------------------
 
-Opening is a row of awaits under one deadline, without a nursery, so that its errors are never in a
-group. Then the nursery is opened for the tasks of the connection, and the block runs inside it.
+``_opening`` opens, without a nursery, so that its errors are never in a group. Then the nursery is
+opened for the tasks of the connection, and the block runs inside it.
 
 X1  The exception of the user's block never enters the nursery. The nursery is left with no
     exception in hand, whatever the block has raised; then ``__aexit__`` returns ``False``, and
@@ -18,36 +18,23 @@ waiting (C2), if the block is in a cancelled scope, or was left by Ctrl-C or ``S
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Final, Unpack
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from trio_wsclient import _transport, _url
-from trio_wsclient._client import Opened, WebSocketClient
+from trio_wsclient import _url
+from trio_wsclient._client import WebSocketClient
 from trio_wsclient._close import CloseFrame
-from trio_wsclient._connection import Connection
-from trio_wsclient._errors import (
-    ConnectionRejected,
-    HandshakeError,
-    OpenTimeout,
-    Phase,
-    WebSocketInternalError,
-)
-from trio_wsclient._handshake import Accepted, Handshake
-from trio_wsclient._inbox import Inbox
+from trio_wsclient._errors import WebSocketInternalError
 from trio_wsclient._keepalive import keepalive_task
+from trio_wsclient._opening import Opening
 from trio_wsclient._options import ClientOptions, Options
-from trio_wsclient._protocol import Protocol
 
 _INTERRUPTS: Final = (trio.Cancelled, KeyboardInterrupt)
-_READ_SIZE: Final = 65_536  # bytes
-_BODY_PATIENCE: Final = 1.0  # seconds: a refusal is a refusal, with or without its error page
 
 
 def open_websocket_client(
@@ -83,8 +70,10 @@ def open_websocket_client(
         ValueError: An option is out of range.
         InvalidURL: The URL is not one of a WebSocket.
         OpenTimeout: It was not open within ``open_timeout``. Raised when the block is entered, as
-            are the next two.
-        ConnectionRejected: The server answered with another status than 101.
+            are the next three.
+        ConnectionRejected: The server answered with another status than 101, or with a redirect
+            that was not followed.
+        ProxyError: The proxy opened no tunnel.
         HandshakeError: No connection came about: TCP, TLS, or an answer that RFC 6455 §4.1 forbids.
         WebSocketInternalError: A bug of this library, raised when the block is left.
     """
@@ -132,7 +121,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
             raise RuntimeError("this block was entered already; open another one")
         self._is_entered = True
         try:
-            self._connection, client = await _open(self._url, self._options)
+            self._connection, client = await Opening(self._url, self._options).open()
         except BaseExceptionGroup as group:
             # trio.open_tcp_stream, when it is cancelled, may raise a group of nothing else.
             if group.split(_INTERRUPTS)[1] is not None:
@@ -172,11 +161,8 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
         protocol = self._connection.protocol
-        self._options.logger.debug(
-            "over: %s; received %s, sent %s",
-            self._url,
-            protocol.close_received,
-            protocol.close_sent,
+        self._connection.log.tell(
+            "over; received %s, sent %s", protocol.close_received, protocol.close_sent
         )
         if not ours:
             return False  # X1
@@ -229,86 +215,3 @@ def _reduce(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(leaf, BaseExceptionGroup):
         leaf = leaf.exceptions[0]
     return leaf
-
-
-async def _open(url: _url.URL, options: Options) -> tuple[Connection, WebSocketClient]:
-    """Do all that has to be done before the connection is open."""
-    phase: Phase = "connect"
-    handshake = Handshake(url, fields=options.headers, subprotocols=options.subprotocols)
-    timeout = math.inf if options.open_timeout is None else options.open_timeout
-    with trio.move_on_after(timeout) as scope:
-        stream: trio.abc.Stream
-        if options.stream is not None:
-            stream = options.stream
-        else:
-            stream = await _transport.connect_tcp(
-                url.host, url.port, local_address=options.local_address
-            )
-        addresses = _addresses(stream)
-        if url.secure:
-            phase = "tls"
-            stream = await _transport.start_tls(
-                stream,
-                ssl_context=options.ssl_context,
-                server_hostname=options.server_hostname or url.host,
-            )
-        phase = "handshake"
-        accepted = await _shake_hands(stream, handshake, url, options.logger)
-    if scope.cancelled_caught:
-        if handshake.rejected:
-            raise ConnectionRejected(*handshake.rejection)
-        raise OpenTimeout(timeout, phase)
-    protocol = Protocol(
-        decode_text=options.decode_text,
-        max_message_size=options.max_message_size,
-        max_frame_size=options.max_frame_size,
-        trailing_data=accepted.trailing_data,
-    )
-    inbox = Inbox(max_buffered_bytes=options.max_buffered_bytes, decode_text=options.decode_text)
-    connection = Connection(stream, protocol, inbox, close_timeout=options.close_timeout)
-    opened = Opened(
-        url=str(url),
-        subprotocol=accepted.subprotocol,
-        response_headers=accepted.headers,
-        local_address=addresses[0],
-        remote_address=addresses[1],
-        fragment_size=options.fragment_size,
-        logger=options.logger,
-    )
-    return connection, WebSocketClient(connection, opened)
-
-
-async def _shake_hands(
-    stream: trio.abc.Stream, handshake: Handshake, url: _url.URL, logger: logging.Logger
-) -> Accepted:
-    """Shake hands for WebSocket; the stream is closed if that fails."""
-    try:
-        await stream.send_all(handshake.request_data)
-        while not (handshake.complete or handshake.rejected):
-            handshake.receive_data(bytes(await stream.receive_some(_READ_SIZE)))
-        with trio.move_on_after(_BODY_PATIENCE):
-            while not handshake.complete:
-                handshake.receive_data(bytes(await stream.receive_some(_READ_SIZE)))
-        if handshake.accepted is not None:
-            logger.debug("open: %s", url)
-            return handshake.accepted
-    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-        await _transport.cut(stream)  # noqa: ASYNC120 shielded inside
-        if not handshake.rejected:
-            cause = exc.__cause__ or exc
-            text = f"the connection broke in the handshake: {_transport.fault(cause)}"
-            raise HandshakeError(text) from cause
-    except BaseException:
-        await _transport.cut(stream)  # noqa: ASYNC102 shielded inside
-        raise
-    await _transport.cut(stream)
-    raise ConnectionRejected(*handshake.rejection)
-
-
-def _addresses(stream: trio.abc.Stream) -> tuple[object, object]:
-    if isinstance(stream, trio.SSLStream):
-        return _addresses(stream.transport_stream)
-    if isinstance(stream, trio.SocketStream):
-        with suppress(OSError):  # The server may have left already.
-            return stream.socket.getsockname(), stream.socket.getpeername()
-    return None, None

@@ -5,15 +5,20 @@ from __future__ import annotations
 import ipaddress
 import logging
 import math
+import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypedDict
+from typing import Final, Literal, TypedDict
 
 import trio
+from wsproto.extensions import Extension
 
+from trio_wsclient._deflate import PerMessageDeflate
+from trio_wsclient._extensions import check_extensions
 from trio_wsclient._handshake import check_extra_headers, check_subprotocols
 from trio_wsclient._headers import HeadersLike, check_field
+from trio_wsclient._proxy import Proxy
 from trio_wsclient._version import __version__
 
 _MIB: Final = 1_048_576  # bytes
@@ -46,12 +51,32 @@ class ClientOptions(TypedDict, total=False):
         extra_headers: Header fields to add to the request, as a mapping or pairs.
         origin: The value of Origin (RFC 6454); none by default: only browsers have one.
         user_agent: The value of User-Agent; by default this library's name and version.
-        ssl_context: For ``wss``; by default the system's trust store.
-        server_hostname: Whom the certificate has to name; by default the URL's host.
+        compression: ``"deflate"``, or a ``PerMessageDeflate`` with other parameters, to offer
+            permessage-deflate (RFC 7692); none by default.
+        extensions: Further extensions to offer (RFC 6455 §9), as objects of wsproto's
+            ``Extension``, which are for one connection each. What is sent goes through them in
+            their order, what is received backwards; compression comes first. One whose ``offer``
+            gives ``False`` and whose ``enabled`` gives ``True`` works without negotiation, and
+            goes before all others.
+        ssl_context: For ``wss``; by default the system's trust store, or what ``SSL_CERT_FILE`` and
+            ``SSL_CERT_DIR`` name when the first connection is opened. For CAs of your own pass
+            ``ssl.create_default_context(cafile="ca.pem")``; for a client certificate, one on which
+            ``load_cert_chain("client.pem")`` was called. It is used for all redirects.
+        server_hostname: Whom the certificate has to name, also sent as SNI; by default the URL's
+            host. It holds until a redirect leads to another origin.
         stream: An open stream to use instead of TCP to the URL's host. It is closed with the
             connection, also if that does not come about. With ``wss`` TLS runs over it.
+        unix_socket: The path of a Unix domain socket to connect to instead, likewise.
+        proxy: A proxy to go through, as a URL (``http``, ``https``, ``socks5``, ``socks5h``; with
+            userinfo to authenticate) or a ``Proxy``; ``"environment"`` to go by the variables
+            ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``. None by default.
+        max_redirects: How many redirects to follow, 0 by default; from ``wss`` to ``ws`` never.
+        redirect_headers: Called with the URL when a redirect leads to another origin; returns
+            the header fields to go on with, for a token that is meant for both. Without it,
+            ``extra_headers`` are dropped there.
         local_address: The IP address of this machine to connect from.
-        logger: Where it is told, at debug level, how connections open and end.
+        logger: Where it is told how connections open and end, at level DEBUG, and of each frame, at
+            level 5, with a payload's first 24 bytes.
     """
 
     open_timeout: float | None
@@ -67,9 +92,15 @@ class ClientOptions(TypedDict, total=False):
     extra_headers: HeadersLike
     origin: str | None
     user_agent: str | None
+    compression: Literal["deflate"] | PerMessageDeflate | None
+    extensions: Sequence[Extension]
     ssl_context: ssl.SSLContext | None
     server_hostname: str | None
     stream: trio.abc.Stream | None
+    unix_socket: str | os.PathLike[str] | None
+    proxy: str | Proxy | None
+    max_redirects: int
+    redirect_headers: Callable[[str], HeadersLike] | None
     local_address: str | None
     logger: logging.Logger
 
@@ -96,9 +127,15 @@ class Options:
     extra_headers: HeadersLike = ()
     origin: str | None = None
     user_agent: str | None = f"trio-wsclient/{__version__}"
+    compression: Literal["deflate"] | PerMessageDeflate | None = None
+    extensions: Sequence[Extension] = ()
     ssl_context: ssl.SSLContext | None = None
     server_hostname: str | None = None
     stream: trio.abc.Stream | None = None
+    unix_socket: str | os.PathLike[str] | None = None
+    proxy: str | Proxy | None = None
+    max_redirects: int = 0
+    redirect_headers: Callable[[str], HeadersLike] | None = None
     local_address: str | None = None
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("trio_wsclient"))
 
@@ -112,36 +149,67 @@ class Options:
             self._check_type(name, str, type(None))
         self._check_type("ssl_context", ssl.SSLContext, type(None))
         self._check_type("stream", trio.abc.Stream, type(None))
+        self._check_type("unix_socket", str, os.PathLike, type(None))
         self._check_type("logger", logging.Logger)
-        if self.local_address is not None:
-            ipaddress.ip_address(self.local_address)  # A ValueError names it.
+        self._check_routes()
+        if isinstance(self.max_redirects, bool) or not isinstance(self.max_redirects, int):
+            raise TypeError(f"max_redirects is an int, not {type(self.max_redirects).__name__}")
+        if self.max_redirects < 0:
+            raise ValueError(f"max_redirects can't be negative, as is {self.max_redirects}")
+        if self.redirect_headers is not None and not callable(self.redirect_headers):
+            raise TypeError("redirect_headers has to be callable, or None")
+        self._check_type("compression", str, PerMessageDeflate, type(None))
+        if isinstance(self.compression, str) and self.compression != "deflate":
+            raise ValueError(f"compression has to be 'deflate', not {self.compression!r}")
         hostname = self.server_hostname
         if hostname is not None and not (hostname.isascii() and hostname.isprintable()):
             raise ValueError("server_hostname has to be ASCII: write it as an A-label (RFC 5890)")
-        if self.stream is not None and self.local_address is not None:
-            raise ValueError("local_address has no meaning for a stream that is open already")
+        # In place: what was passed may be changed, or be an iterator.
+        object.__setattr__(self, "extensions", check_extensions(self.extensions))
         object.__setattr__(self, "subprotocols", check_subprotocols(self.subprotocols))
-        object.__setattr__(self, "extra_headers", self._all_headers())
+        object.__setattr__(self, "extra_headers", check_extra_headers(self.extra_headers))
+        self._check_own_headers()
+
+    def _check_routes(self) -> None:
+        """Check that there is one way to connect, not two."""
+        if isinstance(self.proxy, str) and self.proxy != "environment":
+            object.__setattr__(self, "proxy", Proxy(self.proxy))
+        self._check_type("proxy", str, Proxy, type(None))
+        routes = [
+            name for name in ("stream", "unix_socket", "proxy") if getattr(self, name) is not None
+        ]
+        if len(routes) > 1:
+            raise ValueError(f"{' and '.join(routes)} are different ways to connect")
+        if self.local_address is not None:
+            ipaddress.ip_address(self.local_address)  # A ValueError names it.
+            if routes and routes != ["proxy"]:
+                raise ValueError(f"local_address has no meaning with {routes[0]}")
+        if self.stream is not None and self.max_redirects:
+            raise ValueError("a redirect can't be followed with stream: it is one connection")
 
     @property
-    def headers(self) -> Sequence[tuple[str, str]]:
+    def headers(self) -> tuple[tuple[str, str], ...]:
         """The header fields that the options add to the request."""
         assert isinstance(self.extra_headers, tuple)
-        return self.extra_headers
+        return self.headers_with(self.extra_headers)
 
-    def _all_headers(self) -> tuple[tuple[str, str], ...]:
-        extra = check_extra_headers(self.extra_headers)
+    def headers_with(self, extra: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        """The same with other ``extra_headers``, which go before options of their own."""
         names = {name.lower() for name, _ in extra}
-        own = []
-        if self.origin is not None:
-            if "origin" in names:
-                raise ValueError("Origin stands both in origin and in extra_headers")
-            own.append(("Origin", self.origin))
-        if self.user_agent is not None and "user-agent" not in names:
-            own.append(("User-Agent", self.user_agent))
-        for name, value in own:
+        own = (("Origin", self.origin), ("User-Agent", self.user_agent))
+        present = ((name, value) for name, value in own if name.lower() not in names)
+        return (*((name, value) for name, value in present if value is not None), *extra)
+
+    @property
+    def deflate(self) -> PerMessageDeflate | None:
+        """The compression to offer."""
+        return PerMessageDeflate() if isinstance(self.compression, str) else self.compression
+
+    def _check_own_headers(self) -> None:
+        if self.origin is not None and ("Origin", self.origin) not in self.headers:
+            raise ValueError("Origin stands both in origin and in extra_headers")
+        for name, value in self.headers:
             check_field(name, value)
-        return (*own, *extra)
 
     def _check_type(self, name: str, *types: type) -> None:
         value = getattr(self, name)

@@ -16,6 +16,7 @@ from typing import Final
 
 import trio
 
+from trio_wsclient._log import Log
 from trio_wsclient._passes import UNBLOCKED_PASSES, after_passes
 from trio_wsclient._pings import Pings
 from trio_wsclient._protocol import Protocol, State
@@ -30,9 +31,10 @@ class Outbox:
         stream: Where to write.
         protocol: What serialises.
         pings: Where the keepalive's ping is due.
+        log: Where frames are told of.
         clock: Seconds, on the clock of the keepalive.
         tear: Called when a frame is torn (W2), to fail the connection and close the stream.
-        broken: Called when the stream has failed to take something.
+        broken: Called when the stream has failed to take something, or an extension to make it.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Outbox:
         stream: trio.abc.Stream,
         protocol: Protocol,
         pings: Pings,
+        log: Log,
         *,
         clock: Callable[[], float],
         tear: Callable[[], Awaitable[None]],
@@ -48,6 +51,7 @@ class Outbox:
         self._stream = stream
         self._protocol = protocol
         self._pings = pings
+        self._log = log
         self._clock = clock
         self._tear = tear
         self._broken = broken
@@ -75,7 +79,11 @@ class Outbox:
             if not self.is_open:
                 return False
             # What came first is answered first: a ping, before the message behind it.
-            return await self._write_all(self._take_replies() + serialize())
+            data = self._take_replies() + serialize()
+            if not self.is_open:
+                self._broken()  # An extension has failed: nothing of this is written.
+                return False
+            return await self._write_all(data)
 
     def want_replies(self) -> None:
         """Have the replies that are due written soon, by whoever writes next."""
@@ -91,7 +99,12 @@ class Outbox:
         async with self._lock:
             await trio.lowlevel.checkpoint_if_cancelled()  # W2
             if self.error is None:
-                await self._write_all(self._take_replies())
+                was_open = self.is_open
+                data = self._take_replies()
+                if was_open and not self.is_open:
+                    self._broken()  # An extension has failed: the Close is what is left to say.
+                    data = self._take_replies()
+                await self._write_all(data)
 
     async def write_replies_at_once(self) -> bool:
         """Write them if that need not wait for the server; return whether it is done."""
@@ -123,6 +136,7 @@ class Outbox:
     async def _write_all(self, data: bytes) -> bool:
         """Write, under the lock; return whether the stream has taken it all."""
         self._writes += 1
+        self._log.sent(data)
         view = memoryview(data)
         try:
             for start in range(0, len(data), _PIECE):

@@ -3,17 +3,10 @@
 Theory of operation
 -------------------
 
-wsproto judges the frames; around it stands what it leaves to its user.
-
-*Input* is cut at the borders of frames here: ``_take_header`` holds back a header (2 to 10 bytes)
-until it is whole, hands it to wsproto, and only if wsproto has accepted it are the limits applied,
-before any of the payload has come. A payload is passed on as it arrives; nothing is ever allocated
-by a declared length.
-
-*Text travels through wsproto as Binary*, both ways: the opcode in the header is changed from 1 to 2
-before wsproto sees it, and back on the way out. So there is one place that checks UTF-8, as early
-as RFC 6455 §8.1 allows; it can be switched off; and a fragment keeps its bytes though a code
-point may be cut.
+``_framing`` cuts the input at the borders of frames and has wsproto judge them. Here stands what
+wsproto leaves to its user: a header goes to it as a whole, and only if it was accepted are the
+limits applied, before any of the payload has come. What extensions make of a payload is measured
+when it comes out of them; our own deflate knows the limit itself.
 
 *How it ends* is one fact, ``ending``, that is set once:
 
@@ -35,27 +28,25 @@ from __future__ import annotations
 
 import codecs
 import enum
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import wsproto.events
-from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import RemoteProtocolError
 
-from trio_wsclient._close import NO_STATUS, CloseFrame, shorten_reason
+from trio_wsclient._close import CloseFrame, shorten_reason
 from trio_wsclient._events import DataFrame, Event, Opcode, Ping, Pong
+from trio_wsclient._framing import Framing, bare_close
+from trio_wsclient._splitter import Trace
 
 # Fragments of one message while there is a limit on its size: an endless row of empty ones would
 # never reach that. Autobahn 9.3.1 and 9.4.1 send 65,536.
 _MAX_FRAGMENTS: Final = 131_072
 
 _SLICE: Final = 64  # headers and payloads a call: about 1 ms with wsproto, while other tasks wait
-
-_CLOSE: Final = 8  # opcode (RFC 6455 §5.2); those from here on are of control frames
-_HEADER_SIZE: Final = {126: 4, 127: 10}  # bytes, by the length in the second byte
-
-_BAD_GATEWAY: Final = 1014  # registered with IANA, but unknown to wsproto 1.3,
-_TRY_AGAIN_LATER: Final = 1013  # which is shown this one instead
+_SLICE_SIZE: Final = 1_048_576  # bytes out of extensions a call, for the same reason
 
 
 class State(enum.Enum):
@@ -80,8 +71,8 @@ class Protocol:
     Args:
         decode_text: Whether Text is checked and decoded; otherwise it is handed over as bytes.
         max_message_size: Limit on the bytes of a message, or ``None``.
-        max_frame_size: Limit on the bytes of a frame, or ``None``.
-        trailing_data: What the server has sent behind its answer to the handshake.
+        max_frame_size: Limit on the bytes of a frame on the wire, or ``None``.
+        extensions: Those in use, in their order.
     """
 
     def __init__(
@@ -90,12 +81,12 @@ class Protocol:
         decode_text: bool = True,
         max_message_size: int | None = None,
         max_frame_size: int | None = None,
-        trailing_data: bytes = b"",
+        extensions: Sequence[Extension] = (),
     ) -> None:
         self._decode_text = decode_text
         self._max_message_size = max_message_size
         self._max_frame_size = max_frame_size
-        self._wsproto = Connection(ConnectionType.CLIENT)
+        self._framing = Framing(extensions)
 
         self.ending: Ending | None = None
         self.failure: BaseException | None = None  # why, if the ending is FAILURE
@@ -105,17 +96,12 @@ class Protocol:
         self.cut_off: bool = False  # whether the server's Close stands inside a message
         self._closed = False
         self._close_data = b""  # our Close frame, until it is taken
+        self._is_mute = False  # whether an extension has failed to make a frame
 
         self._deaf = False  # whether input is no longer looked at
-        self._input = trailing_data
-        self._position = 0  # in _input: what is before it has gone to wsproto
-        self._starved = not trailing_data  # whether _input holds no more than half a header
-        self._remaining = 0  # bytes that have not come yet of the payload under way
-        self._frame_opcode = 0  # of the frame under way, any of the sixteen
-        self._close_code = NO_STATUS
         self._payload = bytearray()  # of the data frame under way, as far as it has come
         self._message_opcode: Opcode | None = None  # of the message under way
-        self._message_size = 0  # bytes, by the headers of its frames
+        self._message_size = 0  # bytes of it so far, after extensions
         self._fragments = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
@@ -163,43 +149,59 @@ class Protocol:
 
     def _serialize_close(self, frame: CloseFrame) -> None:
         self.close_sent = frame
-        code = CloseReason.NO_STATUS_RCVD if frame.code == NO_STATUS else frame.code
-        close = wsproto.events.CloseConnection(code=code, reason=frame.reason or None)
-        self._close_data = bytes(self._wsproto.send(close))
+        data = self._framing.send_close(frame)
+        if data is None:
+            cause, code = self._framing.take_failure()
+            if self.ending is Ending.LOCAL:
+                self.ending = Ending.FAILURE
+                self.failure = cause
+                self._deaf = True
+                self.close_sent = frame = CloseFrame(code, shorten_reason(str(cause)))
+            data = bare_close(frame)
+        self._close_data = data
 
-    # Output, only while OPEN
+    # Output, only while OPEN. If an extension fails to make a frame, the connection has failed:
+    # there is nothing to write but the Close.
 
     def send_data(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> bytes:
         """Serialise a data frame; the payload of Text is UTF-8 that may be cut anywhere."""
-        message = wsproto.events.BytesMessage(data=payload, message_finished=fin)
-        data = bytes(self._wsproto.send(message))
-        if opcode is Opcode.TEXT:
-            data = bytes([data[0] ^ Opcode.BINARY ^ Opcode.TEXT]) + data[1:]
-        return data
+        return self._make(lambda: self._framing.send_data(opcode, payload, fin=fin))
 
     def send_ping(self, payload: bytes) -> bytes:
-        return bytes(self._wsproto.send(wsproto.events.Ping(payload=payload)))
+        return self._make(lambda: self._framing.send_ping(payload))
 
     def send_pong(self, payload: bytes) -> bytes:
-        return bytes(self._wsproto.send(wsproto.events.Pong(payload=payload)))
+        return self._make(lambda: self._framing.send_pong(payload))
+
+    def _make(self, serialize: Callable[[], bytes | None]) -> bytes:
+        data = None if self._is_mute else serialize()
+        if data is None and not self._is_mute:
+            self._is_mute = True
+            self.fail(*self._framing.take_failure())
+        return data or b""
 
     # Input
 
     @property
     def input_pending(self) -> bool:
         """Whether ``next_events`` has something to look at without more input."""
-        return not (self._starved or self._deaf)
+        return not (self._framing.input.starved or self._deaf)
 
     @property
     def partial_size(self) -> int:
         """How many bytes of a frame have come that is not whole yet."""
         return len(self._payload)
 
-    def receive_data(self, data: bytes) -> None:
-        """Take bytes from the server; ``next_events`` says what they mean."""
-        self._input = b"" if self._deaf else self._input[self._position :] + data
-        self._position = 0
-        self._starved = False
+    def receive_data(self, data: bytes, trace: Trace | None = None) -> None:
+        """Take bytes from the server; ``next_events`` says what they mean.
+
+        Args:
+            data: The bytes.
+            trace: Where frames on the wire are told of from now on.
+        """
+        self._framing.input.trace = trace
+        if not self._deaf:
+            self._framing.input.feed(data)
 
     def next_events(self) -> list[Event]:
         """Return the events in the next frames of the input, as many as one slice has.
@@ -208,79 +210,49 @@ class Protocol:
         ``close_received`` and ``breach``, and nothing comes after them. It is for the caller to say
         when a breach takes effect, by ``fail_by_breach``.
         """
+        framing = self._framing
         events: list[Event] = []
+        size = 0  # bytes that extensions have made
         for _ in range(_SLICE):
-            if self._deaf:
+            if self._deaf or size > _SLICE_SIZE:
                 break
-            at_border = not self._remaining
-            data = self._take_header() if at_border else self._take_payload()
+            at_border = framing.input.at_border
+            data = framing.take()
             if not data:
-                self._starved = True
                 break
-            self._wsproto.receive_data(data)
-            for judged in self._wsproto.events():
+            if at_border and not framing.input.is_control:
+                self._fragments += 1
+                if framing.input.opcode != Opcode.CONTINUATION:
+                    self._decoder.reset()
+            for judged in framing.judge(data):
+                if not framing.is_plain and isinstance(judged, wsproto.events.BytesMessage):
+                    size += len(judged.data)
                 event = self._translate(judged)
                 if event is not None and self.ending is not Ending.LOCAL:
                     events.append(event)
             if at_border:
                 self._check_limits()
+            if self.breach is not None:
+                framing.input.trace_refused()
         return events
-
-    def _take_header(self) -> bytes:
-        """Take a header from the input, if it is there as a whole (RFC 6455 §5.2)."""
-        data, start = self._input, self._position
-        if len(data) - start < 2:  # noqa: PLR2004
-            return b""
-        opcode, length = data[start] & 0x0F, data[start + 1] & 0x7F
-        is_control = opcode >= _CLOSE
-        # RFC 6455 §5.5: a control frame has no extended length; wsproto refuses it by two bytes.
-        end = start + (2 if is_control else _HEADER_SIZE.get(length, 2))
-        if len(data) < end:
-            return b""
-        if end - start > 2:  # noqa: PLR2004
-            length = int.from_bytes(data[start + 2 : end], "big")
-        self._position = end
-        self._frame_opcode = opcode
-        self._remaining = length
-        if is_control:
-            return data[start:end]
-        if opcode != Opcode.CONTINUATION:
-            self._decoder.reset()
-        self._message_size += length
-        self._fragments += 1
-        if opcode != Opcode.TEXT:
-            return data[start:end]
-        return bytes([data[start] ^ Opcode.TEXT ^ Opcode.BINARY]) + data[start + 1 : end]
-
-    def _take_payload(self) -> bytes:
-        """Take what is there of a payload; of a control frame all or nothing."""
-        piece = self._input[self._position : self._position + self._remaining]
-        is_control = self._frame_opcode >= _CLOSE
-        if is_control and len(piece) < self._remaining:
-            return b""
-        self._position += len(piece)
-        self._remaining -= len(piece)
-        if self._frame_opcode == _CLOSE:
-            self._close_code = int.from_bytes(piece[:2], "big")
-            if self._close_code == _BAD_GATEWAY:
-                return _TRY_AGAIN_LATER.to_bytes(2, "big") + piece[2:]
-        return piece
 
     def _check_limits(self) -> None:
         """Hold the limits against a header that wsproto has accepted."""
-        if self._frame_opcode >= _CLOSE or self.ending is not None:
+        if self._framing.input.is_control or self.ending is not None:
             return
+        size = self._framing.input.size
         limit = self._max_frame_size
-        if limit is not None and self._remaining > limit:
-            self._too_big(f"a frame of {self._remaining} bytes, over max_frame_size ({limit})")
-        limit = self._max_message_size
-        if limit is None:
-            return
-        if self._message_size > limit:
-            size = self._message_size
-            self._too_big(f"a message of at least {size} bytes, over max_message_size ({limit})")
-        if self._fragments > _MAX_FRAGMENTS:
+        if limit is not None and size > limit:
+            self._too_big(f"a frame of {size} bytes, over max_frame_size ({limit})")
+        if self._framing.is_plain:
+            self._check_message_size(self._message_size + size)
+        if self._max_message_size is not None and self._fragments > _MAX_FRAGMENTS:
             self._too_big(f"a message of more than {_MAX_FRAGMENTS} frames")
+
+    def _check_message_size(self, size: int) -> None:
+        limit = self._max_message_size
+        if limit is not None and size > limit:
+            self._too_big(f"a message of at least {size} bytes, over max_message_size ({limit})")
 
     def _too_big(self, text: str) -> None:
         self._break(RemoteProtocolError(text), CloseReason.MESSAGE_TOO_BIG)
@@ -298,23 +270,28 @@ class Protocol:
         if isinstance(judged, wsproto.events.Pong):
             return Pong(bytes(judged.payload))
         assert isinstance(judged, wsproto.events.CloseConnection)
-        reason = judged.reason or ""
-        if self._wsproto.state in {ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED}:
-            self._deaf = True
-            self.close_received = CloseFrame(self._close_code, reason)
-            if self.ending is None:
-                self.ending = Ending.REMOTE
-                self.cut_off = self._message_opcode is not None
-                # RFC 6455 §5.5.1: the code is echoed.
-                self._serialize_close(CloseFrame(self._close_code))
-        else:  # So wsproto tells a breach from a Close.
-            self._break(RemoteProtocolError(reason), judged.code)
+        close = self._framing.received_close(judged)
+        if close is None:
+            self._break(*self._framing.breach(judged))
+            return None
+        self._deaf = True
+        self.close_received = close
+        if self.ending is None:
+            self.ending = Ending.REMOTE
+            self.cut_off = self._message_opcode is not None
+            # RFC 6455 §5.5.1: the code is echoed.
+            self._serialize_close(CloseFrame(close.code))
         return None
 
     def _data_event(self, judged: wsproto.events.BytesMessage) -> Event | None:
         if self.ending is not None:
             return None
-        opcode = Opcode(self._frame_opcode)
+        self._message_size += len(judged.data)
+        if not self._framing.is_plain:
+            self._check_message_size(self._message_size)
+            if self._deaf:
+                return None
+        opcode = Opcode(self._framing.input.opcode)
         whole = opcode is not Opcode.CONTINUATION and judged.message_finished
         if opcode is not Opcode.CONTINUATION:
             self._message_opcode = opcode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 import sys
@@ -33,6 +34,18 @@ async def connect_tcp(
         return await trio.open_tcp_stream(host, port, local_address=local_address)
     except OSError as exc:
         raise HandshakeError(f"no TCP connection to {host} port {port}: {_reasons(exc)}") from exc
+
+
+async def connect_unix(path: str | os.PathLike[str]) -> trio.SocketStream:
+    """Connect to a Unix domain socket.
+
+    Raises:
+        HandshakeError: Nobody listens there, or this platform has none.
+    """
+    try:
+        return await trio.open_unix_socket(path)
+    except (OSError, RuntimeError) as exc:
+        raise HandshakeError(f"no connection to the unix socket: {fault(exc)}") from exc
 
 
 def _reasons(exc: OSError) -> str:
@@ -128,9 +141,11 @@ def _make_default_context() -> ssl.SSLContext:
 
 
 def _new_default_context(platform: str) -> ssl.SSLContext:
+    # Who sets these has decided, on any platform; truststore would not look at them.
+    is_told = any(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
     # On Linux truststore parses the CA bundle anew for each connection, in the event loop. On macOS
     # and Windows it asks the platform, which knows more than a bundle does.
-    if platform not in {"darwin", "win32"} and _openssl_has_cas():
+    if is_told or (platform not in {"darwin", "win32"} and _openssl_has_cas()):
         return ssl.create_default_context()
     return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 

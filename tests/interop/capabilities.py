@@ -7,7 +7,8 @@ WEBSOCKETS = ("websockets",)
 AIOHTTP = ("aiohttp",)
 UVICORN = ("uvicorn-websockets", "uvicorn-websockets-sansio", "uvicorn-wsproto")
 HYPERCORN = ("hypercorn-asyncio", "hypercorn-trio")
-SERVERS = WEBSOCKETS + AIOHTTP + UVICORN + HYPERCORN
+TORNADO = ("tornado",)
+SERVERS = WEBSOCKETS + AIOHTTP + UVICORN + HYPERCORN + TORNADO
 
 # The code that the client sees when the server's application raises: a Close 1011, or 1006 because
 # the server ends TCP without a Close.
@@ -16,6 +17,7 @@ CRASH_CODES = {
     **dict.fromkeys(AIOHTTP, 1006),
     **dict.fromkeys(UVICORN, 1006),
     **dict.fromkeys(HYPERCORN, 1011),
+    **dict.fromkeys(TORNADO, 1006),
 }
 
 _ASGI_HAS_MESSAGES_ONLY = dict.fromkeys(
@@ -28,18 +30,22 @@ _ASGI_HIDES_THE_TRANSPORT = dict.fromkeys(
 LEFT_OUT: dict[str, dict[str, str]] = {
     "test_written_parts_arrive_as_fragments": {
         "aiohttp": "receive() joins the fragments",
+        "tornado": "on_message() is given whole messages",
         **_ASGI_HAS_MESSAGES_ONLY,
     },
     "test_a_long_message_is_split_at_fragment_size": {
         "aiohttp": "receive() joins the fragments",
+        "tornado": "on_message() is given whole messages",
         **_ASGI_HAS_MESSAGES_ONLY,
     },
     "test_the_servers_fragments_are_joined": {
         "aiohttp": "every frame it sends is final",
+        "tornado": "every frame it sends is final",
         **_ASGI_HAS_MESSAGES_ONLY,
     },
     "test_the_servers_fragments_can_be_taken_apart": {
         "aiohttp": "every frame it sends is final",
+        "tornado": "every frame it sends is final",
         **_ASGI_HAS_MESSAGES_ONLY,
     },
     "test_the_server_sees_its_ping_answered": {

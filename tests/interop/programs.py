@@ -1,0 +1,124 @@
+"""Programs that are no Python: nginx, tinyproxy, microsocks. They listen on 127.0.0.1 only."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+START_TIMEOUT = 30  # seconds: they take a fraction of one
+USER = "user"
+PASSWORD = "pass-word"  # tinyproxy's configuration takes letters, digits and little else
+
+NGINX = """
+daemon off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {certificate};
+        ssl_certificate_key {certificate};
+        location / {{
+            proxy_pass http://127.0.0.1:{upstream};
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
+        }}
+    }}
+}}
+"""
+
+TINYPROXY = """
+Port {port}
+Listen 127.0.0.1
+Timeout 60
+MaxClients 20
+LogLevel Warning
+BasicAuth {user} {password}
+ConnectPort {allowed}
+"""
+
+
+def find(name: str) -> str:
+    """Return where a program is; the case is skipped, by name, if it is nowhere."""
+    # Debian has daemons where only root looks for them.
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
+    program = shutil.which(name, path=path)
+    if program is None:
+        pytest.skip(f"{name} is not installed")
+    return program
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(command: list[str], port: int) -> Iterator[None]:
+    """Run a program until the block is left; its log goes where pytest shows it."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
+        try:
+            _wait_for(port, process)
+            yield
+        finally:
+            process.terminate()
+
+
+def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"{process.args!r} does not listen, exit status {process.poll()}")
+
+
+@contextmanager
+def nginx(directory: Path, certificate: Path, upstream: int) -> Iterator[int]:
+    """Run nginx, which ends TLS in front of a server; gives its port."""
+    port = free_port()
+    conf = directory / "nginx.conf"
+    conf.write_text(
+        NGINX.format(directory=directory, certificate=certificate, port=port, upstream=upstream)
+    )
+    with running([find("nginx"), "-p", str(directory), "-c", str(conf), "-e", "stderr"], port):
+        yield port
+
+
+@contextmanager
+def tinyproxy(directory: Path, allowed: int) -> Iterator[int]:
+    """Run an HTTP proxy that wants a password, and connects to one port only; gives its port."""
+    port = free_port()
+    conf = directory / "tinyproxy.conf"
+    conf.write_text(TINYPROXY.format(port=port, user=USER, password=PASSWORD, allowed=allowed))
+    with running([find("tinyproxy"), "-d", "-c", str(conf)], port):
+        yield port
+
+
+@contextmanager
+def microsocks() -> Iterator[int]:
+    """Run a SOCKS5 proxy that wants a password; gives its port."""
+    port = free_port()
+    program = find("microsocks")
+    command = [program, "-i", "127.0.0.1", "-p", str(port), "-u", USER, "-P", PASSWORD]
+    with running(command, port):
+        yield port

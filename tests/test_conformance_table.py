@@ -1,0 +1,51 @@
+"""``docs/reference/conformance.rst``: its rows are complete, and the tests that it names exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT = (ROOT / "docs/reference/conformance.rst").read_text(encoding="utf-8")
+
+# What is too long for a line is in two, joined by a backslash.
+NAME = re.compile(r"``(tests/\S+?\.py)::(?:``\\\n +``)?(\S+?)``")
+ROW = re.compile(r"^   \* - ([SE]\d+)\n(.*?)(?=^   \* - |^\S|\Z)", re.MULTILINE | re.DOTALL)
+ROWS = ROW.findall(DOCUMENT)
+HELD_LATER = {"E5"}  # reconnection
+
+
+def names_in(row: str) -> list[tuple[str, str]]:
+    return NAME.findall(row)
+
+
+def defined_in(file: str) -> set[str]:
+    """Return the tests of a module, those of its classes as ``Class::test``."""
+    found = set()
+    for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body:
+        members = node.body if isinstance(node, ast.ClassDef) else [node]
+        prefix = f"{node.name}::" if isinstance(node, ast.ClassDef) else ""
+        for member in members:
+            if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
+                found.add(prefix + member.name)
+    return {name for name in found if name.rpartition("::")[2].startswith("test_")}
+
+
+def test_each_point_has_one_row_in_order():
+    points = [f"S{number}" for number in range(1, 44)] + [f"E{number}" for number in range(1, 25)]
+    assert [point for point, _ in ROWS] == points
+
+
+@pytest.mark.parametrize(("point", "row"), ROWS, ids=[point for point, _ in ROWS])
+def test_each_row_names_tests_and_they_exist(point: str, row: str):
+    names = names_in(row)
+    assert names or point in HELD_LATER
+    assert [name for file, name in names if name not in defined_in(file)] == []
+
+
+def test_no_name_of_a_test_is_overlooked():
+    assert len(NAME.findall(DOCUMENT)) == DOCUMENT.count(".py::")
+    assert sum(len(names_in(row)) for _, row in ROWS) == DOCUMENT.count(".py::")

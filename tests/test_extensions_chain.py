@@ -1,0 +1,205 @@
+"""Extensions at work (RFC 6455 §9.1): their order, what they are shown, reserved bits."""
+
+from __future__ import annotations
+
+import pytest
+import wire
+from extensions import (
+    Backwards,
+    Reserved,
+    Suffix,
+    Unoffered,
+    Watching,
+    failed,
+    payload_of,
+    protocol_with,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from protocol_tables import read, sent
+from wsproto.frame_protocol import CloseReason
+from wsproto.frame_protocol import Opcode as WsprotoOpcode
+
+from trio_wsclient import CloseFrame, Opcode
+from trio_wsclient._events import Ping, Pong
+from trio_wsclient._extensions import Chain
+from trio_wsclient._protocol import Protocol, State
+
+# Order
+
+
+def test_what_is_sent_goes_through_the_extensions_in_their_order():
+    protocol = protocol_with(Suffix(b"1"), Suffix(b"2"), Suffix(b"3"))
+    assert payload_of(protocol.send_data(Opcode.BINARY, b"data")) == b"data123"
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_what_is_received_goes_through_them_backwards_also_what_comes_at_the_end_of_a_frame(
+    size: int,
+):
+    # Each holds a payload back until its frame ends, and then hands it to the one before.
+    protocol = protocol_with(Suffix(b"1"), Suffix(b"2"), Suffix(b"3"))
+    data = wire.binary(b"data123") + wire.text("ä123") + wire.binary(b"123")
+    assert read(protocol, *wire.cut(data, range(0, len(data), size))) == [b"data", "ä", b""]
+
+
+def test_what_is_received_in_the_wrong_order_is_refused():
+    protocol = protocol_with(Suffix(b"1"), Suffix(b"2"))
+    read(protocol, wire.binary(b"data21"))
+    assert failed(protocol) == (1002, "the extension x-suffix-2 refused a frame")
+
+
+def test_a_refusal_at_the_end_of_a_frame_may_come_from_one_further_on():
+    class Never(Unoffered):
+        def frame_inbound_payload_data(self, proto, data):
+            return CloseReason.POLICY_VIOLATION if data else data
+
+    protocol = protocol_with(Never("x-never"), Suffix(b"2"))
+    read(protocol, wire.binary(b"data2"))
+    assert failed(protocol) == (1008, "the extension x-never refused a frame")
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.text(max_size=30).map(str.encode) | st.binary(max_size=5), max_size=4),
+    st.lists(st.integers(1, 100), max_size=6),
+)
+def test_what_goes_out_comes_back_in_however_it_is_cut(payloads: list[bytes], positions: list[int]):
+    protocol = protocol_with(Suffix(b"1"), Watching(), Suffix(b"23"))
+    data = b""
+    for payload in payloads:
+        data += wire.binary(payload_of(protocol.send_data(Opcode.BINARY, payload)))
+    assert read(protocol, *wire.cut(data, positions)) == payloads
+
+
+def test_the_row_itself_is_not_offered():
+    with pytest.raises(NotImplementedError):
+        Chain([Watching()]).offer()
+
+
+# What the hooks are shown
+
+BITS_OFF = (False, False, False)
+
+
+@pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
+def test_sending_the_opcode_is_that_on_the_wire(opcode: Opcode):
+    first, second = Watching(), Watching()
+    protocol = protocol_with(first, second)
+    protocol.send_data(opcode, b"a", fin=False)
+    protocol.send_ping(b"p")
+    protocol.send_data(Opcode.CONTINUATION, b"b")
+    protocol.send_pong(b"q")
+    protocol.send_data(Opcode.BINARY, b"c")
+    protocol.close(1000)
+    assert first.calls == second.calls
+    assert first.calls == [
+        ("outbound", WsprotoOpcode(opcode), BITS_OFF, b"a", False),
+        ("outbound", WsprotoOpcode.PING, BITS_OFF, b"p", True),
+        ("outbound", WsprotoOpcode.CONTINUATION, BITS_OFF, b"b", True),
+        ("outbound", WsprotoOpcode.PONG, BITS_OFF, b"q", True),
+        ("outbound", WsprotoOpcode.BINARY, BITS_OFF, b"c", True),
+        ("outbound", WsprotoOpcode.CLOSE, BITS_OFF, b"\x03\xe8", True),
+    ]
+    assert all(type(call[1]) is WsprotoOpcode for call in first.calls)
+
+
+@pytest.mark.parametrize("opcode", [wire.TEXT, wire.BINARY])
+def test_receiving_the_opcode_is_that_on_the_wire_and_control_frames_are_shown(opcode: int):
+    first, second = Watching(), Watching()
+    data = (
+        wire.frame(opcode, b"a", fin=False)
+        + wire.ping(b"p")
+        + wire.continuation(b"bc")
+        + wire.pong()
+        + wire.close(1000)
+    )
+    read(protocol_with(first, second), data)
+    assert first.calls == second.calls
+    received = [call for call in first.calls if call[0] != "outbound" and call[1] != b""]
+    assert received == [
+        ("header", WsprotoOpcode(opcode), BITS_OFF, 1),
+        ("payload", b"a"),
+        ("complete", False),
+        ("header", WsprotoOpcode.PING, BITS_OFF, 1),
+        ("payload", b"p"),
+        ("complete", True),
+        ("header", WsprotoOpcode.CONTINUATION, BITS_OFF, 2),
+        ("payload", b"bc"),
+        ("complete", True),
+        ("header", WsprotoOpcode.PONG, BITS_OFF, 0),
+        ("complete", True),
+        ("header", WsprotoOpcode.CLOSE, BITS_OFF, 2),
+        ("payload", b"\x03\xe8"),
+        ("complete", True),
+    ]
+
+
+@pytest.mark.parametrize("code", [1013, 1014])
+def test_a_close_is_shown_as_it_is_on_the_wire(code: int):
+    watching = Watching()
+    read(protocol_with(watching), wire.close(code, b"bye"))
+    assert ("payload", code.to_bytes(2, "big") + b"bye") in watching.calls
+
+
+def test_sending_does_not_change_what_a_frame_under_way_is_shown_as():
+    watching = Watching()
+    protocol = protocol_with(watching)
+    frame = wire.text("abc")
+    read(protocol, frame[:1])
+    protocol.send_data(Opcode.BINARY, b"x")
+    assert read(protocol, frame[1:]) == ["abc"]
+    assert watching.calls[1][:2] == ("header", WsprotoOpcode.TEXT)
+
+
+def test_control_frames_can_be_changed_both_ways():
+    protocol = protocol_with(Backwards())
+    data = wire.ping(b"ab") + wire.pong(b"cd") + wire.frame(wire.CLOSE, b"eyb\xe8\x03")
+    assert read(protocol, data) == [Ping(b"ba"), Pong(b"dc")]
+    assert protocol.close_received == CloseFrame(1000, "bye")
+    assert sent(protocol) == [wire.ClientFrame(wire.CLOSE, b"\xe8\x03")]
+    protocol = protocol_with(Backwards())
+    assert payload_of(protocol.send_ping(b"ab")) == b"ba"
+    assert payload_of(protocol.send_pong(b"cd")) == b"dc"
+
+
+def test_text_is_checked_as_it_comes_out_of_them():
+    protocol = protocol_with(Backwards())
+    assert read(protocol, wire.frame(wire.TEXT, "ä".encode()[::-1])) == ["ä"]
+    read(protocol, wire.text("ä"))
+    assert protocol.close_sent is not None
+    assert protocol.close_sent.code == 1007
+
+
+# Reserved bits
+
+
+@pytest.mark.parametrize("rsv", [0, 1, 2, 3])
+@pytest.mark.parametrize("opcode", [wire.BINARY, wire.PING])
+def test_each_may_use_reserved_bits_of_its_own(opcode: int, rsv: int):
+    protocol = protocol_with(Reserved(1), Reserved(2))
+    assert len(read(protocol, wire.frame(opcode, b"a", rsv=rsv))) == 1
+    assert protocol.state is State.OPEN
+
+
+@pytest.mark.parametrize("rsv", [4, 5, 6, 7])
+@pytest.mark.parametrize("opcode", [wire.TEXT, wire.BINARY, wire.PING, wire.CLOSE])
+def test_a_reserved_bit_that_none_uses_is_a_breach(opcode: int, rsv: int):
+    protocol = protocol_with(Reserved(1), Reserved(2))
+    read(protocol, wire.frame(opcode, b"\x03\xe8", rsv=rsv))
+    (close,) = sent_unmasked(protocol)
+    assert close[2:4] == b"\x03\xea"
+
+
+def sent_unmasked(protocol: Protocol) -> list[bytes]:
+    """Return our Close frame if there is one, whichever reserved bits it has."""
+    data = protocol.take_close()
+    mask, payload = data[2:6], data[6:]
+    plain = bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+    return [data[:2] + plain] if data else []
+
+
+def test_the_bits_of_all_are_on_what_is_sent():
+    protocol = protocol_with(Reserved(0), Watching(), Reserved(2))
+    assert protocol.send_data(Opcode.TEXT, b"a")[0] == 0x80 | 0x50 | wire.TEXT
+    assert protocol.send_ping(b"a")[0] == 0x80 | 0x50 | wire.PING

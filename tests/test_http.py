@@ -1,0 +1,325 @@
+"""One HTTP exchange (RFC 9112): when it ends HTTP, when it is refused, and what is kept."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import h11
+import pytest
+import wire
+from handshake_tables import CONTINUE, EARLY_HINTS, FRAMES, JUNK, REFUSALS, refusal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trio_wsclient._http import MAX_HEAD_SIZE, Exchange, MalformedAnswer, quote
+
+
+def upgrade() -> Exchange:
+    headers = [("Host", "example.org"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
+    return Exchange(h11.Request(method="GET", target="/chat", headers=headers))
+
+
+def connect() -> Exchange:
+    headers = [("Host", "example.org:443")]
+    return Exchange(h11.Request(method="CONNECT", target="example.org:443", headers=headers))
+
+
+EXCHANGES = {"upgrade": upgrade, "CONNECT": connect}
+either = pytest.mark.parametrize("begin", EXCHANGES.values(), ids=EXCHANGES)
+
+
+def outcome(exchange: Exchange, *pieces: bytes) -> tuple[object, ...]:
+    """Return all that an exchange tells about an answer, for comparing."""
+    try:
+        for piece in pieces:
+            exchange.receive_data(piece)
+    except MalformedAnswer as exc:
+        # h11's words may depend on how the bytes were cut.
+        return ("malformed", str(exc).partition(": ")[0])
+    facts = (exchange.switched, exchange.refused, exchange.complete)
+    if exchange.answer is None:
+        return facts
+    answer = exchange.answer
+    head = (answer.status_code, answer.http_version, answer.headers.raw)
+    return (*facts, *head, exchange.body, exchange.trailing_data)
+
+
+# The request
+
+
+def test_an_upgrade_is_asked_for_like_this():
+    assert upgrade().request_data == (
+        b"GET /chat HTTP/1.1\r\nHost: example.org\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\n\r\n"
+    )
+
+
+def test_a_tunnel_is_asked_for_like_this():
+    assert connect().request_data == (
+        b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n"
+    )
+
+
+# Answers that end HTTP
+
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+TUNNELS = {
+    "200": refusal("200 Connection established"),
+    "200 without a reason": b"HTTP/1.1 200\r\n\r\n",
+    "200 of HTTP/1.0": b"HTTP/1.0 200 OK\r\n\r\n",
+    "204": refusal("204 No Content"),
+    "299": refusal("299 Why Not"),
+    # RFC 9110 §9.3.6: a client ignores these two.
+    "200 with a length": refusal("200 OK", "Content-Length: 1000"),
+    "200 with a length of 0": refusal("200 OK", "Content-Length: 0"),
+    "200 in chunks": refusal("200 OK", "Transfer-Encoding: chunked"),
+    "200 that is to close": refusal("200 OK", "Connection: close", "Proxy-Connection: close"),
+    "200 behind a 100": CONTINUE + refusal("200 OK"),
+    "200 behind interim answers": EARLY_HINTS + CONTINUE * 3 + refusal("200 OK"),
+}
+
+
+@pytest.mark.parametrize("behind", [b"", FRAMES, b"\xff" * 100_000], ids=["none", "few", "many"])
+@pytest.mark.parametrize("answer", TUNNELS.values(), ids=TUNNELS)
+def test_a_2xx_to_connect_ends_http_and_what_is_behind_it_is_kept(answer: bytes, behind: bytes):
+    exchange = connect()
+    exchange.receive_data(answer + behind)
+    assert exchange.switched
+    assert exchange.complete
+    assert not exchange.refused
+    assert exchange.answer is not None
+    assert exchange.answer.status_code // 100 == 2
+    assert (exchange.trailing_data, exchange.body) == (behind, b"")
+
+
+def test_a_101_to_an_upgrade_ends_http_and_what_is_behind_it_is_kept():
+    exchange = upgrade()
+    exchange.receive_data(EARLY_HINTS + SWITCHING + FRAMES)
+    assert exchange.switched
+    assert exchange.complete
+    assert exchange.trailing_data == FRAMES
+
+
+@pytest.mark.parametrize(("begin", "answer"), [(upgrade, SWITCHING), (connect, TUNNELS["200"])])
+def test_what_comes_later_behind_such_an_answer_is_kept_too(begin, answer: bytes):
+    exchange = begin()
+    for piece in (answer + b"a", b"b", b"HTTP/1.1 200 OK\r\n\r\n"):
+        exchange.receive_data(piece)
+    assert exchange.trailing_data == b"abHTTP/1.1 200 OK\r\n\r\n"
+
+
+def test_version_and_headers_are_those_of_the_last_answer():
+    exchange = connect()
+    exchange.receive_data(EARLY_HINTS + b"HTTP/1.0 200 OK\r\nVia: a\r\nvia: J\xf6rg\r\n\r\n")
+    assert exchange.answer is not None
+    assert exchange.answer.http_version == "1.0"
+    assert exchange.answer.headers.raw == (("Via", "a"), ("via", "J\xf6rg"))
+
+
+def test_a_101_to_connect_is_no_answer():
+    with pytest.raises(MalformedAnswer, match=r"not HTTP/1\.1: "):
+        connect().receive_data(SWITCHING)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "201 Created", "299 Why Not"])
+def test_a_2xx_to_an_upgrade_is_a_refusal(status: str):
+    exchange = upgrade()
+    exchange.receive_data(refusal(status, "Content-Length: 2", body=b"ok"))
+    assert exchange.refused
+    assert not exchange.switched
+    assert (exchange.body, exchange.trailing_data) == (b"ok", b"")
+
+
+# Refusals
+
+CONNECT_REFUSALS = {
+    name: refused for name, refused in REFUSALS.items() if refused[1][0] not in {200, 204}
+} | {
+    "407": (
+        refusal("407 Proxy Authentication Required", "Content-Length: 2", body=b"no"),
+        (407, b"no"),
+    ),
+    "407 of HTTP/1.0": (b"HTTP/1.0 407 No\r\nContent-Length: 1\r\n\r\nx", (407, b"x")),
+}
+
+
+@pytest.mark.parametrize(("answer", "expected"), CONNECT_REFUSALS.values(), ids=CONNECT_REFUSALS)
+def test_another_status_to_connect_is_a_refusal(answer: bytes, expected: tuple[int, bytes]):
+    exchange = connect()
+    exchange.receive_data(answer)
+    assert exchange.refused
+    assert exchange.complete
+    assert not exchange.switched
+    assert exchange.answer is not None
+    assert (exchange.answer.status_code, exchange.body) == expected
+    assert exchange.trailing_data == b""
+
+
+@either
+def test_a_refusal_is_known_before_its_body_has_come_and_complete_with_it(begin):
+    exchange = begin()
+    exchange.receive_data(refusal("403 Forbidden", "Content-Length: 3", body=b"no"))
+    assert exchange.refused
+    assert not exchange.complete
+    assert exchange.body == b"no"
+    exchange.receive_data(b".")
+    assert exchange.complete
+    assert exchange.body == b"no."
+
+
+@either
+def test_once_a_refusal_is_complete_nothing_more_is_looked_at(begin):
+    exchange = begin()
+    exchange.receive_data(refusal("403 Forbidden", "Content-Length: 1", body=b"x"))
+    exchange.receive_data(b"\xff" * 100)
+    exchange.receive_data(b"")
+    assert (exchange.body, exchange.trailing_data) == (b"x", b"")
+
+
+@either
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [(b"5\r\nno", b"no"), (b"2\r\nnoJUNK", b"no"), (b"JUNK\r\n", b"")],
+    ids=["cut off", "broken", "junk"],
+)
+def test_a_refusal_stays_one_whatever_its_body_is(begin, body: bytes, kept: bytes):
+    exchange = begin()
+    exchange.receive_data(refusal("403 Forbidden", "Transfer-Encoding: chunked", body=body))
+    exchange.receive_data(b"")
+    assert exchange.refused
+    assert exchange.complete
+    assert exchange.body == kept
+
+
+@either
+@pytest.mark.parametrize("lines", [[], [f"Content-Length: {2**62}"]], ids=["no length", "long"])
+@pytest.mark.parametrize("size", [1000, 65_536, 1_000_000])
+def test_of_a_body_without_end_64_kib_are_kept(begin, lines: list[str], size: int):
+    exchange = begin()
+    exchange.receive_data(refusal("407 No", *lines))
+    taken = 0
+    while not exchange.complete:
+        assert taken < 65_536
+        exchange.receive_data(b"x" * size)
+        taken += size
+    assert exchange.body == b"x" * 65_536
+
+
+@either
+def test_nothing_is_allocated_by_the_length_that_a_refusal_claims(begin):
+    exchange = begin()
+    tracemalloc.start()
+    try:
+        exchange.receive_data(refusal("407 No", f"Content-Length: {2**62}", body=b"no"))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert exchange.body == b"no"
+    assert peak < 1_000_000
+
+
+# What is no answer
+
+
+@either
+@pytest.mark.parametrize("answer", JUNK.values(), ids=JUNK)
+def test_what_is_not_http_is_refused_in_a_printable_line(begin, answer: bytes):
+    with pytest.raises(MalformedAnswer, match=r"not HTTP/1\.1: ") as caught:
+        begin().receive_data(answer)
+    assert str(caught.value).isprintable()
+    assert isinstance(caught.value.__cause__, h11.RemoteProtocolError)
+
+
+@either
+@pytest.mark.parametrize("size", [0, 1, 12, 30])
+@pytest.mark.parametrize("interim", [b"", CONTINUE], ids=["alone", "behind a 100"])
+def test_an_answer_that_is_cut_off_is_said_to_be(begin, size: int, interim: bytes):
+    exchange = begin()
+    if size or interim:
+        exchange.receive_data(interim + refusal("200 OK", "X-Name: value")[:size])
+    with pytest.raises(MalformedAnswer, match="TCP ended before the answer was complete"):
+        exchange.receive_data(b"")
+
+
+@either
+def test_interim_answers_are_waited_behind(begin):
+    exchange = begin()
+    exchange.receive_data(CONTINUE + EARLY_HINTS + b"HTTP/1.1 199 Soon\r\n\r\n")
+    assert outcome(exchange) == (False, False, False)
+
+
+# Limits on the head
+
+CUTS = {
+    "whole": lambda data: [data],
+    "in pieces of 1": lambda data: wire.cut(data, range(len(data))),
+    "in pieces of 4096": lambda data: wire.cut(data, range(0, len(data), 4096)),
+    "before the last byte": lambda data: wire.cut(data, [len(data) - 1]),
+}
+
+
+def head_of(size: int, interim: bytes) -> bytes:
+    shortest = len(interim) + len(refusal("200 OK", "X-Fill: "))
+    return interim + refusal("200 OK", "X-Fill: " + "x" * (size - shortest))
+
+
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+@pytest.mark.parametrize("interim", [b"", EARLY_HINTS * 100], ids=["alone", "behind 103s"])
+@either
+def test_a_head_may_have_65536_bytes_and_not_one_more(begin, cut, interim: bytes):
+    assert MAX_HEAD_SIZE == 65_536
+    exchange = begin()
+    for piece in cut(head_of(MAX_HEAD_SIZE, interim)):
+        exchange.receive_data(piece)
+    assert exchange.answer is not None
+    exchange = begin()
+    with pytest.raises(MalformedAnswer, match="more than 65536 bytes of response headers"):
+        for piece in cut(head_of(MAX_HEAD_SIZE + 1, interim) + b"behind it"):
+            exchange.receive_data(piece)
+
+
+# However the bytes are cut
+
+ANSWERS = [
+    SWITCHING,
+    SWITCHING + FRAMES,
+    *TUNNELS.values(),
+    *(answer + FRAMES for answer in TUNNELS.values()),
+    *(answer for answer, _ in CONNECT_REFUSALS.values()),
+    *JUNK.values(),
+    refusal("403 Forbidden", body=b"until TCP ends"),
+    refusal("403 Forbidden", "Transfer-Encoding: chunked", body=b"2\r\nnoJUNK"),
+    CONTINUE,
+]
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([upgrade, connect]),
+    st.sampled_from(ANSWERS),
+    st.lists(st.integers(1, 200), max_size=6),
+    st.sampled_from([[], [b""]]),
+)
+def test_cutting_an_answer_anywhere_makes_no_difference(
+    begin, answer: bytes, positions: list[int], end: list[bytes]
+):
+    expected = outcome(begin(), answer, *end)
+    assert outcome(begin(), *wire.cut(answer, positions), *end) == expected
+    assert outcome(begin(), *wire.cut(answer, range(len(answer))), *end) == expected
+
+
+# What is quoted of an answer
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("plain", "plain"),
+        ("\x1b[2J\n\x9b", r"\x1b[2J\n\x9b"),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 200 + "..."),
+        ("\n" * 150, r"\n" * 100 + "..."),
+    ],
+)
+def test_a_text_of_the_peer_is_quoted_in_one_line_that_is_not_long(text: str, quoted: str):
+    assert quote(text) == quoted

@@ -1,0 +1,209 @@
+"""A tunnel by CONNECT that the proxy refuses, or breaks: what the error has, and when it comes."""
+
+from __future__ import annotations
+
+import h11
+import pytest
+import trio
+import wire
+from canned_stream import CannedStream, eof, reset
+from handshake_tables import CONTINUE, EARLY_HINTS, JUNK, REFUSALS, refusal
+
+from trio_wsclient import HandshakeError, Proxy, ProxyError
+from trio_wsclient._http_connect import connect
+
+BOUND = 10  # seconds for what takes one at most
+PROXY = Proxy("http://proxy.example")
+
+
+async def error_over(stream: trio.abc.Stream) -> ProxyError:
+    """Return the error of a tunnel that does not open; closing the stream is not its business."""
+    with trio.fail_after(BOUND), pytest.raises(ProxyError) as caught:
+        await connect(stream, PROXY, "example.org", 443, user_agent=None)
+    assert isinstance(caught.value, HandshakeError)
+    assert str(caught.value).isprintable()
+    return caught.value
+
+
+def assert_no_answer(error: ProxyError) -> None:
+    assert (error.status_code, error.headers, error.body) == (None, None, b"")
+
+
+# Refusals
+
+WANTS_AUTHENTICATION = "the proxy wants authentication: HTTP status 407"
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        ("407 Proxy Authentication Required", WANTS_AUTHENTICATION),
+        ("300 Multiple Choices", "the proxy refused: HTTP status 300"),
+        ("302 Found", "the proxy refused: HTTP status 302"),
+        ("304 Not Modified", "the proxy refused: HTTP status 304"),
+        ("400 Bad Request", "the proxy refused: HTTP status 400"),
+        ("401 Unauthorized", "the proxy refused: HTTP status 401"),
+        ("403 Forbidden", "the proxy refused: HTTP status 403"),
+        ("502 Bad Gateway", "the proxy refused: HTTP status 502"),
+        ("504 Gateway Timeout", "the proxy refused: HTTP status 504"),
+        ("999 \x1b[2J", "the proxy refused: HTTP status 999"),
+    ],
+)
+async def test_another_status_than_2xx_is_an_error_that_has_it(status: str, text: str):
+    lines = ("Content-Length: 0", "Proxy-Authenticate: Basic", "proxy-authenticate: Negotiate")
+    error = await error_over(CannedStream(refusal(status, *lines)))
+    assert str(error) == text
+    assert error.status_code == int(status[:3])
+    assert error.headers["Proxy-Authenticate"] == "Basic, Negotiate"
+    assert error.body == b""
+
+
+CONNECT_REFUSALS = {name: case for name, case in REFUSALS.items() if case[1][0] // 100 != 2}
+
+
+@pytest.mark.parametrize(("answer", "expected"), CONNECT_REFUSALS.values(), ids=CONNECT_REFUSALS)
+async def test_a_refusal_is_the_same_however_it_is_cut(answer: bytes, expected: tuple[int, bytes]):
+    cuts = [[answer], wire.cut(answer, range(len(answer)))]
+    cuts += [wire.cut(answer, [position]) for position in range(1, len(answer))]
+    for pieces in cuts:
+        error = await error_over(CannedStream(*pieces))
+        assert (error.status_code, error.body) == expected
+
+
+async def test_interim_answers_do_not_hide_a_refusal():
+    stream = CannedStream(CONTINUE, EARLY_HINTS, refusal("403 No", "Content-Length: 2"), b"no")
+    error = await error_over(stream)
+    assert (error.status_code, error.body) == (403, b"no")
+
+
+# The body of a refusal
+
+
+@pytest.mark.parametrize("end", [eof, reset])
+async def test_a_refusal_stays_one_whatever_becomes_of_its_body(end):
+    body = b"the error page"
+    for size in range(len(body)):
+        answer = refusal("403 No", f"Content-Length: {len(body)}", body=body[:size])
+        error = await error_over(CannedStream(answer, end=end))
+        assert (error.status_code, error.body) == (403, body[:size])
+
+
+async def test_a_body_may_go_on_until_tcp_ends():
+    error = await error_over(CannedStream(refusal("403 No"), b"error ", b"page"))
+    assert (error.status_code, error.body) == (403, b"error page")
+
+
+@pytest.mark.parametrize("end", [trio.sleep_forever, eof])
+async def test_a_body_whose_chunks_are_broken_is_kept_as_far_as_it_came(autojump_clock, end):
+    answer = refusal("403 No", "Transfer-Encoding: chunked", body=b"2\r\nnoJUNK")
+    error = await error_over(CannedStream(answer, end=end))
+    assert (error.status_code, error.body) == (403, b"no")
+    assert trio.current_time() == 0
+
+
+@pytest.mark.parametrize("lines", [[], [f"Content-Length: {2**62}"]], ids=["no length", "long"])
+async def test_of_an_endless_body_64_kib_are_kept_and_no_time_is_lost(autojump_clock, lines):
+    async def pour() -> bytes:
+        return b"x" * 1000
+
+    error = await error_over(CannedStream(refusal("502 No", *lines), end=pour))
+    assert (error.status_code, error.body) == (502, b"x" * 65_536)
+    assert trio.current_time() == 0
+
+
+async def drip() -> bytes:
+    await trio.sleep(0.3)
+    return b"x"
+
+
+@pytest.mark.parametrize(("end", "body"), [(drip, b"noxxx"), (trio.sleep_forever, b"no")])
+async def test_a_slow_body_is_given_a_second(autojump_clock, end, body: bytes):
+    answer = refusal("407 No", "Content-Length: 1000", body=b"no")
+    error = await error_over(CannedStream(answer, end=end))
+    assert (error.status_code, error.body) == (407, body)
+    assert trio.current_time() == 1
+
+
+async def test_cancelled_within_the_body_of_a_refusal_only_the_cancel_comes_out(autojump_clock):
+    stream = CannedStream(refusal("407 No", "Content-Length: 1000"), end=drip)
+    with trio.move_on_after(0.5) as scope:
+        await connect(stream, PROXY, "example.org", 443, user_agent=None)
+    assert scope.cancelled_caught
+    assert trio.current_time() == 0.5
+
+
+# What is no answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *JUNK.values(),
+        refusal("101 Switching Protocols", "Upgrade: x", "Connection: Upgrade"),
+        b"\x05\x00",
+        b"<html>\r\n\r\n",
+    ],
+    ids=[*JUNK, "a 101", "SOCKS5", "HTTP/0.9"],
+)
+async def test_what_is_not_http_is_an_error_that_says_so(answer: bytes):
+    for pieces in ([answer], wire.cut(answer, range(len(answer)))):
+        error = await error_over(CannedStream(*pieces, end=trio.sleep_forever))
+        assert str(error).startswith("the proxy's answer to CONNECT: not HTTP/1.1: ")
+        assert isinstance(error.__cause__, h11.RemoteProtocolError)
+        assert_no_answer(error)
+
+
+async def test_a_silent_answer_is_waited_for(autojump_clock):
+    for answer in (b"", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\n", CONTINUE):
+        pieces = [answer] if answer else []
+        with trio.move_on_after(1000) as scope:
+            stream = CannedStream(*pieces, end=trio.sleep_forever)
+            await connect(stream, PROXY, "example.org", 443, user_agent=None)
+        assert scope.cancelled_caught
+
+
+WHOLE = CONTINUE + refusal("200 OK", "Via: x")
+
+
+@pytest.mark.parametrize("size", range(len(WHOLE)))
+async def test_tcp_that_ends_before_the_head_does_is_an_error(size: int):
+    error = await error_over(CannedStream(*wire.cut(WHOLE[:size], [size // 2])))
+    assert str(error) == "the proxy's answer to CONNECT: TCP ended before the answer was complete"
+    assert_no_answer(error)
+
+
+async def test_a_head_without_end_is_an_error_at_64_kib():
+    async def pour() -> bytes:
+        return b"x" * 1000
+
+    error = await error_over(CannedStream(b"HTTP/1.1 200 OK\r\nX: ", end=pour))
+    assert "more than 65536 bytes of response headers" in str(error)
+    assert_no_answer(error)
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        lambda: CannedStream(end=reset, writes=0),
+        lambda: CannedStream(end=reset),
+        lambda: CannedStream(CONTINUE + b"HTTP/1.1 200", end=reset),
+    ],
+    ids=["at the request", "before an answer", "within the answer"],
+)
+async def test_a_reset_is_an_error_with_its_cause(stream):
+    error = await error_over(stream())
+    assert str(error) == "the proxy broke the connection at CONNECT"
+    assert isinstance(error.__cause__, trio.BrokenResourceError)
+    assert isinstance(error.__cause__.__cause__, ConnectionResetError)
+    assert_no_answer(error)
+
+
+async def test_what_else_a_stream_raises_leaves_as_it_is():
+    async def fail() -> bytes:
+        raise ZeroDivisionError
+
+    for answer in (b"HTTP/1.1 200", refusal("403 No")):
+        with pytest.raises(ZeroDivisionError):
+            await connect(
+                CannedStream(answer, end=fail), PROXY, "example.org", 443, user_agent=None
+            )

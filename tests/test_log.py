@@ -1,0 +1,194 @@
+"""What is told of a connection (S40), and what that costs while nobody wants to know."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import wire
+from log_records import KeepingLogger, facts
+
+from trio_wsclient import Opcode
+from trio_wsclient._log import FRAMES, Log
+from trio_wsclient._protocol import Protocol
+
+URL = "wss://example.org/chat"
+
+
+def log_at(level: int) -> tuple[Log, KeepingLogger]:
+    logger = KeepingLogger(level)
+    return Log(logger, URL), logger
+
+
+# The connection
+
+
+def test_an_event_has_its_facts_as_attributes():
+    log, logger = log_at(logging.DEBUG)
+    log.tell("asking for %s", "it", phase="handshake")
+    (record,) = logger.records
+    assert record.levelno == logging.DEBUG
+    assert record.getMessage() == f"[{log.connection_id}] asking for it"
+    assert facts(record) == {
+        "connection_id": log.connection_id,
+        "url": URL,
+        "phase": "handshake",
+    }
+
+
+def test_each_connection_has_a_number_of_its_own():
+    numbers = [log_at(FRAMES)[0].connection_id for _ in range(10)]
+    assert sorted(set(numbers)) == numbers
+
+
+def test_the_url_is_the_latest_one():
+    log, logger = log_at(logging.DEBUG)
+    log.url = "wss://example.org/there"
+    log.tell("redirected")
+    assert facts(logger.records[0])["url"] == "wss://example.org/there"
+
+
+def test_what_is_told_is_no_format():
+    log, logger = log_at(logging.DEBUG)
+    log.tell("not open: %s", "100 %d %s")
+    assert logger.texts(logging.DEBUG) == ["not open: 100 %d %s"]
+
+
+def test_above_debug_nothing_is_told():
+    log, logger = log_at(logging.INFO)
+    log.tell("open")
+    log.sent(Protocol().send_ping(b""))
+    assert log.trace() is None
+    assert logger.records == []
+
+
+# Frames
+
+
+def received(data: bytes) -> KeepingLogger:
+    log, logger = log_at(FRAMES)
+    protocol = Protocol(max_message_size=None)
+    protocol.receive_data(data, log.trace())
+    while protocol.input_pending:
+        protocol.next_events()
+    return logger
+
+
+RECEIVED = {
+    "text": (wire.text("Hello"), 1, 5, "Text, FIN, 5 bytes: 48 65 6c 6c 6f"),
+    "empty": (wire.binary(b""), 2, 0, "Binary, FIN, 0 bytes: "),
+    "fragment": (wire.text("a", fin=False), 1, 1, "Text, no flag, 1 bytes: 61"),
+    "ping": (wire.ping(b"p"), 9, 1, "Ping, FIN, 1 bytes: 70"),
+    "pong": (wire.pong(b"q"), 10, 1, "Pong, FIN, 1 bytes: 71"),
+    "close": (wire.close(1000, b"a"), 8, 3, "Close, FIN, 3 bytes: 03 e8 61"),
+    "24 bytes": (
+        wire.binary(bytes(24)),
+        2,
+        24,
+        "Binary, FIN, 24 bytes: " + " ".join(["00"] * 24),
+    ),
+    "25 bytes": (
+        wire.binary(bytes(25)),
+        2,
+        25,
+        "Binary, FIN, 25 bytes: " + " ".join(["00"] * 24) + "...",
+    ),
+    "70,000 bytes": (
+        wire.binary(b"a" * 70_000),
+        2,
+        70_000,
+        "Binary, FIN, 70000 bytes: " + " ".join(["61"] * 24) + "...",
+    ),
+    "reserved bits": (
+        wire.frame(wire.BINARY, b"a", rsv=7),
+        2,
+        1,
+        "Binary, FIN RSV1 RSV2 RSV3, 1 bytes: 61",
+    ),
+    "a reserved opcode": (wire.frame(5, b"ab", rsv=2), 5, 2, "opcode 5, FIN RSV2, 2 bytes: 61 62"),
+    "a continuation out of place": (
+        wire.continuation(b"ab"),
+        0,
+        2,
+        "Continuation, FIN, 2 bytes: 61 62",
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "opcode", "length", "text"), RECEIVED.values(), ids=RECEIVED)
+def test_a_frame_received_is_told_of_with_its_facts(
+    data: bytes, opcode: int, length: int, text: str
+):
+    logger = received(data)
+    (record,) = logger.records
+    assert record.levelno == FRAMES == 5
+    assert logger.texts(FRAMES) == [f"received {text}"]
+    assert facts(record) == {
+        "connection_id": record.args[0],
+        "url": URL,
+        "direction": "received",
+        "opcode": opcode,
+        "length": length,
+    }
+    assert type(record.opcode) is int
+
+
+SENT = {
+    "text": (lambda protocol: protocol.send_data(Opcode.TEXT, b"Hello"), 1, b"Hello"),
+    "fragment": (lambda protocol: protocol.send_data(Opcode.TEXT, b"a", fin=False), 1, b"a"),
+    "empty": (lambda protocol: protocol.send_data(Opcode.BINARY, b""), 2, b""),
+    "126 bytes": (lambda protocol: protocol.send_data(Opcode.BINARY, b"a" * 126), 2, b"a" * 126),
+    "70,000 bytes": (
+        lambda protocol: protocol.send_data(Opcode.BINARY, b"b" * 70_000),
+        2,
+        b"b" * 70_000,
+    ),
+    "ping": (lambda protocol: protocol.send_ping(b"p"), 9, b"p"),
+    "pong": (lambda protocol: protocol.send_pong(b"q" * 125), 10, b"q" * 125),
+}
+
+
+@pytest.mark.parametrize(("make", "opcode", "payload"), SENT.values(), ids=SENT)
+def test_a_frame_sent_is_told_of_unmasked_with_its_facts(make, opcode: int, payload: bytes):
+    log, logger = log_at(FRAMES)
+    log.sent(make(Protocol()))
+    (record,) = logger.records
+    assert facts(record) == {
+        "connection_id": log.connection_id,
+        "url": URL,
+        "direction": "sent",
+        "opcode": opcode,
+        "length": len(payload),
+    }
+    shown = payload[:24].hex(" ") + ("..." if len(payload) > 24 else "")
+    assert logger.texts(FRAMES)[0].endswith(f", {len(payload)} bytes: {shown}")
+
+
+def test_of_a_write_each_frame_is_told_of_in_its_order():
+    log, logger = log_at(FRAMES)
+    protocol = Protocol()
+    frames = [make(protocol) for name, (make, _, _) in SENT.items() if name != "fragment"]
+    protocol.close(1000)
+    log.sent(b"".join(frames) + protocol.take_close())
+    assert [record.opcode for record in logger.records] == [1, 2, 2, 2, 9, 10, 8]
+    texts = logger.texts(FRAMES)
+    assert texts[0] == "sent Text, FIN, 5 bytes: 48 65 6c 6c 6f"
+    assert texts[1] == "sent Binary, FIN, 0 bytes: "
+    assert texts[-1] == "sent Close, FIN, 2 bytes: 03 e8"
+
+
+def test_a_write_of_nothing_tells_nothing():
+    log, logger = log_at(FRAMES)
+    log.sent(b"")
+    assert logger.records == []
+
+
+@pytest.mark.parametrize("level", [FRAMES + 1, logging.DEBUG, logging.WARNING])
+def test_while_it_is_off_a_frame_costs_one_question_and_no_record(level: int):
+    log, logger = log_at(level)
+    assert log.trace() is None
+    assert logger.asked == [FRAMES]
+    protocol = Protocol()
+    log.sent(protocol.send_ping(b"a") + protocol.send_ping(b"b"))
+    assert logger.asked == [FRAMES, FRAMES]
+    assert logger.records == []

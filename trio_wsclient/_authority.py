@@ -1,0 +1,103 @@
+"""The authority of a URL: userinfo, host and port (RFC 3986 §3.2), as data.
+
+The text of no error quotes any of it: there may be a password.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+import idna
+
+_HOST_PORT: Final = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]*))?")
+_ASCII_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+# Space and controls, C1 and the separators of lines too: none has a place in a request line.
+_UNSENDABLE: Final = re.compile("[\x00-\x20\x7f-\xa0\u2028\u2029]")
+_MAX_LABEL_SIZE: Final = 63  # bytes (RFC 1035 §2.3.4)
+_MAX_NAME_SIZE: Final = 253  # bytes: the 255 of RFC 1035 §2.3.4 count a length and the root too
+
+
+def check_sendable(url: str) -> None:
+    """Check that a URL has no character that would end a line or a field.
+
+    Raises:
+        ValueError: It has one.
+    """
+    if _UNSENDABLE.search(url):
+        raise ValueError("a space or a control character")
+
+
+def parse_host_port(host_port: str) -> tuple[str, int | None]:
+    """Return host and port, if there is one (RFC 3986 §3.2.2 and §3.2.3).
+
+    The host is a name of A-labels (RFC 5890) or an IP address, without brackets.
+
+    Raises:
+        ValueError: They are not what they should be.
+    """
+    parts = _HOST_PORT.fullmatch(host_port)
+    if parts is None:
+        raise ValueError("host and port are not of the form host:port")
+    host, port = parts["host"], parts["port"]
+    if not host:
+        raise ValueError("no host")
+    if not port:  # RFC 3986 §3.2.3: an empty port is the default one.
+        return _parse_host(host), None
+    if len(port) > 5 or not 1 <= int(port) <= 65535:  # noqa: PLR2004 RFC 9293 §3.1
+        raise ValueError("the port is not in 1 to 65535")
+    return _parse_host(host), int(port)
+
+
+def _parse_host(host: str) -> str:
+    if host.startswith("["):
+        if "%" in host:  # Also as %25, which RFC 6874 had for a time.
+            raise ValueError("an IPv6 address with a zone, which no URL can have (RFC 9844)")
+        try:
+            return str(ipaddress.IPv6Address(host[1:-1]))
+        except ValueError:
+            raise ValueError("not an IPv6 address in the brackets") from None
+    if len(host.removesuffix(".")) > _MAX_NAME_SIZE:  # Also, idna takes its time with more.
+        raise ValueError(f"a host name of more than {_MAX_NAME_SIZE} characters (RFC 1035)")
+    if host.isascii():
+        if not _ASCII_HOST.fullmatch(host):
+            raise ValueError("a host name with a character that no host name has")
+        labels = host.removesuffix(".").split(".")
+        if not all(1 <= len(label) <= _MAX_LABEL_SIZE for label in labels):
+            raise ValueError("a host name with an empty or too long label (RFC 1035 §2.3.4)")
+        return host.lower()
+    try:
+        return idna.encode(host, uts46=True).decode()
+    except idna.IDNAError:  # Its text quotes the name.
+        raise ValueError("not a host name of IDNA 2008 (RFC 5891)") from None
+
+
+def bracket(host: str) -> str:
+    """Put brackets around an IPv6 address (RFC 3986 §3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
+def parse_userinfo(userinfo: str) -> tuple[bytes, bytes]:
+    """Return name and password (RFC 3986 §3.2.1) as RFC 7617 §2 lets them be sent.
+
+    Raises:
+        ValueError: They can't be sent.
+    """
+    try:
+        user, _, password = userinfo.partition(":")
+        credentials = (unquote_to_bytes(user), unquote_to_bytes(password))
+    except UnicodeEncodeError:
+        raise ValueError("a lone surrogate in the userinfo") from None
+    if b":" in credentials[0]:
+        raise ValueError("a user name with a colon can't be sent (RFC 7617 §2)")
+    if any(byte < 0x20 or byte == 0x7F for part in credentials for byte in part):  # noqa: PLR2004
+        raise ValueError("userinfo with a control character can't be sent (RFC 7617 §2)")
+    return credentials
+
+
+def basic(credentials: tuple[bytes, bytes]) -> str:
+    """Return the value of Authorization for a name and a password (RFC 7617 §2)."""
+    return "Basic " + base64.b64encode(b":".join(credentials)).decode()

@@ -1,0 +1,310 @@
+"""permessage-deflate (RFC 7692), as an extension of wsproto's kind, without I/O.
+
+Theory of operation
+-------------------
+
+*Outgoing*, the first frame of a message decides whether it is compressed. Each frame is flushed
+when it is made, so that fragments can be read as they come; the last one goes without the four
+bytes that end every flush (§7.2.1).
+
+*Incoming*, RSV1 on the first frame of a message says that it is compressed (§6). Payloads are
+inflated as they arrive, and no more comes out of zlib than the limit has left: a bomb costs no more
+than a message that is legal. What a block with BFINAL leaves over is the beginning of a new deflate
+stream (§7.2.3.4). At the end of a message the four bytes are put back, and must not bring anything
+forth: else the stream was cut off in the middle of a block.
+
+zlib's objects are made when they are first needed, as most of the memory of an idle connection
+would be theirs, and kept between messages only where the context is taken over (§7.1.1).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from wsproto.extensions import Extension
+from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
+
+from trio_wsclient._extension_header import parse_extensions
+
+if TYPE_CHECKING:
+    from zlib import _Compress, _Decompress
+
+_NAME: Final = "permessage-deflate"
+_TAIL: Final = b"\x00\x00\xff\xff"  # RFC 7692 §7.2.1: what ends a flush, and is not sent
+_EMPTY: Final = b"\x00"  # RFC 7692 §7.2.3.6: a message, or the rest of one, that is empty
+_MIN_BITS: Final = 8  # RFC 7692 §7.1.2: base-2 logarithms of the size of a window
+_MAX_BITS: Final = 15
+# zlib can't compress with a window of 2**8 bytes. But with this one it never refers back by more
+# than 2**9 - 262 = 250 bytes (its MIN_LOOKAHEAD), which is as good.
+_LEAST_BITS_OF_ZLIB: Final = 9
+_NO_RSV: Final = RsvBits(False, False, False)
+_RSV1: Final = RsvBits(True, False, False)
+
+_Proto: TypeAlias = FrameDecoder | FrameProtocol
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PerMessageDeflate:
+    """The parameters of compression (RFC 7692).
+
+    Attributes:
+        client_max_window_bits: The window that we compress with has 2 to the power of this many
+            bytes: 8 to 15, the default. It costs us four times as much.
+        server_max_window_bits: The same for what the server sends, to save its memory and ours.
+        client_no_context_takeover: Whether we compress each message by itself, which saves our
+            memory between messages, and most of the compression of small ones.
+        server_no_context_takeover: Whether the server is asked to.
+        level: How hard zlib tries, from 0 to 9; 6 by default.
+        memory_level: How much memory zlib uses to compress beside the window, from 1 to 9: 2 to the
+            power of this and 9 more, in bytes. More than 5, the default, gains nothing.
+        min_size: Bytes; messages that are shorter are sent as they are. 256 by default.
+    """
+
+    client_max_window_bits: int = _MAX_BITS
+    server_max_window_bits: int = _MAX_BITS
+    client_no_context_takeover: bool = False
+    server_no_context_takeover: bool = False
+    level: int = 6
+    memory_level: int = 5
+    min_size: int = 256
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("client_max_window_bits", _MIN_BITS, _MAX_BITS),
+            ("server_max_window_bits", _MIN_BITS, _MAX_BITS),
+            ("level", 0, 9),
+            ("memory_level", 1, 9),
+            ("min_size", 0, None),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"{name} is an int, not {type(value).__name__}")
+            if value < least or (most is not None and value > most):
+                bounds = f"at least {least}" if most is None else f"from {least} to {most}"
+                raise ValueError(f"{name} has to be {bounds}, not {value}")
+        for name in ("client_no_context_takeover", "server_no_context_takeover"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} is a bool, not {type(getattr(self, name)).__name__}")
+
+
+class JudgingExtension(Extension):
+    """An extension that says why it refuses a frame."""
+
+    refusal: str = ""
+
+
+class Deflate(JudgingExtension):
+    """permessage-deflate on one connection.
+
+    Args:
+        settings: What to offer, and how to compress.
+        max_message_size: Limit on the bytes of a message once inflated, or ``None``.
+    """
+
+    name = _NAME
+
+    def __init__(self, settings: PerMessageDeflate, *, max_message_size: int | None) -> None:
+        self._settings = settings
+        self._is_enabled = False
+        # What the server echoes or asks for is added to these by `finalize`.
+        self._client_bits = settings.client_max_window_bits
+        self._client_takeover = not settings.client_no_context_takeover
+        self._server_bits = _MAX_BITS
+        self._server_takeover = True
+        self._compressor: _Compress | None = None
+        self._is_compressing = False  # whether the outgoing message under way is compressed
+        self._is_under_way = False  # whether there is one
+        self._inflater = _Inflater(max_message_size)
+        self._is_compressed = False  # whether the incoming message under way is
+        self._is_control = False  # whether the incoming frame under way is of control
+
+    # Negotiation
+
+    def enabled(self) -> bool:
+        return self._is_enabled
+
+    def offer(self) -> str:
+        """Return the parameters to offer (RFC 7692 §7.1)."""
+        settings = self._settings
+        offered = []
+        if settings.server_no_context_takeover:
+            offered.append("server_no_context_takeover")
+        if settings.client_no_context_takeover:
+            offered.append("client_no_context_takeover")
+        if settings.server_max_window_bits != _MAX_BITS:
+            offered.append(f"server_max_window_bits={settings.server_max_window_bits}")
+        bits = settings.client_max_window_bits
+        # Without a value it only says that the server may choose one.
+        offered.append("client_max_window_bits" + (f"={bits}" if bits != _MAX_BITS else ""))
+        return "; ".join(offered)
+
+    def finalize(self, offer: str) -> None:
+        """Take the server's answer (RFC 7692 §7.1).
+
+        Raises:
+            ValueError: It is not an answer to what was offered.
+        """
+        (element,) = parse_extensions(offer)
+        settings = self._settings
+        found = set()
+        for name, value in element.params:
+            if name in found:
+                raise ValueError(f"parameter {name} stands there twice")
+            found.add(name)
+            # The server may ask for each of them though it was not offered, but for
+            # client_max_window_bits, which always is.
+            match name:
+                case "server_no_context_takeover":
+                    self._server_takeover = _parse_flag(name, value)
+                case "client_no_context_takeover":
+                    self._client_takeover = _parse_flag(name, value)
+                case "server_max_window_bits":
+                    self._server_bits = _parse_bits(name, value, settings.server_max_window_bits)
+                case "client_max_window_bits":
+                    self._client_bits = _parse_bits(name, value, settings.client_max_window_bits)
+                case _:
+                    raise ValueError(f"unknown parameter {name!r}")
+        self._inflater.configure(self._server_bits, takeover=self._server_takeover)
+        self._is_enabled = True
+
+    # Outgoing
+
+    def frame_outbound(
+        self, proto: _Proto, opcode: Opcode, rsv: RsvBits, data: bytes, fin: bool
+    ) -> tuple[RsvBits, bytes]:
+        if opcode.iscontrol():
+            return rsv, data
+        is_first = not self._is_under_way
+        self._is_under_way = not fin
+        if is_first:
+            # How long a message becomes that is not finished yet, nobody knows.
+            self._is_compressing = not fin or len(data) >= self._settings.min_size
+        if not self._is_compressing:
+            return rsv, data
+        if is_first:
+            rsv = RsvBits(True, rsv.rsv2, rsv.rsv3)
+        return rsv, self._compress(data, fin=fin)
+
+    def _compress(self, data: bytes, *, fin: bool) -> bytes:
+        if self._compressor is None:
+            self._compressor = zlib.compressobj(
+                self._settings.level,
+                zlib.DEFLATED,
+                -max(self._client_bits, _LEAST_BITS_OF_ZLIB),
+                self._settings.memory_level,
+            )
+        compressor = self._compressor
+        data = compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
+        if not fin:
+            return data
+        if not self._client_takeover:
+            self._compressor = None
+        # zlib flushes nothing if there was nothing new.
+        return data.removesuffix(_TAIL) or _EMPTY
+
+    # Incoming
+
+    def frame_inbound_header(
+        self, proto: _Proto, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> CloseReason | RsvBits:
+        self._is_control = opcode.iscontrol()
+        if self._is_control or opcode is Opcode.CONTINUATION:
+            return _NO_RSV
+        self._is_compressed = rsv.rsv1
+        self._inflater.begin()
+        return _RSV1
+
+    def frame_inbound_payload_data(self, proto: _Proto, data: bytes) -> bytes | CloseReason:
+        if self._is_control or not self._is_compressed:
+            return data
+        return self._judge(lambda: self._inflater.inflate(data))
+
+    def frame_inbound_complete(self, proto: _Proto, fin: bool) -> bytes | CloseReason | None:
+        if not fin or self._is_control or not self._is_compressed:
+            return None
+        return self._judge(self._inflater.finish)
+
+    def _judge(self, inflate: Callable[[], bytes]) -> bytes | CloseReason:
+        try:
+            return inflate()
+        except _TooBigError as exc:
+            self.refusal = str(exc)
+            return CloseReason.MESSAGE_TOO_BIG
+        except zlib.error as exc:
+            # zlib's texts are of the form "Error -3 while decompressing data: ...".
+            self.refusal = f"not deflate data: {str(exc).rpartition(': ')[2]}"
+            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+
+
+class _TooBigError(Exception):
+    """A message is over the limit."""
+
+
+class _Inflater:
+    """Inflates one message after the other, none beyond a limit."""
+
+    def __init__(self, max_message_size: int | None) -> None:
+        self._max_message_size = max_message_size
+        self._bits = _MAX_BITS
+        self._takeover = True
+        self._zlib: _Decompress | None = None
+        self._size = 0  # bytes that have come out, of the message under way
+        self._is_empty = True  # whether none has gone in
+
+    def configure(self, bits: int, *, takeover: bool) -> None:
+        self._bits = bits
+        self._takeover = takeover
+
+    def begin(self) -> None:
+        self._size = 0
+        self._is_empty = True
+
+    def inflate(self, data: bytes) -> bytes:
+        made = []
+        while data:
+            self._is_empty = False
+            if self._zlib is None:
+                self._zlib = zlib.decompressobj(-self._bits)
+            piece = self._zlib.decompress(data, self._room())
+            self._count(len(piece))
+            made.append(piece)
+            data = self._zlib.unused_data
+            if self._zlib.eof:  # RFC 7692 §7.2.3.4: a block with BFINAL
+                self._zlib = None
+        return b"".join(made)
+
+    def finish(self) -> bytes:
+        # Behind a block with BFINAL, or without any byte, there is no block to end.
+        if self._zlib is not None and not self._is_empty and self._zlib.decompress(_TAIL, 1):
+            raise zlib.error("the message ends inside a block")
+        if not self._takeover:
+            self._zlib = None
+        return b""
+
+    def _room(self) -> int:
+        """Return how many bytes may come out, one more than the limit; 0 for any number."""
+        limit = self._max_message_size
+        return 0 if limit is None else limit - self._size + 1
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        limit = self._max_message_size
+        if limit is not None and self._size > limit:
+            raise _TooBigError(f"a message over max_message_size ({limit}) once inflated")
+
+
+def _parse_flag(name: str, value: str | None) -> bool:
+    if value is not None:
+        raise ValueError(f"parameter {name} has no value, but was given {value[:_MAX_BITS]!r}")
+    return False
+
+
+def _parse_bits(name: str, value: str | None, most: int) -> int:
+    # RFC 7692 §7.1.2: a decimal integer without leading zeros.
+    if value not in {str(bits) for bits in range(_MIN_BITS, most + 1)}:
+        shown = "nothing" if value is None else repr(value[:_MAX_BITS])
+        raise ValueError(f"parameter {name} has to be {_MIN_BITS} to {most}, not {shown}")
+    return int(value)

@@ -1,0 +1,140 @@
+"""One HTTP/1.1 request and its answer (RFC 9112), without I/O.
+
+h11 parses; limits are kept here, so that the verdict does not depend on how the bytes were cut.
+What the answer means is for ``_handshake`` and ``_http_connect`` to judge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import h11
+
+from trio_wsclient._close import escape_controls
+from trio_wsclient._headers import Headers
+
+MAX_HEAD_SIZE: Final = 65_536  # bytes, interim answers included; four times h11's own default
+BODY_PATIENCE: Final = 1.0  # seconds: a refusal is a refusal, with or without its error page
+_MAX_BODY_SIZE: Final = 65_536  # bytes of a refusal's body that are kept: an error page
+_MAX_QUOTE: Final = 200  # characters of the server's that are quoted in an error
+# bytes: h11 applies its limit to what is in its buffer, so the verdict would depend on how the
+# bytes were cut. Fed in small pieces, under a limit that they never reach, ours is the only one.
+_PIECE: Final = 4096
+
+
+class MalformedAnswer(Exception):
+    """The answer breaks HTTP/1.1, or ended before its head was complete; the text says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The head of an answer."""
+
+    status_code: int
+    http_version: str
+    headers: Headers
+
+
+class Exchange:
+    """A request without a body, and what the peer answers.
+
+    Args:
+        request: The request, for an upgrade or with CONNECT.
+    """
+
+    def __init__(self, request: h11.Request) -> None:
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * MAX_HEAD_SIZE)
+        self._head_size = 0
+        self._body = bytearray()
+        self._body_complete = False
+        self.answer: Answer | None = None
+        self.switched: bool = False  # whether the answer ends HTTP: a 101, or a 2xx to CONNECT
+        self.trailing_data: bytes = b""  # what came behind such an answer
+        self.request_data: Final = (self._http.send(request) or b"") + (
+            self._http.send(h11.EndOfMessage()) or b""
+        )
+
+    @property
+    def refused(self) -> bool:
+        """Whether the head of an answer has come that does not end HTTP."""
+        return self.answer is not None and not self.switched
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing more needs to be read."""
+        return self.switched or self._body_complete
+
+    @property
+    def body(self) -> bytes:
+        """What has come of a refusal's body."""
+        return bytes(self._body)
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the peer; ``b""`` is the end of its stream.
+
+        Raises:
+            MalformedAnswer: See there. Once there is a refusal its body may be anything.
+        """
+        start = 0
+        while not self.complete:
+            # Of the head no byte beyond the limit is looked at, however the bytes were cut.
+            size = _PIECE if self.refused else min(_PIECE, MAX_HEAD_SIZE - self._head_size)
+            if data and size == 0:
+                raise MalformedAnswer(f"more than {MAX_HEAD_SIZE} bytes of response headers")
+            piece = data[start : start + size]
+            start += len(piece)
+            try:
+                self._http.receive_data(piece)
+                self._next_events(len(piece))
+            except h11.RemoteProtocolError as exc:
+                if self.refused:  # A refusal stays one, also with half a body.
+                    self._body_complete = True
+                elif not piece:
+                    raise MalformedAnswer("TCP ended before the answer was complete") from exc
+                else:
+                    raise MalformedAnswer(f"not HTTP/1.1: {quote(str(exc))}") from exc
+            if start == len(data):
+                break
+        if self.switched:
+            self.trailing_data += data[start:]
+
+    def _next_events(self, size: int) -> None:
+        if not self.refused:
+            self._head_size += size
+        while True:
+            event = self._http.next_event()
+            if isinstance(event, h11.InformationalResponse | h11.Response):
+                self.switched = self._http.their_state is h11.SWITCHED_PROTOCOL
+                # RFC 9110 §15.2: a client takes 100, 103 and their like and waits on.
+                if isinstance(event, h11.Response) or self.switched:
+                    self.answer = _answer(event)
+                if self.switched:
+                    self.trailing_data, _ = self._http.trailing_data
+                    return
+            elif isinstance(event, h11.Data):
+                self._body += event.data
+                if len(self._body) >= _MAX_BODY_SIZE:
+                    del self._body[_MAX_BODY_SIZE:]
+                    self._body_complete = True
+                    return
+            elif isinstance(event, h11.EndOfMessage):
+                self._body_complete = True
+                return
+            else:  # h11.NEED_DATA
+                return
+
+
+def _answer(event: h11.Response | h11.InformationalResponse) -> Answer:
+    fields = event.headers.raw_items()
+    return Answer(
+        event.status_code,
+        event.http_version.decode("ascii"),
+        Headers((name.decode("ascii"), value.decode("latin-1")) for name, value in fields),
+    )
+
+
+def quote(text: str) -> str:
+    """Make a text of the peer fit for a message: one line, and not a long one."""
+    escaped = escape_controls(text[: _MAX_QUOTE + 1])
+    return escaped if len(escaped) <= _MAX_QUOTE else f"{escaped[:_MAX_QUOTE]}..."

@@ -1,0 +1,93 @@
+"""A tunnel by HTTP CONNECT (RFC 9110 §9.3.6)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
+
+import h11
+import trio
+
+from trio_wsclient._authority import bracket
+from trio_wsclient._errors import ProxyError
+from trio_wsclient._http import BODY_PATIENCE, Exchange, MalformedAnswer
+from trio_wsclient._proxy import Proxy
+
+_READ_SIZE: Final = 65_536  # bytes
+_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+async def connect(
+    stream: trio.abc.Stream, proxy: Proxy, host: str, port: int, *, user_agent: str | None
+) -> trio.abc.Stream:
+    """Have an HTTP proxy connect to a host; the stream it returns leads there.
+
+    Args:
+        stream: To the proxy.
+        proxy: What to tell it of who we are.
+        host: A name or an address, without brackets.
+        port: The port.
+        user_agent: As in the options.
+
+    Raises:
+        ProxyError: It did not.
+    """
+    authority = f"{bracket(host)}:{port}"
+    fields = proxy.fields
+    if user_agent is not None and all(name.lower() != "user-agent" for name, _ in fields):
+        fields = [("User-Agent", user_agent), *fields]
+    exchange = Exchange(
+        h11.Request(method="CONNECT", target=authority, headers=[("Host", authority), *fields])
+    )
+    try:
+        await stream.send_all(exchange.request_data)
+        while exchange.answer is None:
+            exchange.receive_data(bytes(await stream.receive_some(_READ_SIZE)))
+    except MalformedAnswer as exc:
+        raise ProxyError(f"the proxy's answer to CONNECT: {exc}") from exc.__cause__
+    except _BROKEN as exc:
+        raise ProxyError("the proxy broke the connection at CONNECT") from exc
+    if exchange.switched:
+        data = exchange.trailing_data
+        return PrefixedStream(data, stream) if data else stream
+    with suppress(*_BROKEN), trio.move_on_after(BODY_PATIENCE):
+        while not exchange.complete:
+            exchange.receive_data(bytes(await stream.receive_some(_READ_SIZE)))
+    answer = exchange.answer
+    what = "wants authentication" if answer.status_code == 407 else "refused"  # noqa: PLR2004
+    raise ProxyError(
+        f"the proxy {what}: HTTP status {answer.status_code}",
+        answer.status_code,
+        answer.headers,
+        exchange.body,
+    )
+
+
+class PrefixedStream(trio.abc.Stream):
+    """A stream of which some bytes have been read already: they come first.
+
+    Args:
+        data: Those bytes.
+        stream: All else.
+    """
+
+    def __init__(self, data: bytes, stream: trio.abc.Stream) -> None:
+        self._data = data
+        self.stream: Final = stream
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if not self._data:
+            return await self.stream.receive_some(max_bytes)
+        await trio.lowlevel.checkpoint()
+        size = len(self._data) if max_bytes is None else max_bytes
+        data, self._data = self._data[:size], self._data[size:]
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()

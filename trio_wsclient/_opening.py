@@ -1,0 +1,266 @@
+"""Opening a connection: all that happens before the user has it, hop by hop.
+
+It is a row of awaits under one deadline, without a nursery, so that its errors are never in a
+group. A hop is one URL: a stream to its host (or a user's own, or through a proxy), TLS, and the
+handshake. Unless that is answered by a redirect that is to be followed, there is one.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from typing import Final
+
+import trio
+from wsproto.extensions import Extension
+
+from trio_wsclient import _redirects, _transport
+from trio_wsclient._client import Opened, WebSocketClient
+from trio_wsclient._connection import Connection
+from trio_wsclient._deflate import Deflate
+from trio_wsclient._errors import ConnectionRejected, HandshakeError, OpenTimeout, Phase
+from trio_wsclient._handshake import Accepted, Handshake, check_extra_headers
+from trio_wsclient._http import BODY_PATIENCE
+from trio_wsclient._http_connect import PrefixedStream
+from trio_wsclient._inbox import Inbox
+from trio_wsclient._log import Log
+from trio_wsclient._no_proxy import proxy_from_environment
+from trio_wsclient._options import Options
+from trio_wsclient._protocol import Protocol
+from trio_wsclient._proxy import Proxy
+from trio_wsclient._tunnel import connect_through
+from trio_wsclient._url import URL
+
+_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+_READ_SIZE: Final = 65_536  # bytes
+
+
+class Opening:
+    """One opening.
+
+    Args:
+        url: What the user has asked for; in the end, what redirects have made of it.
+        options: How.
+    """
+
+    def __init__(self, url: URL, options: Options) -> None:
+        self._options = options
+        self._url = url
+        self._log: Final = Log(options.logger, url.redacted)
+        self._phase: Phase = "connect"
+        self._redirects: list[str] = []  # the URLs that were left behind
+        self._extra_headers = check_extra_headers(options.extra_headers)
+        self._is_at_home = True  # whether no redirect has led to another origin
+        self._handshake: Handshake
+        self._stream = options.stream  # what is open, and ours to close if all does not end well
+
+    async def open(self) -> tuple[Connection, WebSocketClient]:
+        """Open the connection; if that fails, or is cancelled, leave nothing open."""
+        timeout = math.inf if self._options.open_timeout is None else self._options.open_timeout
+        try:
+            with trio.move_on_after(timeout):
+                while True:
+                    opened = await self._hop()
+                    if opened is not None:
+                        return opened
+            if self._handshake.rejected:
+                raise self._rejection()
+            raise OpenTimeout(timeout, self._phase)
+        except BaseException as exc:
+            await self._cut()  # noqa: ASYNC102 shielded inside
+            if isinstance(exc, HandshakeError):
+                exc.redirects = tuple(self._redirects)
+                self._log.tell("not open: %s", exc, phase=self._phase)
+            raise
+
+    async def _hop(self) -> tuple[Connection, WebSocketClient] | None:
+        """Open at the present URL; return ``None`` if that has redirected us."""
+        options, url = self._options, self._url
+        self._handshake = Handshake(
+            url,
+            fields=options.headers_with(self._extra_headers),
+            subprotocols=options.subprotocols,
+            extensions=self._extensions(),
+        )
+        if self._stream is None:
+            self._stream = await self._connect()
+        addresses = _addresses(self._stream)
+        if url.secure:
+            self._enter("tls", "TLS with %s", self._server_hostname)
+            self._stream = await _transport.start_tls(
+                self._stream,
+                ssl_context=options.ssl_context,
+                server_hostname=self._server_hostname,
+            )
+        self._enter("handshake", "asking for %s", url.redacted)
+        accepted = await self._shake_hands(self._stream)
+        if accepted is None:
+            await self._cut()
+            return None
+        return self._opened(self._stream, accepted, addresses)
+
+    async def _cut(self) -> None:
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
+            await _transport.cut(stream)
+
+    def _enter(self, phase: Phase, message: str, *args: object) -> None:
+        self._phase = phase
+        self._log.tell(message, *args, phase=phase)
+
+    # Where to connect, and how
+
+    @property
+    def _server_hostname(self) -> str:
+        own = self._options.server_hostname if self._is_at_home else None
+        return own or self._url.server_hostname
+
+    async def _connect(self) -> trio.abc.Stream:
+        options, url = self._options, self._url
+        if options.unix_socket is not None:
+            self._enter("connect", "connecting to a unix socket")
+            return await _transport.connect_unix(options.unix_socket)
+        proxy = self._proxy()
+        if proxy is None:
+            self._enter("connect", "connecting to %s port %d", url.host, url.port)
+            return await _transport.connect_tcp(
+                url.host, url.port, local_address=options.local_address
+            )
+        self._enter("connect", "connecting to the proxy %s", proxy)
+        return await connect_through(
+            proxy,
+            url.host,
+            url.port,
+            local_address=options.local_address,
+            user_agent=options.user_agent,
+            connected=lambda: self._enter("proxy", "asking the proxy for %s", url.authority),
+        )
+
+    def _proxy(self) -> Proxy | None:
+        proxy = self._options.proxy
+        if proxy == "environment":
+            url = self._url
+            return proxy_from_environment(secure=url.secure, host=url.host, port=url.port)
+        assert not isinstance(proxy, str)
+        return proxy
+
+    # The handshake
+
+    def _extensions(self) -> list[Extension]:
+        options = self._options
+        if options.deflate is None:
+            return [*options.extensions]
+        deflate = Deflate(options.deflate, max_message_size=options.max_message_size)
+        return [deflate, *options.extensions]
+
+    async def _shake_hands(self, stream: trio.abc.Stream) -> Accepted | None:
+        """Shake hands for WebSocket; return ``None`` if a redirect is to be followed."""
+        handshake = self._handshake
+        try:
+            await stream.send_all(handshake.request_data)
+            while not (handshake.complete or handshake.rejected):
+                handshake.receive_data(bytes(await stream.receive_some(_READ_SIZE)))
+        except _BROKEN as exc:
+            cause = exc.__cause__ or exc
+            text = f"the connection broke in the handshake: {_transport.fault(cause)}"
+            raise HandshakeError(text) from cause
+        if handshake.accepted is not None:
+            return handshake.accepted
+        target, problem = self._redirect_target()
+        if target is not None:
+            self._follow(target)
+            return None
+        with suppress(*_BROKEN), trio.move_on_after(BODY_PATIENCE):
+            while not handshake.complete:
+                handshake.receive_data(bytes(await stream.receive_some(_READ_SIZE)))
+        raise self._rejection(problem)
+
+    def _rejection(self, problem: str = "") -> ConnectionRejected:
+        return ConnectionRejected(*self._handshake.rejection, problem)
+
+    # Redirects
+
+    def _redirect_target(self) -> tuple[URL | None, str]:
+        """Return where to follow the answer to, if anywhere, or else why not."""
+        max_redirects = self._options.max_redirects
+        if not max_redirects:
+            return None, ""
+        status_code, headers, _ = self._handshake.rejection
+        try:
+            target = _redirects.follow(self._url, status_code, headers)
+        except _redirects.RedirectRefused as exc:
+            return None, str(exc)
+        if target is not None and len(self._redirects) >= max_redirects:
+            return None, f"more than {max_redirects} redirects"
+        is_local = self._options.unix_socket is not None
+        if target is not None and is_local and target.origin != self._url.origin:
+            return None, "a redirect from a unix socket to another origin"
+        return target, ""
+
+    def _follow(self, target: URL) -> None:
+        self._log.tell(
+            "redirected by status %d to %s",
+            self._handshake.rejection[0],
+            target.redacted,
+            phase=self._phase,
+        )
+        if target.origin != self._url.origin:
+            # A header may hold a credential that is for the first origin only.
+            keep = self._options.redirect_headers
+            self._extra_headers = () if keep is None else check_extra_headers(keep(str(target)))
+            self._is_at_home = False
+        self._redirects.append(str(self._url))
+        self._url = target
+        self._log.url = target.redacted
+
+    # The outcome
+
+    def _opened(
+        self, stream: trio.abc.Stream, accepted: Accepted, addresses: tuple[object, object]
+    ) -> tuple[Connection, WebSocketClient]:
+        options = self._options
+        in_use = tuple(extension.name for extension in accepted.extensions)
+        self._log.tell(
+            "open; extensions: %s; declined: %s",
+            ", ".join(in_use) or "none",
+            ", ".join(self._handshake.declined) or "none",
+            phase=self._phase,
+        )
+        protocol = Protocol(
+            decode_text=options.decode_text,
+            max_message_size=options.max_message_size,
+            max_frame_size=options.max_frame_size,
+            extensions=accepted.extensions,
+        )
+        if accepted.trailing_data:
+            protocol.receive_data(accepted.trailing_data, self._log.trace())
+        connection = Connection(
+            stream,
+            protocol,
+            Inbox(max_buffered_bytes=options.max_buffered_bytes, decode_text=options.decode_text),
+            self._log,
+            close_timeout=options.close_timeout,
+        )
+        opened = Opened(
+            url=self._url,
+            redirects=tuple(self._redirects),
+            subprotocol=accepted.subprotocol,
+            extensions=in_use,
+            response_headers=accepted.headers,
+            local_address=addresses[0],
+            remote_address=addresses[1],
+            fragment_size=options.fragment_size,
+            logger=options.logger,
+        )
+        return connection, WebSocketClient(connection, opened)
+
+
+def _addresses(stream: trio.abc.Stream) -> tuple[object, object]:
+    if isinstance(stream, trio.SSLStream):
+        return _addresses(stream.transport_stream)
+    if isinstance(stream, PrefixedStream):
+        return _addresses(stream.stream)
+    if isinstance(stream, trio.SocketStream):
+        with suppress(OSError):  # The server may have left already.
+            return stream.socket.getsockname(), stream.socket.getpeername()
+    return None, None

@@ -1,0 +1,150 @@
+"""A proxy to go through, as data."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from trio_wsclient._authority import (
+    basic,
+    bracket,
+    check_sendable,
+    parse_host_port,
+    parse_userinfo,
+)
+from trio_wsclient._headers import HeadersLike, check_field
+
+_URL: Final = re.compile(r"(?P<scheme>[A-Za-z0-9+.-]+)://(?P<authority>[^/?#]*)/?")
+_PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+_MAX_CREDENTIAL_SIZE: Final = 255  # bytes (RFC 1929 §2)
+
+# What the request itself says, or what would give it a body (RFC 9110 §9.3.6).
+_OWN_FIELDS: Final = frozenset(
+    {"connection", "content-length", "host", "transfer-encoding", "upgrade"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy, for the option ``proxy`` where a URL is not enough.
+
+    Attributes:
+        url: ``http://host:port``, or ``https``, ``socks5`` (host names are resolved here) or
+            ``socks5h`` (by the proxy). The port is 80, 443 or 1080 if it names none. Userinfo
+            authenticates: as Basic (RFC 7617), or as RFC 1929 says for SOCKS.
+        headers: Header fields to send with CONNECT, as a mapping or pairs, for a proxy that wants
+            a token. A ``Proxy-Authorization`` among them goes before the userinfo.
+        ssl_context: For the TLS to an ``https`` proxy, if that has a CA of its own; by default the
+            system's trust store.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: The URL is not one of a proxy, or a header can't be sent, or they don't fit
+            each other.
+    """
+
+    url: str = field(repr=False)
+    headers: HeadersLike = field(default=(), repr=False)
+    ssl_context: ssl.SSLContext | None = None
+    _scheme: str = field(init=False, repr=False)
+    _host: str = field(init=False)
+    _port: int = field(init=False)
+    _credentials: tuple[bytes, bytes] | None = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.url, str):
+            raise TypeError(f"a proxy's URL is a str, not {type(self.url).__name__}")
+        try:
+            parts = _parse(self.url)
+        except ValueError as exc:
+            raise ValueError(f"invalid proxy URL: {exc}") from None
+        for name, value in zip(("_scheme", "_host", "_port", "_credentials"), parts, strict=True):
+            object.__setattr__(self, name, value)
+        if not isinstance(self.ssl_context, ssl.SSLContext | None):
+            kind = type(self.ssl_context).__name__
+            raise TypeError(f"ssl_context has to be SSLContext or None, not {kind}")
+        object.__setattr__(self, "headers", _check_headers(self.headers))
+        if self.headers and self.is_socks:
+            raise ValueError("a SOCKS proxy takes no headers")
+        if self.ssl_context is not None and not self.is_secure:
+            raise ValueError("ssl_context is for an https proxy")
+
+    @property
+    def is_socks(self) -> bool:
+        """Whether it speaks SOCKS; otherwise HTTP."""
+        return self._scheme in {"socks5", "socks5h"}
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether there is TLS to the proxy itself."""
+        return self._scheme == "https"
+
+    @property
+    def resolves(self) -> bool:
+        """Whether it is left to the proxy to resolve host names."""
+        return self._scheme != "socks5"
+
+    @property
+    def host(self) -> str:
+        """A name or an address, without brackets."""
+        return self._host
+
+    @property
+    def port(self) -> int:
+        """The port."""
+        return self._port
+
+    @property
+    def credentials(self) -> tuple[bytes, bytes] | None:
+        """Name and password, percent-decoded, if the URL has userinfo."""
+        return self._credentials
+
+    @property
+    def fields(self) -> list[tuple[str, str]]:
+        """The header fields of CONNECT that are the user's."""
+        assert isinstance(self.headers, tuple)
+        fields = [*self.headers]
+        names = {name.lower() for name, _ in fields}
+        if self._credentials is not None and "proxy-authorization" not in names:
+            fields.append(("Proxy-Authorization", basic(self._credentials)))
+        return fields
+
+    def __str__(self) -> str:
+        """Return the URL without its userinfo, so that it can be shown and logged."""
+        return f"{self._scheme}://{bracket(self._host)}:{self._port}"
+
+
+def _parse(url: str) -> tuple[str, str, int, tuple[bytes, bytes] | None]:
+    check_sendable(url)
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        raise ValueError("not of the form scheme://host:port")
+    scheme = parts["scheme"].lower()
+    if scheme not in _PORTS:
+        raise ValueError(f"its scheme is none of {', '.join(_PORTS)}")
+    userinfo, at, host_port = parts["authority"].rpartition("@")
+    host, port = parse_host_port(host_port)
+    credentials = parse_userinfo(userinfo) if at else None
+    if credentials is not None and scheme.startswith("socks"):
+        name, password = credentials
+        if not name or max(len(name), len(password)) > _MAX_CREDENTIAL_SIZE:
+            raise ValueError("a name of 1 to 255 bytes, and a password of at most 255")
+    return scheme, host, _PORTS[scheme] if port is None else port, credentials
+
+
+def _check_headers(headers: HeadersLike) -> tuple[tuple[str, str], ...]:
+    pairs: Iterable[object] = headers.items() if isinstance(headers, Mapping) else headers
+    fields = []
+    for pair in pairs:
+        match pair:
+            case str(name), str(value):
+                check_field(name, value)
+            case _:  # Not shown: it may be a credential.
+                raise TypeError("headers is a mapping or pairs of str")
+        if name.lower() in _OWN_FIELDS:
+            raise ValueError(f"header {name!r} belongs to the request itself")
+        fields.append((name, value))
+    return tuple(fields)

@@ -1,0 +1,94 @@
+"""From a proxy to a stream that leads to the host behind it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+
+import trio
+
+from trio_wsclient import _http_connect, _socks, _transport
+from trio_wsclient._errors import HandshakeError, ProxyError
+from trio_wsclient._proxy import Proxy
+
+
+async def connect_through(
+    proxy: Proxy,
+    host: str,
+    port: int,
+    *,
+    local_address: str | None,
+    user_agent: str | None,
+    connected: Callable[[], None],
+) -> trio.abc.Stream:
+    """Connect to a host through a proxy; if that fails, nothing stays open.
+
+    Args:
+        proxy: Which.
+        host: A name or an address, without brackets.
+        port: The port.
+        local_address: The IP address of this machine to connect from.
+        user_agent: The value of User-Agent, if there is to be one.
+        connected: Called when TCP to the proxy stands.
+
+    Raises:
+        ProxyError: The proxy could not be reached, or did not connect.
+    """
+    if not proxy.is_socks:
+        stream = await _reach(proxy, local_address)
+        try:
+            connected()
+            if proxy.is_secure:
+                stream = await _start_tls(stream, proxy)
+            return await _http_connect.connect(stream, proxy, host, port, user_agent=user_agent)
+        except BaseException:
+            await _transport.cut(stream)  # noqa: ASYNC102 shielded inside
+            raise
+    addresses = [host] if proxy.resolves else await _resolve(host, port)
+    while True:
+        stream = await _reach(proxy, local_address)
+        try:
+            connected()
+            address = addresses.pop(0)
+            await _socks.connect(stream, address, port, credentials=proxy.credentials)
+        except _socks.AddressError:
+            await _transport.cut(stream)  # noqa: ASYNC120 shielded inside
+            if not addresses:
+                raise
+        except BaseException:
+            await _transport.cut(stream)  # noqa: ASYNC102 shielded inside
+            raise
+        else:
+            return stream
+
+
+async def _reach(proxy: Proxy, local_address: str | None) -> trio.abc.Stream:
+    try:
+        return await _transport.connect_tcp(proxy.host, proxy.port, local_address=local_address)
+    except HandshakeError as exc:
+        raise ProxyError(f"the proxy: {exc}") from exc.__cause__
+
+
+async def _start_tls(stream: trio.abc.Stream, proxy: Proxy) -> trio.abc.Stream:
+    try:
+        return await _transport.start_tls(
+            stream, ssl_context=proxy.ssl_context, server_hostname=proxy.host.removesuffix(".")
+        )
+    except HandshakeError as exc:
+        raise ProxyError(f"the proxy: {exc}") from exc.__cause__
+
+
+async def _resolve(host: str, port: int) -> list[str]:
+    """Return the addresses of a host, in the order of RFC 6724."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return [host]
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+        raise ProxyError(f"no address for {host} to give to the proxy: {reason}") from exc
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
