@@ -43,6 +43,12 @@ ORDERS = {
     "all in capitals": ({"ALL_PROXY": ALL}, ALL, ALL),
     "an empty one": ({"http_proxy": ""}, None, None),
     "empty ones": ({"http_proxy": "", "https_proxy": "", "all_proxy": ""}, None, None),
+    "an empty one before others": (
+        {"https_proxy": "", "http_proxy": HTTP, "all_proxy": ALL},
+        HTTP,
+        None,
+    ),
+    "an empty one before all": ({"http_proxy": "", "all_proxy": ALL}, None, None),
     "other ones": ({"ws_proxy": HTTP, "wss_proxy": HTTP, "ftp_proxy": HTTP}, None, None),
 }
 

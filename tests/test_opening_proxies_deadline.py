@@ -12,7 +12,7 @@ from network import Names, Network
 from scripted_server import Peer, memory_server
 from socks_tables import BOUND_IPV4, NO_AUTH, PASSWORD, WELCOME
 
-from trio_wsclient import OpenTimeout, Proxy, open_websocket_client
+from trio_wsclient import OpenTimeout, Proxy, ProxyError, open_websocket_client
 
 OK = b"HTTP/1.1 200 OK\r\n\r\n"
 UNREACHABLE = NO_AUTH + b"\x05\x04\x00\x01" + bytes(6)
@@ -27,6 +27,23 @@ async def timeout(url: str, proxy: str | Proxy, **options: object) -> OpenTimeou
     assert trio.current_time() - start == pytest.approx(7)
     assert caught.value.seconds == 7
     return caught.value
+
+
+async def test_a_refusal_is_told_though_the_deadline_comes_within_its_body(
+    autojump_clock, monkeypatch
+):
+    async def drip() -> bytes:
+        await trio.sleep(0.3)
+        return b"x"
+
+    Network(monkeypatch, CannedStream(refusal("407 No", "Content-Length: 1000"), end=drip))
+    with pytest.raises(ProxyError) as caught:
+        async with open_websocket_client(
+            "ws://server.example/", proxy="http://proxy.example", open_timeout=0.7
+        ):
+            pytest.fail("it is not open")
+    assert (caught.value.status_code, caught.value.body) == (407, b"xx")
+    assert trio.current_time() == pytest.approx(0.7)
 
 
 # Silence, in each phase

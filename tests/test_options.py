@@ -276,6 +276,12 @@ def test_options_are_kept_from_later_changes():
         options.decode_text = False
 
 
+@pytest.mark.parametrize("value", ["x\r\nEvil: 1", "ü", " x"])
+def test_a_user_agent_is_checked_also_where_a_header_goes_before_it(value: str):
+    with pytest.raises(ValueError, match="User-Agent"):  # A proxy would be told it.
+        Options(user_agent=value, extra_headers={"User-Agent": "mine"}, proxy="http://x")
+
+
 @pytest.mark.parametrize(
     ("value", "problem"),
     [("chat", "not one str"), ([b"chat"], "not bytes"), ([None], "not NoneType"), (5, "iterable")],

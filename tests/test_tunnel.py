@@ -37,6 +37,7 @@ async def through(
         local_address=local_address,
         user_agent="me/1",
         connected=connected,
+        refused=lambda _: None,
     )
 
 
@@ -254,6 +255,15 @@ async def test_a_name_that_is_not_found_is_an_error_that_names_it(monkeypatch):
         "no address for server.example to give to the proxy: Name or service not known"
     )
     assert isinstance(error.__cause__, socket.gaierror)
+    assert network.asked == []
+
+
+async def test_a_name_without_an_address_is_an_error_that_names_it(monkeypatch):
+    """A resolver of the user's may find nothing, and say so by nothing."""
+    Names({"server.example": []})
+    network = Network(monkeypatch)
+    error = await error_through("socks5://proxy.example")
+    assert str(error) == "no address for server.example to give to the proxy"
     assert network.asked == []
 
 

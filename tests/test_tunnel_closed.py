@@ -30,7 +30,13 @@ async def through(
     proxy: Proxy, *, connected: Callable[[], object] = lambda: None
 ) -> trio.abc.Stream:
     return await connect_through(
-        proxy, "server.example", 80, local_address=None, user_agent=None, connected=connected
+        proxy,
+        "server.example",
+        80,
+        local_address=None,
+        user_agent=None,
+        connected=connected,
+        refused=lambda _: None,
     )
 
 

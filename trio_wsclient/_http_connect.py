@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -18,7 +19,13 @@ _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 async def connect(
-    stream: trio.abc.Stream, proxy: Proxy, host: str, port: int, *, user_agent: str | None
+    stream: trio.abc.Stream,
+    proxy: Proxy,
+    host: str,
+    port: int,
+    *,
+    user_agent: str | None,
+    refused: Callable[[Callable[[], ProxyError]], None],
 ) -> trio.abc.Stream:
     """Have an HTTP proxy connect to a host; the stream it returns leads there.
 
@@ -28,6 +35,8 @@ async def connect(
         host: A name or an address, without brackets.
         port: The port.
         user_agent: As in the options.
+        refused: Called when the head of a refusal has come, with what makes the error of what there
+            is of its body.
 
     Raises:
         ProxyError: It did not.
@@ -50,12 +59,18 @@ async def connect(
     if exchange.switched:
         data = exchange.trailing_data
         return PrefixedStream(data, stream) if data else stream
+    refused(lambda: _refusal(exchange))
     with suppress(*_BROKEN), trio.move_on_after(BODY_PATIENCE):
         while not exchange.complete:
             exchange.receive_data(bytes(await stream.receive_some(_READ_SIZE)))
+    raise _refusal(exchange)
+
+
+def _refusal(exchange: Exchange) -> ProxyError:
     answer = exchange.answer
+    assert answer is not None
     what = "wants authentication" if answer.status_code == 407 else "refused"  # noqa: PLR2004
-    raise ProxyError(
+    return ProxyError(
         f"the proxy {what}: HTTP status {answer.status_code}",
         answer.status_code,
         answer.headers,

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar
 from urllib.request import getproxies
 
 from trio_wsclient._authority import parse_host_port
 from trio_wsclient._errors import ProxyError
 from trio_wsclient._proxy import Proxy
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 _SEPARATORS: Final = re.compile(r"[,\s]+")
+# IPv6 without brackets has no room for a port, and is not of this form.
+_HOST_PORT: Final = re.compile(r"(?P<host>\[[^\]]*\](/[0-9]+)?|[^:]*)(:(?P<port>[0-9]{0,5}))?")
 
 
 def proxy_from_environment(*, secure: bool, host: str, port: int) -> Proxy | None:
@@ -19,7 +26,8 @@ def proxy_from_environment(*, secure: bool, host: str, port: int) -> Proxy | Non
 
     The variables are ``http_proxy`` for ``ws``, ``https_proxy`` and then ``http_proxy`` for
     ``wss``, then ``all_proxy``, in lower case or capitals. In a CGI environment ``HTTP_PROXY`` in
-    capitals is ignored, as it could come from a client's header. An empty one asks for none.
+    capitals is ignored, as it could come from a client's header. One in lower case that is set, but
+    empty, asks for none.
 
     Args:
         secure: Whether the scheme is ``wss``.
@@ -34,6 +42,8 @@ def proxy_from_environment(*, secure: bool, host: str, port: int) -> Proxy | Non
         return None
     for name in ("https", "http", "all") if secure else ("http", "all"):
         value = proxies.get(name)
+        if os.environ.get(f"{name}_proxy") == "":
+            return None
         if value:
             try:
                 # What curl and many others take, too.
@@ -48,40 +58,34 @@ def bypasses(no_proxy: str, host: str, port: int) -> bool:
 
     Its members are separated by commas or white space: ``*`` for all; a domain, with or without a
     dot or ``*.`` before it, for itself and all below it; an IP address; a network as CIDR. With
-    ``:port`` they are for that port only. What is none of these is for no host. ``localhost`` is a
+    ``:port`` they are for that port only; IPv6 has to be in brackets then. What is none of these is for no host. ``localhost`` is a
     name like any other, as it is for curl.
     """
     return any(_matches(entry, host, port) for entry in _SEPARATORS.split(no_proxy) if entry)
 
 
 def _matches(entry: str, host: str, port: int) -> bool:
+    parts = _HOST_PORT.fullmatch(entry)
+    if parts is not None:
+        entry, only_port = parts["host"], parts["port"]
+        if only_port and int(only_port) != port:
+            return False
     if entry == "*":
         return True
-    address = _address(host)
-    if "/" in entry:
-        try:
-            network = ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
-        except ValueError:
-            return False
-        return address is not None and address in network
-    bare = _address(entry)
-    if bare is not None:  # IPv6 without brackets has no room for a port.
-        return bare == address
+    address = _parse(ipaddress.ip_address, host)
+    network = _parse(ipaddress.ip_network, re.sub(r"[\[\]]", "", entry), strict=False)
+    if address is not None or network is not None:
+        return address is not None and network is not None and address in network
     try:
-        domain, only_port = parse_host_port(re.sub(r"^\*?\.", "", entry))
+        domain, _ = parse_host_port(re.sub(r"^\*?\.", "", entry))
     except ValueError:
         return False
-    if only_port is not None and only_port != port:
-        return False
-    entry_address = _address(domain)
-    if entry_address is not None or address is not None:
-        return entry_address == address
     domain, host = domain.removesuffix("."), host.removesuffix(".")
     return host == domain or host.endswith(f".{domain}")
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _parse(parse: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
     try:
-        return ipaddress.ip_address(text)
+        return parse(*args, **kwargs)
     except ValueError:
         return None

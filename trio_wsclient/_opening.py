@@ -8,6 +8,7 @@ handshake. Unless that is answered by a redirect that is to be followed, there i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -52,6 +53,8 @@ class Opening:
         self._extra_headers = check_extra_headers(options.extra_headers)
         self._is_at_home = True  # whether no redirect has led to another origin
         self._handshake: Handshake
+        # What makes the error of a refusal, whose body is still coming.
+        self._refusal: Callable[[], HandshakeError] | None = None
         self._stream = options.stream  # what is open, and ours to close if all does not end well
 
     async def open(self) -> tuple[Connection, WebSocketClient]:
@@ -63,8 +66,8 @@ class Opening:
                     opened = await self._hop()
                     if opened is not None:
                         return opened
-            if self._handshake.rejected:
-                raise self._rejection()
+            if self._refusal is not None:
+                raise self._refusal()
             raise OpenTimeout(timeout, self._phase)
         except BaseException as exc:
             await self._cut()  # noqa: ASYNC102 shielded inside
@@ -134,6 +137,7 @@ class Opening:
             local_address=options.local_address,
             user_agent=options.user_agent,
             connected=lambda: self._enter("proxy", "asking the proxy for %s", url.authority),
+            refused=self._note_refusal,
         )
 
     def _proxy(self) -> Proxy | None:
@@ -170,12 +174,16 @@ class Opening:
         if target is not None:
             self._follow(target)
             return None
+        self._note_refusal(lambda: self._rejection(problem))
         with suppress(*_BROKEN), trio.move_on_after(BODY_PATIENCE):
             while not handshake.complete:
                 handshake.receive_data(bytes(await stream.receive_some(_READ_SIZE)))
         raise self._rejection(problem)
 
-    def _rejection(self, problem: str = "") -> ConnectionRejected:
+    def _note_refusal(self, refusal: Callable[[], HandshakeError]) -> None:
+        self._refusal = refusal
+
+    def _rejection(self, problem: str) -> ConnectionRejected:
         return ConnectionRejected(*self._handshake.rejection, problem)
 
     # Redirects

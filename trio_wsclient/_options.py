@@ -208,8 +208,10 @@ class Options:
     def _check_own_headers(self) -> None:
         if self.origin is not None and ("Origin", self.origin) not in self.headers:
             raise ValueError("Origin stands both in origin and in extra_headers")
-        for name, value in self.headers:
-            check_field(name, value)
+        # Both, also where extra_headers has one of that name: a proxy is told the user agent.
+        for name, value in (("Origin", self.origin), ("User-Agent", self.user_agent)):
+            if value is not None:
+                check_field(name, value)
 
     def _check_type(self, name: str, *types: type) -> None:
         value = getattr(self, name)

@@ -125,9 +125,9 @@ def _parse(url: str) -> tuple[str, str, int, tuple[bytes, bytes] | None]:
     scheme = parts["scheme"].lower()
     if scheme not in _PORTS:
         raise ValueError(f"its scheme is none of {', '.join(_PORTS)}")
-    userinfo, at, host_port = parts["authority"].rpartition("@")
+    userinfo, _, host_port = parts["authority"].rpartition("@")
     host, port = parse_host_port(host_port)
-    credentials = parse_userinfo(userinfo) if at else None
+    credentials = parse_userinfo(userinfo) if userinfo else None
     if credentials is not None and scheme.startswith("socks"):
         name, password = credentials
         if not name or max(len(name), len(password)) > _MAX_CREDENTIAL_SIZE:

@@ -20,6 +20,7 @@ async def connect_through(
     local_address: str | None,
     user_agent: str | None,
     connected: Callable[[], None],
+    refused: Callable[[Callable[[], ProxyError]], None],
 ) -> trio.abc.Stream:
     """Connect to a host through a proxy; if that fails, nothing stays open.
 
@@ -30,6 +31,7 @@ async def connect_through(
         local_address: The IP address of this machine to connect from.
         user_agent: The value of User-Agent, if there is to be one.
         connected: Called when TCP to the proxy stands.
+        refused: See ``_http_connect``.
 
     Raises:
         ProxyError: The proxy could not be reached, or did not connect.
@@ -40,7 +42,9 @@ async def connect_through(
             connected()
             if proxy.is_secure:
                 stream = await _start_tls(stream, proxy)
-            return await _http_connect.connect(stream, proxy, host, port, user_agent=user_agent)
+            return await _http_connect.connect(
+                stream, proxy, host, port, user_agent=user_agent, refused=refused
+            )
         except BaseException:
             await _transport.cut(stream)  # noqa: ASYNC102 shielded inside
             raise
@@ -91,4 +95,6 @@ async def _resolve(host: str, port: int) -> list[str]:
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise ProxyError(f"no address for {host} to give to the proxy: {reason}") from exc
+    if not found:  # A resolver that Trio was given by the user may do that.
+        raise ProxyError(f"no address for {host} to give to the proxy")
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
