@@ -58,8 +58,8 @@ def bypasses(no_proxy: str, host: str, port: int) -> bool:
 
     Its members are separated by commas or white space: ``*`` for all; a domain, with or without a
     dot or ``*.`` before it, for itself and all below it; an IP address; a network as CIDR. With
-    ``:port`` they are for that port only; IPv6 has to be in brackets then. What is none of these is for no host. ``localhost`` is a
-    name like any other, as it is for curl.
+    ``:port`` they are for that port only; IPv6 has to be in brackets then. What is none of these is
+    for no host. ``localhost`` is a name like any other, as it is for curl.
     """
     return any(_matches(entry, host, port) for entry in _SEPARATORS.split(no_proxy) if entry)
 
