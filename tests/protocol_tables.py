@@ -5,7 +5,7 @@ from __future__ import annotations
 import wire
 
 from trio_wsclient import DataFrame, Opcode
-from trio_wsclient._events import Event, Ping, Pong
+from trio_wsclient._events import Batch, Event, Ping, Pong
 from trio_wsclient._protocol import Protocol
 
 
@@ -15,10 +15,19 @@ def read(protocol: Protocol, *pieces: bytes) -> list[Event]:
     for piece in pieces:
         protocol.receive_data(piece)
         while protocol.input_pending:
-            events += protocol.next_events()
+            events += flat(protocol.next_events())
         if protocol.breach is not None:
             protocol.fail_by_breach()
     return events
+
+
+def flat(events: list[Event]) -> list[Event]:
+    """Put the messages of a batch in its place."""
+    return [
+        each
+        for event in events
+        for each in (event.messages if isinstance(event, Batch) else [event])
+    ]
 
 
 def sent(protocol: Protocol) -> list[wire.ClientFrame]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import pytest
@@ -19,7 +20,7 @@ class Source:
         self.most_readers = 0
         self.steps = 0
         self.items: list[object] = []
-        self._send, self._receive = trio.open_memory_channel[object](100)
+        self._send, self._receive = trio.open_memory_channel[object](math.inf)
         self.leadership = Leadership(self.step)
 
     async def step(self) -> None:

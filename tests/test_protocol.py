@@ -10,6 +10,7 @@ from protocol_tables import (
     WRONG_AT_ONCE,
     bad_text,
     continuation,
+    flat,
     read,
     sent,
     text,
@@ -42,7 +43,7 @@ def test_input_is_pending_until_no_frame_is_whole():
     protocol = Protocol()
     protocol.receive_data(wire.text("a") + wire.text("b")[:1])
     assert protocol.input_pending
-    assert protocol.next_events() == ["a"]
+    assert flat(protocol.next_events()) == ["a"]
     assert not protocol.input_pending
     assert read(protocol, wire.text("b")[1:]) == ["b"]
 
@@ -55,12 +56,14 @@ def test_without_input_nothing_is_pending():
 
 def test_a_long_burst_is_handed_over_in_slices():
     protocol = Protocol()
-    protocol.receive_data(wire.text("") * 1000)
-    sizes = []
-    while protocol.input_pending:
-        sizes.append(len(protocol.next_events()))
-    assert sum(sizes) == 1000
-    assert max(sizes) <= 256
+    # In the fast lane a slice holds more: it is a matter of time.
+    for frame, most in ((wire.text(""), 2048), (wire.ping(), 256)):
+        protocol.receive_data(frame * 10_000)
+        sizes = []
+        while protocol.input_pending:
+            sizes.append(len(flat(protocol.next_events())))
+        assert sum(sizes) == 10_000
+        assert max(sizes) <= most
 
 
 # Breaches (RFC 6455 §5 and §7.4)
@@ -105,7 +108,7 @@ def test_a_close_that_was_not_asked_for_is_the_same_plain_data(data: bytes):
 def test_a_breach_takes_effect_when_the_caller_says_so():
     protocol = Protocol()
     protocol.receive_data(wire.text("a") + wire.continuation(b"b"))
-    assert protocol.next_events() == ["a"]
+    assert flat(protocol.next_events()) == ["a"]
     assert protocol.breach is not None
     assert protocol.state is State.OPEN
     assert not protocol.input_pending

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import trio
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
 from trio_wsclient._close import CloseFrame, check_close
 from trio_wsclient._connection import Connection
@@ -141,7 +141,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         connection = self._connection
         return ClientStatistics(
             messages_sent=self._sender.messages_sent,
-            messages_received=self._receiver.messages_received,
+            messages_received=connection.inbox.messages_taken,
             bytes_sent=connection.outbox.bytes_sent,
             bytes_received=connection.bytes_received,
             buffered_messages=connection.inbox.messages,
@@ -242,8 +242,13 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             trio.BusyResourceError: Another task waits in ``frames``.
             RuntimeError: ``frames`` has taken only a part of the message under way.
         """
-        await self._receiver.wait_for_message()
-        return self._receiver.take_message()
+        receiver = self._receiver
+        if receiver.may_take_at_once:
+            # A pass of the scheduler for each message would cost ten times the message.
+            await checkpoint_if_cancelled()
+            return self._connection.inbox.take_message()
+        await receiver.wait_for_message()
+        return receiver.take_message()
 
     def receive_nowait(self) -> str | bytes:
         """Take a message that is here already; raises ``trio.WouldBlock`` if there is none.

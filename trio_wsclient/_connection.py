@@ -36,7 +36,7 @@ from trio_wsclient._errors import (
     ConnectionClosedError,
     ConnectionClosedOK,
 )
-from trio_wsclient._events import Ping, Pong
+from trio_wsclient._events import Batch, Ping, Pong
 from trio_wsclient._inbox import Inbox
 from trio_wsclient._leader import Leadership
 from trio_wsclient._log import Log
@@ -62,6 +62,8 @@ class Connection:
         inbox: Where messages wait.
         log: Where frames are told of.
         close_timeout: Seconds that a closing handshake may take.
+        shares_reading: Whether callers may read, too; otherwise the receive task alone does, while
+            it lives, as a user's own stream may not bear a change of tasks.
     """
 
     def __init__(
@@ -72,8 +74,10 @@ class Connection:
         log: Log,
         *,
         close_timeout: float,
+        shares_reading: bool,
     ) -> None:
         self._stream = stream
+        self._shares_reading = shares_reading
         self._close_timeout = close_timeout
         self._leadership = Leadership(self._read_once)
         self._breach_passes = 0
@@ -95,6 +99,7 @@ class Connection:
             clock=self.clock,
             tear=self._tear,
             broken=self._note_ending,
+            slow=self._leadership.urge,
         )
         self.bytes_received: int = 0
 
@@ -114,6 +119,8 @@ class Connection:
         Args:
             kind: Its class, if nothing is wrong.
         """
+        # Who is cancelled is not told of the tear that the cancel has caused in another task.
+        await trio.lowlevel.checkpoint_if_cancelled()
         # C1: the reply task sees to it that it is known in time. After a failed write the server
         # may still say why.
         await self.wait_until(lambda: self.outcome_known, self.may_read)
@@ -162,7 +169,8 @@ class Connection:
     @enable_ki_protection
     async def receive_task(self) -> None:
         """Read until the server's stream ends."""
-        await self.wait_until(lambda: self._ended, self.may_read)
+        wait = self._leadership.stand_in if self._shares_reading else self.wait_until
+        await wait(lambda: self._ended, self.may_read)
 
     async def _read_once(self) -> None:
         # R1: never write here, and never wait for a lock.
@@ -183,7 +191,9 @@ class Connection:
             self.pings.moved(self.clock)
             protocol.receive_data(bytes(data), self.log.trace())
         for event in protocol.next_events():
-            if isinstance(event, Ping):
+            if isinstance(event, Batch):
+                self.inbox.put_batch(event)
+            elif isinstance(event, Ping):
                 self.outbox.add_pong(event.payload)
             elif isinstance(event, Pong):
                 self.pings.answered(event.payload, trio.current_time())
@@ -290,6 +300,7 @@ class Connection:
         closing that has begun in another way already is seen to its end.
         """
         try:
+            self.outbox.prepare_for_close()
             self.protocol.close(code, reason)
             self._note_ending()
             await trio.lowlevel.checkpoint()
@@ -301,6 +312,7 @@ class Connection:
 
     async def abandon(self) -> None:
         """Close without waiting for anybody (C2)."""
+        self.outbox.prepare_for_close()
         self.protocol.close(1001)
         try:
             await self.outbox.write_replies_at_once()

@@ -10,8 +10,10 @@ bytes that end every flush (§7.2.1).
 *Incoming*, RSV1 on the first frame of a message says that it is compressed (§6). Payloads are
 inflated as they arrive, and no more comes out of zlib than the limit has left: a bomb costs no more
 than a message that is legal. What a block with BFINAL leaves over is the beginning of a new deflate
-stream (§7.2.3.4). At the end of a message the four bytes are put back, and must not bring anything
-forth: else the stream was cut off in the middle of a block.
+stream (§7.2.3.4). At the end of a message the four bytes are put back, and have to end a block:
+else the message was cut off in the middle of one. With two faults in a frame it may depend on how
+the bytes were cut which one is told; and whether a server keeps to a smaller window zlib sees only
+from one piece to the next.
 
 zlib's objects are made when they are first needed, as most of the memory of an idle connection
 would be theirs, and kept between messages only where the context is taken over (§7.1.1).
@@ -22,7 +24,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeAlias
 
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = "permessage-deflate"
 _TAIL: Final = b"\x00\x00\xff\xff"  # RFC 7692 §7.2.1: what ends a flush, and is not sent
-_EMPTY: Final = b"\x00"  # RFC 7692 §7.2.3.6: a message, or the rest of one, that is empty
+_LAST: Final = b"\x01\x00\x00\xff\xff"  # RFC 1951 §3.2.4: an empty block with BFINAL
 _MIN_BITS: Final = 8  # RFC 7692 §7.1.2: base-2 logarithms of the size of a window
 _MAX_BITS: Final = 15
 # zlib can't compress with a window of 2**8 bytes. But with this one it never refers back by more
@@ -43,6 +45,7 @@ _LEAST_BITS_OF_ZLIB: Final = 9
 _NO_RSV: Final = RsvBits(False, False, False)
 _RSV1: Final = RsvBits(True, False, False)
 
+_P = ParamSpec("_P")
 _Proto: TypeAlias = FrameDecoder | FrameProtocol
 
 
@@ -118,7 +121,8 @@ class Deflate(JudgingExtension):
         self._is_compressing = False  # whether the outgoing message under way is compressed
         self._is_under_way = False  # whether there is one
         self._inflater = _Inflater(max_message_size)
-        self._is_compressed = False  # whether the incoming message under way is
+        self._is_incoming = False  # whether an incoming message is under way
+        self._is_compressed = False  # whether it is compressed
         self._is_control = False  # whether the incoming frame under way is of control
 
     # Negotiation
@@ -170,6 +174,16 @@ class Deflate(JudgingExtension):
         self._inflater.configure(self._server_bits, takeover=self._server_takeover)
         self._is_enabled = True
 
+    # Messages in a single frame, without the hooks
+
+    def compress_message(self, data: bytes) -> bytes | None:
+        """Compress a message; ``None`` if it is to be sent as it is."""
+        return self._compress(data, fin=True) if len(data) >= self._settings.min_size else None
+
+    def inflate_message(self, data: bytes) -> bytes | CloseReason:
+        """Inflate a message, or return why it is refused; ``refusal`` has the text."""
+        return self._judge(self._inflater.inflate_message, data)
+
     # Outgoing
 
     def frame_outbound(
@@ -202,8 +216,7 @@ class Deflate(JudgingExtension):
             return data
         if not self._client_takeover:
             self._compressor = None
-        # zlib flushes nothing if there was nothing new.
-        return data.removesuffix(_TAIL) or _EMPTY
+        return data.removesuffix(_TAIL)
 
     # Incoming
 
@@ -213,23 +226,29 @@ class Deflate(JudgingExtension):
         self._is_control = opcode.iscontrol()
         if self._is_control or opcode is Opcode.CONTINUATION:
             return _NO_RSV
-        self._is_compressed = rsv.rsv1
+        # RFC 6455 §5.4: what begins inside another message is for wsproto to refuse.
+        self._is_compressed = rsv.rsv1 and not self._is_incoming
+        self._is_incoming = True
         self._inflater.begin()
         return _RSV1
 
     def frame_inbound_payload_data(self, proto: _Proto, data: bytes) -> bytes | CloseReason:
         if self._is_control or not self._is_compressed:
             return data
-        return self._judge(lambda: self._inflater.inflate(data))
+        return self._judge(self._inflater.inflate, data)
 
     def frame_inbound_complete(self, proto: _Proto, fin: bool) -> bytes | CloseReason | None:
-        if not fin or self._is_control or not self._is_compressed:
+        if not fin or self._is_control:
             return None
-        return self._judge(self._inflater.finish)
+        was_compressed = self._is_compressed
+        self._is_incoming = self._is_compressed = False
+        return self._judge(self._inflater.finish) if was_compressed else None
 
-    def _judge(self, inflate: Callable[[], bytes]) -> bytes | CloseReason:
+    def _judge(
+        self, inflate: Callable[_P, bytes], *args: _P.args, **kwargs: _P.kwargs
+    ) -> bytes | CloseReason:
         try:
-            return inflate()
+            return inflate(*args, **kwargs)
         except _TooBigError as exc:
             self.refusal = str(exc)
             return CloseReason.MESSAGE_TOO_BIG
@@ -278,11 +297,20 @@ class _Inflater:
 
     def finish(self) -> bytes:
         # Behind a block with BFINAL, or without any byte, there is no block to end.
-        if self._zlib is not None and not self._is_empty and self._zlib.decompress(_TAIL, 1):
-            raise zlib.error("the message ends inside a block")
+        if self._zlib is not None and not self._is_empty:
+            made = self._zlib.decompress(_TAIL, 1)
+            # The tail may have been taken for part of something else. A last block is taken for
+            # what it is only where a block can begin.
+            ending = self._zlib.copy()
+            if made or ending.decompress(_LAST, 1) or not ending.eof or ending.unused_data:
+                raise zlib.error("the message ends inside a block")
         if not self._takeover:
             self._zlib = None
         return b""
+
+    def inflate_message(self, data: bytes) -> bytes:
+        self.begin()
+        return self.inflate(data) + self.finish()
 
     def _room(self) -> int:
         """Return how many bytes may come out, one more than the limit; 0 for any number."""
@@ -298,13 +326,13 @@ class _Inflater:
 
 def _parse_flag(name: str, value: str | None) -> bool:
     if value is not None:
-        raise ValueError(f"parameter {name} has no value, but was given {value[:_MAX_BITS]!r}")
+        raise ValueError(f"parameter {name} has no value, but was given {value!r}")
     return False
 
 
 def _parse_bits(name: str, value: str | None, most: int) -> int:
     # RFC 7692 §7.1.2: a decimal integer without leading zeros.
     if value not in {str(bits) for bits in range(_MIN_BITS, most + 1)}:
-        shown = "nothing" if value is None else repr(value[:_MAX_BITS])
+        shown = "nothing" if value is None else repr(value)
         raise ValueError(f"parameter {name} has to be {_MIN_BITS} to {most}, not {shown}")
     return int(value)

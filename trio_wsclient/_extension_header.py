@@ -47,7 +47,7 @@ def _parse_element(text: str) -> ExtensionElement:
 def _parse_param(text: str) -> tuple[str, str | None]:
     name, equals, value = text.partition("=")
     name, value = name.rstrip(" \t"), value.lstrip(" \t")
-    if len(value) > 1 and value.startswith('"') and value.endswith('"'):
+    if value.startswith('"') and value.endswith('"'):
         value = value[1:-1]
     if not is_token(name) or (equals and not is_token(value)):
         raise ValueError(f"not a parameter of an extension: {_quote(text)}")

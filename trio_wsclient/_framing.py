@@ -42,8 +42,8 @@ class Framing:
     """
 
     def __init__(self, extensions: Sequence[Extension]) -> None:
-        # Whether only extensions of ours are in use: what those change can be told from a header.
-        self._knows_extensions = all(isinstance(extension, Deflate) for extension in extensions)
+        # Whether extensions of others are in use: what ours change can be told from a header.
+        self.has_foreign: Final = not all(isinstance(each, Deflate) for each in extensions)
         self._chain = Chain(extensions) if extensions else None
         self._wsproto = Connection(
             ConnectionType.CLIENT, extensions=None if self._chain is None else [self._chain]
@@ -113,7 +113,7 @@ class Framing:
         opcode = self.input.opcode
         if opcode != Opcode.CONTINUATION:
             is_compressed = self._chain is not None and header[0] & _RSV1
-            self.is_plain = self._knows_extensions and not is_compressed
+            self.is_plain = not (self.has_foreign or is_compressed)
         if self._chain is not None:
             self._chain.is_text = opcode == Opcode.TEXT
         return _swap_text(header) if opcode == Opcode.TEXT else header
@@ -121,7 +121,7 @@ class Framing:
     def _take_payload(self) -> bytes:
         piece = self.input.take_payload(None if self.is_plain else _PIECE)
         # An extension that changes control frames has to be shown them as they are.
-        if self.input.opcode == _CLOSE and self._knows_extensions:
+        if self.input.opcode == _CLOSE and not self.has_foreign:
             self._is_bad_gateway = int.from_bytes(piece[:2], "big") == _BAD_GATEWAY
             if self._is_bad_gateway:
                 return _TRY_AGAIN_LATER.to_bytes(2, "big") + piece[2:]

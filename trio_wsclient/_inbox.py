@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from trio_wsclient._events import DataFrame, Opcode
+from trio_wsclient._events import Batch, DataFrame, Entry, Opcode
 
 # bytes that each entry counts beside its payload: about what CPython needs for the object and its
 # place in the queue, so that a flood of empty frames is bounded too.
@@ -19,6 +19,9 @@ _OVERHEAD: Final = 128
 class Inbox:
     """The queue between the reader and the consumers.
 
+    Taking a message costs next to nothing: how much room there is is found out when that is asked
+    for. A batch takes its room until the last of it is taken.
+
     Args:
         max_buffered_bytes: From how many bytes on it has no room.
         decode_text: Whether a Text message in fragments is handed over as ``str``.
@@ -27,36 +30,75 @@ class Inbox:
     def __init__(self, *, max_buffered_bytes: int, decode_text: bool) -> None:
         self._max_buffered_bytes = max_buffered_bytes
         self._decode_text = decode_text
-        self._entries: deque[str | bytes | DataFrame] = deque()
-        self.messages: int = 0  # whole ones, or their last fragments
-        self.buffered_bytes: int = 0
+        self._entries: deque[Entry] = deque()
+        self._unfinished = 0  # of those, how many are not the last frame of their message
+        self._put = 0  # entries so far
+        self._messages_put = 0  # messages so far, to their last frame
+        # A pair for each put: how many entries there have been then, and what those new count.
+        self._counts: deque[tuple[int, int]] = deque()
+        self._counted = 0  # bytes, in sum
+        self.is_full: bool = False  # whether there was no room when that was last asked
         self.half_taken: bool = False  # whether the first entry is the middle of a message
 
     def has_room(self, *, beside: int) -> bool:
         """Tell whether more should be received, ``beside`` so many bytes that are not here yet."""
-        return self.buffered_bytes + beside < self._max_buffered_bytes
+        counts = self._counts
+        taken = self._put - len(self._entries)
+        while counts and counts[0][0] <= taken:
+            self._counted -= counts.popleft()[1]
+        self.is_full = self._counted + beside >= self._max_buffered_bytes
+        return not self.is_full
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What the entries count, each by itself."""
+        return sum(map(_size, self._entries))
+
+    @property
+    def messages(self) -> int:
+        """How many whole messages there are, or their last fragments."""
+        return len(self._entries) - self._unfinished
+
+    @property
+    def messages_taken(self) -> int:
+        """How many messages were taken, to their last fragment."""
+        return self._messages_put - self.messages
 
     @property
     def has_frame(self) -> bool:
         return bool(self._entries)
 
-    def put(self, entry: str | bytes | DataFrame) -> None:
+    def put(self, entry: Entry) -> None:
         """Add what has come; the sender of a fragment is trusted to keep to RFC 6455 §5.4."""
+        if isinstance(entry, DataFrame) and not entry.fin:
+            self._unfinished += 1
+            self._messages_put -= 1
         self._entries.append(entry)
-        self.buffered_bytes += _size(entry)
-        if not isinstance(entry, DataFrame) or entry.fin:
-            self.messages += 1
+        self._count(1, _size(entry))
+
+    def put_batch(self, batch: Batch) -> None:
+        """Add whole messages."""
+        self._entries.extend(batch.messages)
+        count = len(batch.messages)
+        self._count(count, batch.size + count * _OVERHEAD)
+
+    def _count(self, entries: int, size: int) -> None:
+        self._put += entries
+        self._messages_put += entries
+        self._counted += size
+        self._counts.append((self._put, size))
 
     def take_message(self) -> str | bytes:
         """Take the first message; there has to be a whole one, and nothing taken of it."""
-        entry = self._pop()
-        self.messages -= 1
-        if not isinstance(entry, DataFrame):
-            return entry
+        entry = self._entries.popleft()
+        return self._join(entry) if isinstance(entry, DataFrame) else entry
+
+    def _join(self, entry: DataFrame) -> str | bytes:
         opcode = entry.opcode
         payloads = [entry.payload]
         while not entry.fin:
-            following = self._pop()
+            self._unfinished -= 1
+            following = self._entries.popleft()
             assert isinstance(following, DataFrame)
             entry = following
             payloads.append(entry.payload)
@@ -65,23 +107,18 @@ class Inbox:
 
     def take_frame(self) -> DataFrame:
         """Take the first frame; there has to be one."""
-        entry = self._pop()
+        entry = self._entries.popleft()
         if isinstance(entry, str):
             entry = DataFrame(Opcode.TEXT, entry.encode(), fin=True)
         elif isinstance(entry, bytes):
             entry = DataFrame(Opcode.BINARY, entry, fin=True)
         self.half_taken = not entry.fin
-        if entry.fin:
-            self.messages -= 1
-        return entry
-
-    def _pop(self) -> str | bytes | DataFrame:
-        entry = self._entries.popleft()
-        self.buffered_bytes -= _size(entry)
+        if not entry.fin:
+            self._unfinished -= 1
         return entry
 
 
-def _size(entry: str | bytes | DataFrame) -> int:
+def _size(entry: Entry) -> int:
     payload = entry.payload if isinstance(entry, DataFrame) else entry
     # CPython keeps up to four bytes a character of a str that is not ASCII.
     factor = 4 if isinstance(payload, str) and not payload.isascii() else 1

@@ -13,8 +13,11 @@ time; so reading is not the duty of one task, but a lead that goes from waiter t
   to be called after every change from outside.
 * A step has one ``await`` and takes its effect after that, without another: so a cancelled step has
   taken nothing.
-
-The receive task is a waiter like any other. It comes first, so as a rule it leads.
+* L3: while nobody waits, the steward leads, which is the receive task. To a waiter it yields the
+  lead after its step. When a waiter has left, it leaves the lead vacant for a while: as a rule the
+  next one is about to come, and reads for itself, without a hop from task to task. Nothing is
+  interrupted for that, and while somebody waits there is no timer. ``urge`` ends the while: a write
+  that is blocked may wait for a server that wants to be read.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
+
+_PATIENCE: Final = 1.0  # seconds for which the lead is left vacant: a ping may wait as long
 
 Condition = Callable[[], bool]
 
@@ -47,10 +52,12 @@ class Leadership:
     def __init__(self, step: Callable[[], Awaitable[None]]) -> None:
         self._step = step
         self._followers: Final[dict[trio.Event, tuple[Condition, Condition]]] = {}
+        self._steward: trio.Event | None = None  # the follower that is the steward
         self._is_broken = False  # whether a step has raised, which is a bug: nobody repeats it
         self.reading = False
         self._idle_since = trio.current_time()
         self._idle_seconds = 0.0  # before that
+        self._is_urgent = True  # whether the steward does not wait for the next waiter to come
 
     @property
     def _has_vacancy(self) -> bool:
@@ -72,12 +79,39 @@ class Leadership:
         """
         try:
             while not ready():
-                if self._has_vacancy and may_read():
+                may_read_now = may_read()
+                if may_read_now:
+                    self._is_urgent = False  # This one is likely to come again.
+                if may_read_now and self._has_vacancy:
                     await self._lead(ready, may_read)
                 else:
                     await self._follow(ready, may_read)
         finally:
             self.changed()  # L1
+
+    async def stand_in(self, ready: Condition, may_read: Condition) -> None:
+        """Be the steward until a condition is true (L3)."""
+
+        def nobody_else() -> bool:
+            return may_read() and not self._somebody_may_read()
+
+        try:
+            while not ready():
+                if not (self._has_vacancy and nobody_else()):
+                    await self._follow(ready, nobody_else, is_steward=True)
+                elif self._patience_left > 0:
+                    with trio.move_on_after(self._patience_left):
+                        await self._follow(ready, never, is_steward=True)
+                else:
+                    await self._lead(ready, nobody_else)
+        finally:
+            self.changed()  # L1
+
+    def urge(self) -> None:
+        """Have the steward lead, if nobody else does, without waiting for a waiter to come."""
+        self._is_urgent = True
+        if self._steward is not None and self._has_vacancy:
+            self._steward.set()
 
     def changed(self) -> None:
         """Wake whoever waits for what has become true, and a reader if there is none."""
@@ -88,6 +122,19 @@ class Leadership:
             elif leaderless and may_read():
                 event.set()
                 leaderless = False
+
+    @property
+    def _patience_left(self) -> float:
+        if self._is_urgent:
+            return 0.0
+        return self._idle_since + _PATIENCE - trio.current_time()
+
+    def _somebody_may_read(self) -> bool:
+        return any(
+            may_read()
+            for event, (_, may_read) in self._followers.items()
+            if event is not self._steward
+        )
 
     async def _lead(self, ready: Condition, may_read: Condition) -> None:
         self._idle_seconds = self.idle_seconds
@@ -105,10 +152,16 @@ class Leadership:
             self._idle_since = trio.current_time()
             self.changed()  # L1: also if this one stays, and follows.
 
-    async def _follow(self, ready: Condition, may_read: Condition) -> None:
+    async def _follow(
+        self, ready: Condition, may_read: Condition, *, is_steward: bool = False
+    ) -> None:
         event = trio.Event()
         self._followers[event] = (ready, may_read)
+        if is_steward:
+            self._steward = event
         try:
             await event.wait()
         finally:
             del self._followers[event]
+            if is_steward:
+                self._steward = None

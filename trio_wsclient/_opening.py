@@ -248,6 +248,7 @@ class Opening:
             Inbox(max_buffered_bytes=options.max_buffered_bytes, decode_text=options.decode_text),
             self._log,
             close_timeout=options.close_timeout,
+            shares_reading=options.stream is None,
         )
         opened = Opened(
             url=self._url,

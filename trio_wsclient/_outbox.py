@@ -21,6 +21,7 @@ from trio_wsclient._passes import UNBLOCKED_PASSES, after_passes
 from trio_wsclient._pings import Pings
 from trio_wsclient._protocol import Protocol, State
 
+_QUICK: Final = 4096  # bytes that a socket has room for, unless the server is slow
 _PIECE: Final = 65_536  # bytes a write: so that the keepalive sees a slow upload move
 
 
@@ -35,6 +36,7 @@ class Outbox:
         clock: Seconds, on the clock of the keepalive.
         tear: Called when a frame is torn (W2), to fail the connection and close the stream.
         broken: Called when the stream has failed to take something, or an extension to make it.
+        slow: Called before a write that the server may let wait until it is read.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Outbox:
         clock: Callable[[], float],
         tear: Callable[[], Awaitable[None]],
         broken: Callable[[], None],
+        slow: Callable[[], None],
     ) -> None:
         self._stream = stream
         self._protocol = protocol
@@ -55,9 +58,11 @@ class Outbox:
         self._clock = clock
         self._tear = tear
         self._broken = broken
+        self._slow = slow
         self._lock = trio.Lock()
         self._wanted = trio.Event()
         self._pongs: list[bytes] = []  # payloads that wait to be sent back
+        self._last_pongs = b""  # those that go before our Close
         self._writes = 0  # that have been begun; each is one in whose course pings may come
         self._is_watched = False  # whether it will be seen if the write under way is blocked
         self._is_blocked = False
@@ -84,6 +89,11 @@ class Outbox:
                 self._broken()  # An extension has failed: nothing of this is written.
                 return False
             return await self._write_all(data)
+
+    def prepare_for_close(self) -> None:
+        """Serialise the pongs that are due: behind a Close nothing can be (RFC 6455 §5.5.1)."""
+        if self.is_open:
+            self._last_pongs = self._serialize_pongs()
 
     def want_replies(self) -> None:
         """Have the replies that are due written soon, by whoever writes next."""
@@ -138,6 +148,8 @@ class Outbox:
         self._writes += 1
         self._log.sent(data)
         view = memoryview(data)
+        if len(data) > _QUICK:
+            self._slow()
         try:
             for start in range(0, len(data), _PIECE):
                 piece = view[start : start + _PIECE]
@@ -155,12 +167,16 @@ class Outbox:
             self._is_blocked = False
         return True
 
+    def _serialize_pongs(self) -> bytes:
+        pongs, self._pongs = self._pongs, []
+        return b"".join(map(self._protocol.send_pong, pongs))
+
     def _take_replies(self) -> bytes:
         """Serialise pongs and the keepalive's ping, or take the Close."""
         if not self.is_open:
-            return self._protocol.take_close()
-        pongs, self._pongs = self._pongs, []
-        data = b"".join(map(self._protocol.send_pong, pongs))
+            pongs, self._last_pongs = self._last_pongs, b""
+            return pongs + self._protocol.take_close()
+        data = self._serialize_pongs()
         if self._pings.due is not None:
             payload = self._pings.take_due(self._clock(), trio.current_time())
             data += self._protocol.send_ping(payload)

@@ -37,8 +37,10 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import RemoteProtocolError
 
 from trio_wsclient._close import CloseFrame, shorten_reason
-from trio_wsclient._events import DataFrame, Event, Opcode, Ping, Pong
+from trio_wsclient._deflate import Deflate
+from trio_wsclient._events import Batch, DataFrame, Event, Opcode, Ping, Pong
 from trio_wsclient._framing import Framing, bare_close
+from trio_wsclient._lane import Lane, LaneBreach, not_utf8
 from trio_wsclient._splitter import Trace
 
 # Fragments of one message while there is a limit on its size: an endless row of empty ones would
@@ -87,6 +89,16 @@ class Protocol:
         self._max_message_size = max_message_size
         self._max_frame_size = max_frame_size
         self._framing = Framing(extensions)
+        self._lane: Lane | None = None
+        if not self._framing.has_foreign:
+            deflate = next((each for each in extensions if isinstance(each, Deflate)), None)
+            self._lane = Lane(
+                self._framing.input,
+                deflate,
+                decode_text=decode_text,
+                max_message_size=max_message_size,
+                max_frame_size=max_frame_size,
+            )
 
         self.ending: Ending | None = None
         self.failure: BaseException | None = None  # why, if the ending is FAILURE
@@ -165,6 +177,9 @@ class Protocol:
 
     def send_data(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> bytes:
         """Serialise a data frame; the payload of Text is UTF-8 that may be cut anywhere."""
+        is_whole = fin and opcode is not Opcode.CONTINUATION
+        if is_whole and self._lane is not None and self.ending is None:
+            return self._lane.build(opcode, payload)
         return self._make(lambda: self._framing.send_data(opcode, payload, fin=fin))
 
     def send_ping(self, payload: bytes) -> bytes:
@@ -190,7 +205,8 @@ class Protocol:
     @property
     def partial_size(self) -> int:
         """How many bytes of a frame have come that is not whole yet."""
-        return len(self._payload)
+        in_lane = 0 if self._lane is None else self._lane.partial_size
+        return len(self._payload) + in_lane
 
     def receive_data(self, data: bytes, trace: Trace | None = None) -> None:
         """Take bytes from the server; ``next_events`` says what they mean.
@@ -210,12 +226,24 @@ class Protocol:
         ``close_received`` and ``breach``, and nothing comes after them. It is for the caller to say
         when a breach takes effect, by ``fail_by_breach``.
         """
-        framing = self._framing
+        framing, lane = self._framing, self._lane
         events: list[Event] = []
         size = 0  # bytes that extensions have made
+        inflated = 0 if lane is None else lane.inflated
         for _ in range(_SLICE):
             if self._deaf or size > _SLICE_SIZE:
                 break
+            if lane is not None and self._lane_is_open(lane):
+                event = self._take_from(lane)
+                if event is not None:
+                    events.append(event)
+                    if isinstance(event, Batch) and len(event.messages) > _SLICE:
+                        break
+                    size += lane.inflated - inflated
+                    inflated = lane.inflated
+                    continue
+                if lane.is_inside or self._deaf:
+                    break
             at_border = framing.input.at_border
             data = framing.take()
             if not data:
@@ -236,11 +264,36 @@ class Protocol:
                 framing.input.trace_refused()
         return events
 
+    def _lane_is_open(self, lane: Lane) -> bool:
+        """Tell whether what comes next may be taken in the lane."""
+        if lane.is_inside:
+            return True
+        source = self._framing.input
+        return (
+            self.ending is None
+            and self._message_opcode is None
+            and source.at_border
+            and source.trace is None
+        )
+
+    def _take_from(self, lane: Lane) -> Event | None:
+        if self.ending is not None:
+            lane.drop()
+            return None
+        try:
+            return lane.take()
+        except LaneBreach as exc:
+            self._break(*exc.breach)
+            return None
+
     def _check_limits(self) -> None:
         """Hold the limits against a header that wsproto has accepted."""
-        if self._framing.input.is_control or self.ending is not None:
+        source = self._framing.input
+        if source.is_control or self.ending is not None:
             return
-        size = self._framing.input.size
+        if source.opcode == Opcode.CONTINUATION and self._message_opcode is None:
+            return  # There is no message that could be too big: wsproto refuses the frame.
+        size = source.size
         limit = self._max_frame_size
         if limit is not None and size > limit:
             self._too_big(f"a frame of {size} bytes, over max_frame_size ({limit})")
@@ -310,10 +363,7 @@ class Protocol:
                 self._payload = bytearray()
                 text = payload.decode() if decode and whole else ""
         except UnicodeDecodeError as exc:
-            # The decoder's own text would depend on how the bytes were cut.
-            not_utf8 = RemoteProtocolError("a Text message is not UTF-8")
-            not_utf8.__cause__ = exc
-            self._break(not_utf8, CloseReason.INVALID_FRAME_PAYLOAD_DATA)
+            self._break(not_utf8(exc), CloseReason.INVALID_FRAME_PAYLOAD_DATA)
             return None
         if judged.message_finished:
             self._message_opcode = None

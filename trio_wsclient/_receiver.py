@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
+from typing import Final
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -10,6 +12,8 @@ from trio.lowlevel import enable_ki_protection
 from trio_wsclient._connection import Connection
 from trio_wsclient._errors import ClosedOnReceive
 from trio_wsclient._events import DataFrame
+
+_TURN: Final = 0.0003  # seconds that a task may run before others have their turn
 
 
 class Receiver:
@@ -21,13 +25,24 @@ class Receiver:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._inbox = connection.inbox
+        self._turn_ends = 0.0  # until when, on `perf_counter`, messages are taken without a pass
         self._frame_wanted = False  # whether a task waits for a frame
         self.tasks_waiting: int = 0
-        self.messages_received: int = 0
+
+    @property
+    def may_take_at_once(self) -> bool:
+        """Whether there is a message, and other tasks have had their turn just now."""
+        inbox = self._inbox
+        return (
+            inbox.messages > 0
+            and perf_counter() < self._turn_ends
+            and not (inbox.is_full or inbox.half_taken or self._frame_wanted)
+        )
 
     async def wait_for_message(self) -> None:
         """Wait until there is a message, or raise what ended the connection."""
         await trio.lowlevel.checkpoint()
+        self._turn_ends = perf_counter() + _TURN
         self._check_between_messages()
         await self._wait(lambda: self._inbox.messages > 0)
         if not self._inbox.messages:
@@ -36,7 +51,6 @@ class Receiver:
     def take_message(self) -> str | bytes:
         """Take a message; there has to be one."""
         message = self._inbox.take_message()
-        self.messages_received += 1
         self._make_room()
         return message
 
@@ -69,13 +83,11 @@ class Receiver:
         if not self._inbox.has_frame:
             raise await self._connection.closed(ClosedOnReceive)
         frame = self._inbox.take_frame()
-        if frame.fin:
-            self.messages_received += 1
         self._make_room()
         return frame
 
     def _make_room(self) -> None:
-        if not self._connection.is_reading:
+        if self._inbox.is_full and self._connection.may_read():
             self._connection.changed()  # R2: whoever has paused may read again.
 
     async def _wait(self, is_there: Callable[[], bool]) -> None:

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from trio_wsclient import _frames
+from trio_wsclient._events import DataFrame, Entry
+
 CONTROL: Final = 8  # opcodes from here on are of control frames (RFC 6455 §5.2)
 TRACE_SIZE: Final = 24  # bytes of a payload that a trace shows
 
@@ -52,6 +55,32 @@ class Splitter:
         self._data = self._data[self._position :] + data
         self._position = 0
         self.starved = False
+
+    def take_plain(
+        self, max_size: int, make_text: Callable[[bytes], DataFrame] | None
+    ) -> tuple[list[Entry], int]:
+        """Take the plain frames that come next; see ``_frames.decode``.
+
+        Returns:
+            The messages, and how many bytes they take.
+        """
+        data = self._data
+        messages, self._position, size = _frames.decode(data, self._position, max_size, make_text)
+        return messages, size
+
+    def peek_header(self) -> tuple[int, int, bool] | None:
+        """Return what the header that comes next says, if it is there and of a sound form.
+
+        Returns:
+            The first byte, the size of the payload, and whether that is here as a whole.
+        """
+        data, start = self._data, self._position
+        if len(data) - start < 2:  # noqa: PLR2004
+            return None
+        begin, size = start + 2, data[start + 1]
+        if size > 125:  # noqa: PLR2004 RFC 6455 §5.2
+            begin, size = _frames.long_size(data, start)
+        return None if size < 0 else (data[start], size, begin + size <= len(data))
 
     def take_header(self) -> bytes:
         """Take a header, if it is there as a whole."""
