@@ -168,6 +168,18 @@ async def test_a_breach_is_answered_by_a_close_that_the_error_tells_of(autojump_
     assert [frame.code for frame in server.frames] == [1002]
 
 
+async def test_a_frame_over_max_frame_size_is_answered_by_1009_from_its_header(autojump_clock):
+    server = Recorder()
+    async with opened(server, max_frame_size=10) as (ws, _):
+        fragments = wire.binary(bytes(10), fin=False) + wire.continuation(bytes(10))
+        await server.peer.send(fragments + wire.frame(wire.BINARY, length=11))
+        assert await ws.receive() == bytes(20)
+        with trio.fail_after(1), pytest.raises(ConnectionClosedError) as caught:
+            await ws.receive()
+        assert "max_frame_size (10)" in caught.value.sent.reason
+    assert [frame.code for frame in server.frames] == [1009]
+
+
 async def test_whatever_a_users_stream_raises_ends_the_connection(autojump_clock):
     server = Recorder()
     async with memory_server(server) as stream:

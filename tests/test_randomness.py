@@ -1,0 +1,60 @@
+"""What must not be guessed comes from the operating system (RFC 6455 §5.3, §4.1)."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+
+import pytest
+from deflate_tables import deflating
+from handshake_tables import handshake
+
+from trio_wsclient import CloseFrame, Opcode, _frames
+from trio_wsclient._framing import bare_close
+from trio_wsclient._protocol import Protocol
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What `os.urandom` has given out, in pieces of four bytes."""
+    pieces: list[bytes] = []
+    urandom = os.urandom
+
+    def draw(size: int) -> bytes:
+        data = urandom(size)
+        pieces.extend(data[start : start + 4] for start in range(0, size, 4))
+        return data
+
+    monkeypatch.setattr(os, "urandom", draw)
+    monkeypatch.setattr(_frames, "_keys", [])  # those in store
+    return pieces
+
+
+def mask_of(frame: bytes) -> bytes:
+    start = {126: 4, 127: 10}.get(frame[1] & 0x7F, 2)
+    return frame[start : start + 4]
+
+
+@pytest.mark.parametrize("make", [Protocol, deflating])
+def test_each_frame_is_masked_by_four_bytes_of_their_own_from_it(drawn, make):
+    protocol = make()
+    frames = [protocol.send_data(Opcode.TEXT, b"a") for _ in range(1025)]  # more than are in store
+    frames += [
+        protocol.send_data(Opcode.BINARY, b"a" * 400),
+        protocol.send_data(Opcode.TEXT, b"a", fin=False),
+        protocol.send_data(Opcode.CONTINUATION, b"b"),
+        protocol.send_ping(b"a"),
+        protocol.send_pong(b"a"),
+        bare_close(CloseFrame(1000)),
+    ]
+    protocol.close(1000)
+    frames.append(protocol.take_close())
+    for frame in frames:
+        drawn.remove(mask_of(frame))
+
+
+def test_the_key_of_the_handshake_is_all_from_it(drawn):
+    key = re.search(rb"Sec-WebSocket-Key: (\S+)", handshake().request_data)
+    assert key is not None
+    assert base64.b64decode(key[1]) == b"".join(drawn)
