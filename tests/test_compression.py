@@ -1,19 +1,16 @@
-"""permessage-deflate (RFC 7692) on whole connections; servers are right, odd or hostile."""
+"""permessage-deflate (RFC 7692) on whole connections."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import zlib
-from pathlib import Path
 
 import pytest
 import trio
 import wire
+from deflating_server import EXTENSIONS, RSV1, TAIL, Says, compressed, opened, raw
 from scripted_server import Peer, memory_server
 
 from trio_wsclient import (
-    ConnectionClosedError,
     ConnectionClosedOK,
     DataFrame,
     InvalidResponse,
@@ -21,49 +18,6 @@ from trio_wsclient import (
     PerMessageDeflate,
     open_websocket_client,
 )
-
-RSV1 = 4
-TAIL = b"\x00\x00\xff\xff"
-EXTENSIONS = "Sec-WebSocket-Extensions: permessage-deflate"
-
-
-def raw(data: bytes, *, mode: int = zlib.Z_SYNC_FLUSH) -> bytes:
-    """Compress for a message of its own."""
-    compressor = zlib.compressobj(wbits=-15)
-    flushed = compressor.compress(data) + compressor.flush(mode)
-    return flushed.removesuffix(TAIL) if mode == zlib.Z_SYNC_FLUSH else flushed
-
-
-def compressed(data: bytes, opcode: int = wire.TEXT) -> bytes:
-    return wire.frame(opcode, raw(data), rsv=RSV1)
-
-
-class Says:
-    """A server that accepts compression, sends some bytes, and takes frames until the Close."""
-
-    def __init__(self, data: bytes, answer: str = EXTENSIONS) -> None:
-        self.data = data
-        self.answer = answer
-        self.frames: list[wire.ClientFrame] = []
-
-    async def __call__(self, peer: Peer) -> None:
-        await peer.accept(self.answer)
-        if self.data:
-            await peer.send(self.data)
-        while (frame := await peer.next_frame()) is not None:
-            self.frames.append(frame)
-            if frame.opcode == wire.CLOSE:
-                await peer.send(wire.frame(wire.CLOSE, frame.payload))
-                await peer.stream.aclose()
-                break
-
-    @property
-    def code(self) -> int | None:
-        return self.frames[-1].code
-
-
-def opened(stream: trio.abc.Stream, **options: object):
-    return open_websocket_client("ws://x/", stream=stream, compression="deflate", **options)
 
 
 async def test_messages_are_inflated_whatever_stands_between_them(autojump_clock):
@@ -218,89 +172,6 @@ async def test_a_wrong_answer_fails_the_handshake(autojump_clock, answer: str, p
         with pytest.raises(InvalidResponse, match=problem):
             async with opened(stream):
                 pytest.fail("it is not open")
-
-
-HOSTILE = {
-    "not deflate": (wire.frame(wire.TEXT, b"\xff\xff\xff", rsv=RSV1), 1007, "not deflate data"),
-    "a truncated block": (
-        wire.frame(wire.BINARY, b"\x00\x64\x00\x9b\xff" + b"x" * 50, rsv=RSV1),
-        1007,
-        "ends inside a block",
-    ),
-    "too large": (compressed(b"x" * 2000), 1009, r"max_message_size \(1000\) once inflated"),
-    "too large by fragments": (
-        wire.frame(wire.TEXT, raw(b"x" * 2000)[:4], fin=False, rsv=RSV1)
-        + wire.frame(wire.CONTINUATION, raw(b"x" * 2000)[4:]),
-        1009,
-        "once inflated",
-    ),
-    "too large in the plain": (wire.text("x" * 1001), 1009, "a message of at least 1001 bytes"),
-    "bad UTF-8": (compressed(b"ab\xff"), 1007, "not UTF-8"),
-    "RSV1 on a continuation": (
-        wire.frame(wire.TEXT, raw(b"a"), fin=False, rsv=RSV1)
-        + wire.frame(wire.CONTINUATION, b"\0", rsv=RSV1),
-        1002,
-        "Reserved bit",
-    ),
-    "RSV1 on a ping": (wire.frame(wire.PING, b"", rsv=RSV1), 1002, "Reserved bit"),
-    "RSV2": (wire.frame(wire.TEXT, b"", rsv=2), 1002, "Reserved bit"),
-}
-
-
-@pytest.mark.parametrize(("data", "code", "problem"), HOSTILE.values(), ids=HOSTILE)
-async def test_each_hostile_stream_has_its_close_code(autojump_clock, data, code, problem):
-    server = Says(wire.text("before") + data)
-    async with memory_server(server) as stream:
-        async with opened(stream, max_message_size=1000) as ws:
-            assert await ws.receive() == "before"
-            with pytest.raises(ConnectionClosedError) as caught:
-                await ws.receive()
-    assert server.code == code
-    assert caught.value.sent.code == code
-    with pytest.raises(type(caught.value.__cause__), match=problem):
-        raise caught.value.__cause__
-
-
-async def test_a_message_of_just_the_limit_is_taken(autojump_clock):
-    async with memory_server(Says(compressed(b"x" * 1000))) as stream:
-        async with opened(stream, max_message_size=1000) as ws:
-            assert await ws.receive() == "x" * 1000
-
-
-async def test_without_a_limit_a_message_may_be_of_any_size(autojump_clock):
-    async with memory_server(Says(compressed(b"x" * 20_000_000, wire.BINARY))) as stream:
-        async with opened(stream, max_message_size=None, max_buffered_bytes=1) as ws:
-            assert len(await ws.receive()) == 20_000_000
-
-
-async def test_other_tasks_have_their_turn_while_much_is_inflated(autojump_clock):
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            await trio.lowlevel.checkpoint()
-            turns += 1
-
-    async with memory_server(Says(compressed(b"x" * 40_000_000, wire.BINARY))) as stream:
-        async with opened(stream, max_message_size=None) as ws, trio.open_nursery() as nursery:
-            nursery.start_soon(count)
-            await ws.receive()
-            nursery.cancel_scope.cancel()
-    assert turns > 8
-
-
-async def test_a_bomb_is_refused_at_the_price_of_a_legal_message():
-    """1 GiB out of 1 MiB: Close 1009 within a second, and less than 8 MiB of growth."""
-    done = await trio.run_process(
-        [sys.executable, str(Path(__file__).with_name("deflate_bomb.py"))],
-        capture_stdout=True,
-        stderr=subprocess.STDOUT,
-    )
-    seconds, growth, code = done.stdout.decode().split()
-    assert int(code) == 1009
-    assert float(seconds) < 1
-    assert float(growth) < 8
 
 
 async def test_closing_does_not_stumble_over_compressed_messages(autojump_clock):

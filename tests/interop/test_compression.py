@@ -91,6 +91,10 @@ async def test_each_parameter(
                     await writer.write("two")
                 assert await ws.receive() == "one " * 100 + "two"
                 statistics = ws.statistics()
-    assert len(negotiated) == 1
-    assert negotiated[0].startswith("PerMessageDeflate(")
+    expected = (
+        f"PerMessageDeflate(remote_no_context_takeover={client_no}, "
+        f"local_no_context_takeover={server_no}, "
+        f"remote_max_window_bits={client_bits or 15}, local_max_window_bits={server_bits or 15})"
+    )
+    assert negotiated == [expected]
     assert statistics.bytes_sent < 2 * sum(len(message) for message in MESSAGES) / 5
