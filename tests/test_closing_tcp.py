@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import wire
+from recorder import Recorder, opened
 from scripted_server import Peer, Script, memory_server
 
 from trio_wsclient import (
@@ -55,6 +56,18 @@ async def test_behind_both_closes_tcp_is_the_servers_to_end_within_close_timeout
             started = trio.current_time()
         assert trio.current_time() - started == pytest.approx(expected)
     assert server.was_first == (seconds < 3)
+
+
+async def test_after_the_servers_close_tcp_is_closed_within_close_timeout_though_the_block_goes_on(
+    autojump_clock,
+):
+    server = Recorder(closes=False)
+    async with opened(server, close_timeout=2) as (ws, _):
+        await server.peer.send(wire.close())
+        assert (await ws.wait_closed()).code == 1000
+        started = trio.current_time()
+        await server.eof.wait()
+        assert trio.current_time() - started == pytest.approx(2)
 
 
 # TLS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import tracemalloc
 import zlib
 from contextlib import suppress
@@ -59,6 +60,23 @@ async def test_a_message_of_just_the_limit_is_taken(autojump_clock):
     async with memory_server(Says(compressed(b"x" * 1000))) as stream:
         async with opened(stream, max_message_size=1000) as ws:
             assert await ws.receive() == "x" * 1000
+
+
+@pytest.mark.parametrize("size", [100, 5000], ids=["in the fast lane", "past it"])
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_max_frame_size_is_of_what_is_on_the_wire(autojump_clock, size: int, is_whole: bool):
+    message = bytes(10 * size) + random.randbytes(size)
+    payload = raw(message)
+    frame = wire.frame(wire.BINARY, payload, rsv=RSV1)
+    async with memory_server(Says(frame)) as stream:
+        async with opened(stream, max_frame_size=len(payload)) as ws:
+            assert await ws.receive() == message
+    server = Says(frame if is_whole else frame.removesuffix(payload))
+    async with memory_server(server) as stream:
+        async with opened(stream, max_frame_size=len(payload) - 1) as ws:
+            with trio.fail_after(1), pytest.raises(ConnectionClosedError):
+                await ws.receive()
+    assert server.code == 1009
 
 
 async def test_without_a_limit_a_message_may_be_of_any_size(autojump_clock):

@@ -43,6 +43,17 @@ def test_what_is_received_goes_through_them_backwards_also_what_comes_at_the_end
     assert read(protocol, *wire.cut(data, range(0, len(data), size))) == [b"data", "ä", b""]
 
 
+def test_the_header_of_what_is_received_is_shown_to_them_backwards():
+    class Noting(Unoffered):
+        def frame_inbound_header(self, proto, opcode, rsv, payload_length):
+            shown.append(self.name)
+            return super().frame_inbound_header(proto, opcode, rsv, payload_length)
+
+    shown: list[str] = []
+    read(protocol_with(Noting("x-1"), Noting("x-2"), Noting("x-3")), wire.binary(b"data"))
+    assert shown == ["x-3", "x-2", "x-1"]
+
+
 def test_what_is_received_in_the_wrong_order_is_refused():
     protocol = protocol_with(Suffix(b"1"), Suffix(b"2"))
     read(protocol, wire.binary(b"data21"))

@@ -72,6 +72,21 @@ async def test_half_a_frame_behind_the_answer_is_not_lost():
         assert await ws.receive() == "hello"
 
 
+async def test_much_that_comes_behind_the_answer_is_not_lost(autojump_clock):
+    message = bytes(range(250)) * 200
+
+    async def script(peer: Peer) -> None:
+        await peer.accept(behind=wire.binary(message) + wire.text("one"))
+        await peer.echo()
+
+    async with (
+        memory_server(script) as stream,
+        open_websocket_client("ws://server/", stream=stream) as ws,
+    ):
+        with trio.fail_after(1):
+            assert [await ws.receive(), await ws.receive()] == [message, "one"]
+
+
 async def test_the_answers_subprotocol_and_headers_are_known():
     async def script(peer: Peer) -> None:
         await peer.accept("Sec-WebSocket-Protocol: b", "Set-Cookie: a", "Set-Cookie: b")

@@ -62,6 +62,32 @@ async def test_w2_a_send_that_is_cancelled_before_its_turn_has_not_happened(auto
         assert [frame.payload for frame in server.frames] == [b"first", b"last"]
 
 
+async def test_w2_what_is_cancelled_just_when_its_turn_has_come_has_not_happened(autojump_clock):
+    server = Recorder()
+    scope = trio.CancelScope()
+
+    async def first() -> None:
+        await ws.send("first")
+        scope.cancel()  # The lock has passed to the other task, which has not run yet.
+
+    async def never() -> None:
+        with scope:
+            await ws.pong(b"never")
+
+    async with opened(server) as (ws, valve):
+        valve.shut()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(first)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(never)
+            await wait_all_tasks_blocked()
+            valve.opened.set()
+        assert scope.cancelled_caught
+        await ws.send("last")
+        await wait_all_tasks_blocked()
+        assert [frame.payload for frame in server.frames] == [b"first", b"last"]
+
+
 async def test_w2_a_send_in_a_cancelled_scope_has_not_happened(autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, _):

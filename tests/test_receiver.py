@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import suppress
 
 import pytest
@@ -17,6 +18,7 @@ from trio_wsclient import (
     DataFrame,
     Opcode,
     WebSocketClient,
+    _receiver,
     open_websocket_client,
 )
 
@@ -96,6 +98,30 @@ async def test_many_consumers_get_each_message_once():
             await server.peer.send(wire.text(f"{number}"))
         await server.peer.send(wire.close())
     assert sorted(taken, key=int) == [f"{number}" for number in range(100)]
+
+
+async def test_messages_that_are_here_are_taken_at_once_but_others_have_their_turn(
+    monkeypatch, autojump_clock
+):
+    clock = itertools.count()
+    monkeypatch.setattr(_receiver, "perf_counter", lambda: next(clock) * 0.0001)
+    passes = 0
+
+    async def count() -> None:
+        nonlocal passes
+        while True:
+            await trio.lowlevel.checkpoint()
+            passes += 1
+
+    server = Recorder()
+    async with opened(server) as (ws, _), trio.open_nursery() as nursery:
+        await server.peer.send(wire.text("x") * 100)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(count)
+        for _ in range(100):
+            await ws.receive()
+        nursery.cancel_scope.cancel()
+    assert 20 < passes < 80
 
 
 async def test_receive_nowait_takes_what_is_here_or_says_why_not(autojump_clock):
