@@ -83,6 +83,12 @@ async def test_statistics_count_what_was_sent_and_taken(autojump_clock):
             nursery.cancel_scope.cancel()
 
 
+async def test_statistics_count_each_byte_of_a_long_message_once(autojump_clock):
+    async with opened(Recorder()) as (ws, _):
+        await ws.send(bytes(200_000))
+        assert ws.statistics().bytes_sent == 14 + 200_000
+
+
 async def test_ping_returns_the_seconds_until_its_pong(autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, _), trio.open_nursery() as nursery:

@@ -8,8 +8,8 @@ import pytest
 import trio
 import wire
 from recorder import Recorder, opened
-from scripted_server import Peer, echo_script, memory_server
-from streams import RaisesAnything
+from scripted_server import Peer, echo_script, loopback_server, memory_server
+from streams import RaisesAnything, Valve
 from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import (
@@ -188,6 +188,45 @@ async def test_whatever_a_users_stream_raises_ends_the_connection(autojump_clock
             with pytest.raises(ConnectionClosed, match="what a stream") as caught:
                 await ws.receive()
             assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+async def test_a_users_stream_is_read_by_one_task_alone(autojump_clock):
+    class NotesReaders(Valve):
+        async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+            readers.append(trio.lowlevel.current_task())
+            return await super().receive_some(max_bytes)
+
+    readers: list[trio.lowlevel.Task] = []
+    async with memory_server(echo_script) as stream:
+        async with open_websocket_client("ws://server/", stream=NotesReaders(stream)) as ws:
+            readers.clear()  # Who opens it has read the answer.
+            for _ in range(3):
+                await ws.send("a")
+                await ws.receive()
+            assert len(set(readers)) == 1
+            assert trio.lowlevel.current_task() not in readers
+
+
+async def test_on_tcp_who_waits_for_a_message_reads_for_itself(monkeypatch):
+    receive_some = trio.SocketStream.receive_some
+
+    async def noting(stream: trio.SocketStream, max_bytes: int | None = None) -> bytes | bytearray:
+        readers.append(trio.lowlevel.current_task())
+        return await receive_some(stream, max_bytes)
+
+    async def consumer() -> None:
+        for _ in range(2):
+            await ws.receive()
+        assert trio.lowlevel.current_task() in readers
+
+    monkeypatch.setattr(trio.SocketStream, "receive_some", noting)
+    readers: list[trio.lowlevel.Task] = []
+    async with loopback_server(echo_script) as url, open_websocket_client(url) as ws:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(consumer)
+            for _ in range(2):
+                await wait_all_tasks_blocked()  # So that it waits: the first time it is not alone.
+                await ws.send("a")
 
 
 async def test_r2_the_part_of_a_frame_that_has_come_counts_too(autojump_clock):

@@ -180,6 +180,7 @@ async def test_it_works_together_with_compression(fragment_size, autojump_clock)
     async with memory_server(server) as stream:
         async with opened(stream, XorBlocks(), **options) as ws:
             assert ws.extensions == ("permessage-deflate", "x-xor-blocks")
+            assert b": permessage-deflate; client_max_window_bits, x-xor" in server.peer.request
             for message in ["wörld" * 100, bytes(10_000), "abcd" * 1000]:
                 await ws.send(message)
                 assert await ws.receive() == message

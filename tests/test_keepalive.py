@@ -137,11 +137,10 @@ async def test_the_clock_goes_on_when_reading_does(autojump_clock):
 
 
 class Slow(Valve):
-    """A stream that takes a piece in 4 seconds."""
+    """A stream that takes 64 KiB in 4 seconds."""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        if len(data) > 1000:
-            await trio.sleep(4)
+        await trio.sleep(4 * len(data) / 65536)
         await super().send_all(data)
 
 

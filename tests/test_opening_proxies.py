@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 
 import pytest
 import trio
@@ -86,13 +87,14 @@ async def test_what_comes_with_the_proxys_answer_is_the_servers():
             assert f":{ws.remote_address[1]}/" in proxy_url
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="it has no 127.0.0.2")
 async def test_a_proxy_is_reached_from_the_local_address():
     async with loopback_server(echo_script) as url, loopback_server(HTTPProxy()) as proxy_url:
         async with open_websocket_client(
-            url, proxy=as_proxy(proxy_url), local_address="127.0.0.1"
+            url, proxy=as_proxy(proxy_url), local_address="127.0.0.2"
         ) as ws:
             await assert_echoes(ws)
-            assert ws.local_address[0] == "127.0.0.1"
+            assert ws.local_address[0] == "127.0.0.2"
 
 
 async def test_server_hostname_is_the_servers_and_not_the_proxys(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import trio
 import wire
+from log_records import KeepingLogger
 from scripted_server import Peer, loopback_server, memory_server, tls_of
 
 from trio_wsclient import (
@@ -124,6 +127,16 @@ async def test_http_urls_are_mapped(server_ssl_context, client_ssl_context):
                 url, max_redirects=1, ssl_context=client_ssl_context
             ) as ws:
                 assert ws.url == wss_url
+
+
+async def test_the_log_names_the_url_of_the_present_hop():
+    logger = KeepingLogger(logging.DEBUG)
+    async with loopback_server(Redirecting({"/": "/there"})) as url:
+        async with open_websocket_client(url, max_redirects=1, logger=logger):
+            pass
+    urls = [record.url for record in logger.records]
+    assert list(dict.fromkeys(urls)) == [url, f"{url}there"]
+    assert urls == sorted(urls)
 
 
 async def test_extra_headers_stay_at_their_origin():

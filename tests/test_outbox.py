@@ -174,6 +174,21 @@ async def test_a_pong_leaves_in_front_of_the_answer_to_what_came_behind_its_ping
         assert server.opcodes() == [wire.TEXT, wire.PONG, wire.TEXT]
 
 
+async def test_a_pong_that_is_due_leaves_in_front_of_our_close(autojump_clock):
+    server = Recorder()
+    async with opened(server) as (ws, valve):
+        valve.shut()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send, "blocked")
+            await wait_all_tasks_blocked()
+            await server.peer.send(wire.ping(b"1"))
+            await wait_all_tasks_blocked()
+            nursery.start_soon(ws.aclose)
+            await wait_all_tasks_blocked()
+            valve.opened.set()
+    assert server.opcodes() == [wire.TEXT, wire.PONG, wire.CLOSE]
+
+
 async def test_all_pings_are_answered_while_no_write_is_blocked():
     server = Recorder()
     async with opened(server) as (_, _):
