@@ -113,3 +113,10 @@ def soak(session: nox.Session) -> None:
     """10,000 times open, echo and close: nothing may be left of it."""
     session.install(".", *TEST)
     session.run("python", "tests/soak_cycles.py", *session.posargs)
+
+
+@nox.session(python="3.13", default=False)
+def bench(session: nox.Session) -> None:
+    """This library's speed and memory next to those of others: some 20 minutes; not part of CI."""
+    session.install(".", *nox.project.dependency_groups(PYPROJECT, "bench"))
+    session.run("python", "benchmarks/run.py", *session.posargs)
