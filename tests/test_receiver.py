@@ -10,7 +10,7 @@ import trio
 import wire
 from recorder import Recorder, opened
 from scripted_server import memory_server
-from trio.testing import assert_checkpoints, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import (
     ConnectionClosedError,
@@ -52,19 +52,6 @@ async def test_decode_text_off_hands_over_bytes_also_such_that_are_no_utf8():
     async with opened(server, decode_text=False) as (ws, _):
         await server.peer.send(wire.frame(wire.TEXT, b"\xff") + FRAGMENTS)
         assert [await ws.receive(), await ws.receive()] == [b"\xff", b"onetwo"]
-
-
-async def test_every_receive_is_a_checkpoint():
-    server = Recorder()
-    async with opened(server) as (ws, _):
-        await server.peer.send(wire.text("a") * 3)
-        await wait_all_tasks_blocked()
-        with assert_checkpoints():
-            await ws.receive()
-        with assert_checkpoints():
-            await ws.receive_batch(1)
-        with assert_checkpoints():
-            await ws.frames().__anext__()
 
 
 async def test_a_cancelled_receive_loses_nothing(autojump_clock):

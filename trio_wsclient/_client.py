@@ -173,7 +173,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             RuntimeError: This task is inside a ``text_writer`` or ``binary_writer``.
             ConnectionClosed: The connection is over. The message may or may not have arrived.
         """
-        await self._sender.send([encode(value)])
+        await self._sender.send_message(*encode(value))
 
     @enable_ki_protection
     async def send_text(self, data: str | BytesLike) -> None:
@@ -185,12 +185,12 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         Raises:
             ValueError: It is not UTF-8. For all else see ``send``.
         """
-        await self._sender.send([(Opcode.TEXT, encode_text(data))])
+        await self._sender.send_message(Opcode.TEXT, encode_text(data))
 
     @enable_ki_protection
     async def send_binary(self, data: str | BytesLike) -> None:
         """Send a Binary message, also from a ``str``, as UTF-8. For all else see ``send``."""
-        await self._sender.send([(Opcode.BINARY, encode_binary(data))])
+        await self._sender.send_message(Opcode.BINARY, encode_binary(data))
 
     @enable_ki_protection
     async def send_many(self, messages: Iterable[str | BytesLike]) -> None:

@@ -30,6 +30,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._close import NO_STATUS, escape_controls
+from trio_wsclient._eager import READ_SIZE, EagerStream
 from trio_wsclient._errors import (
     ClosedOnSend,
     ConnectionClosed,
@@ -45,8 +46,8 @@ from trio_wsclient._passes import UNBLOCKED_PASSES, after_passes
 from trio_wsclient._pings import Pings
 from trio_wsclient._protocol import Ending, Protocol, State
 from trio_wsclient._transport import cut
+from trio_wsclient._turn import Turn
 
-_READ_SIZE: Final = 65_536  # bytes, as trio.SocketStream reads by default
 _QUIET_CODES: Final = frozenset({1000, 1001, NO_STATUS})  # RFC 6455 §7.4.1: nothing is wrong
 # Scheduler passes for which a breach is held back, so that the answer to a message before it can
 # still leave: to receive and to send takes 4. (Autobahn wants that answer: 3.2, 4.1.3, 5.15.)
@@ -85,6 +86,7 @@ class Connection:
         # ends with the connection.
         self._reply_scope = trio.CancelScope(shield=True)
         self._ended = False  # whether the server's stream has ended, or ours is closed
+        self.turn: Final = stream.turn if isinstance(stream, EagerStream) else Turn()
         self.wait_until: Final = self._leadership.wait_until
         self.changed: Final = self._leadership.changed
         self.protocol: Final = protocol
@@ -100,6 +102,7 @@ class Connection:
             tear=self._tear,
             broken=self._note_ending,
             slow=self._leadership.urge,
+            turn=self.turn,
         )
         self.bytes_received: int = 0
 
@@ -175,11 +178,13 @@ class Connection:
     async def _read_once(self) -> None:
         # R1: never write here, and never wait for a lock.
         protocol = self.protocol
-        if protocol.input_pending or protocol.breach is not None:
+        if protocol.breach is not None:
             await trio.lowlevel.checkpoint()
+        elif protocol.input_pending:
+            await self.turn.checkpoint()
         else:
             try:
-                data = await self._stream.receive_some(_READ_SIZE)
+                data = await self._stream.receive_some(READ_SIZE)
             except Exception as exc:  # noqa: BLE001 a user's stream may raise anything: it is over
                 self._end_of_stream(exc)
                 return

@@ -10,11 +10,11 @@ import h11
 import trio
 
 from trio_wsclient._authority import bracket
+from trio_wsclient._eager import READ_SIZE
 from trio_wsclient._errors import ProxyError
 from trio_wsclient._http import BODY_PATIENCE, Exchange, MalformedAnswer
 from trio_wsclient._proxy import Proxy
 
-_READ_SIZE: Final = 65_536  # bytes
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -51,7 +51,7 @@ async def connect(
     try:
         await stream.send_all(exchange.request_data)
         while exchange.answer is None:
-            exchange.receive_data(bytes(await stream.receive_some(_READ_SIZE)))
+            exchange.receive_data(bytes(await stream.receive_some(READ_SIZE)))
     except MalformedAnswer as exc:
         raise ProxyError(f"the proxy's answer to CONNECT: {exc}") from exc.__cause__
     except _BROKEN as exc:
@@ -62,7 +62,7 @@ async def connect(
     refused(lambda: _refusal(exchange))
     with suppress(*_BROKEN), trio.move_on_after(BODY_PATIENCE):
         while not exchange.complete:
-            exchange.receive_data(bytes(await stream.receive_some(_READ_SIZE)))
+            exchange.receive_data(bytes(await stream.receive_some(READ_SIZE)))
     raise _refusal(exchange)
 
 

@@ -77,17 +77,20 @@ class Leadership:
             ready: The condition. It may be false again as soon as another task has run.
             may_read: Whether this waiter may read at the moment; while not, it only follows.
         """
+        has_followed = False
         try:
             while not ready():
                 may_read_now = may_read()
                 if may_read_now:
                     self._is_urgent = False  # This one is likely to come again.
-                if may_read_now and self._has_vacancy:
-                    await self._lead(ready, may_read)
-                else:
+                has_followed = not (may_read_now and self._has_vacancy)
+                if has_followed:
                     await self._follow(ready, may_read)
+                else:
+                    await self._lead(ready, may_read)
         finally:
-            self.changed()  # L1
+            if has_followed:
+                self.changed()  # L1
 
     async def stand_in(self, ready: Condition, may_read: Condition) -> None:
         """Be the steward until a condition is true (L3)."""
@@ -97,13 +100,13 @@ class Leadership:
 
         try:
             while not ready():
-                if not (self._has_vacancy and nobody_else()):
-                    await self._follow(ready, nobody_else, is_steward=True)
-                elif self._patience_left > 0:
+                if self._patience_left > 0:
                     with trio.move_on_after(self._patience_left):
                         await self._follow(ready, never, is_steward=True)
-                else:
+                elif self._has_vacancy and nobody_else():
                     await self._lead(ready, nobody_else)
+                else:
+                    await self._follow(ready, nobody_else, is_steward=True)
         finally:
             self.changed()  # L1
 
@@ -115,6 +118,8 @@ class Leadership:
 
     def changed(self) -> None:
         """Wake whoever waits for what has become true, and a reader if there is none."""
+        if not self._followers:
+            return
         leaderless = self._has_vacancy
         for event, (ready, may_read) in self._followers.items():
             if ready():
@@ -141,9 +146,10 @@ class Leadership:
         self.reading = True
         self.changed()
         try:
+            await self._step()
             while not ready() and may_read():
-                await self._step()
                 self.changed()
+                await self._step()
         except Exception:
             self._is_broken = True
             raise

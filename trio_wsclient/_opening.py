@@ -19,6 +19,7 @@ from trio_wsclient import _redirects, _transport
 from trio_wsclient._client import Opened, WebSocketClient
 from trio_wsclient._connection import Connection
 from trio_wsclient._deflate import Deflate
+from trio_wsclient._eager import READ_SIZE, EagerSocketStream
 from trio_wsclient._errors import ConnectionRejected, HandshakeError, OpenTimeout, Phase
 from trio_wsclient._handshake import Accepted, Handshake, check_extra_headers
 from trio_wsclient._http import BODY_PATIENCE
@@ -33,7 +34,6 @@ from trio_wsclient._tunnel import connect_through
 from trio_wsclient._url import URL
 
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
-_READ_SIZE: Final = 65_536  # bytes
 
 
 class Opening:
@@ -163,7 +163,7 @@ class Opening:
         try:
             await stream.send_all(handshake.request_data)
             while not (handshake.complete or handshake.rejected):
-                handshake.receive_data(bytes(await stream.receive_some(_READ_SIZE)))
+                handshake.receive_data(bytes(await stream.receive_some(READ_SIZE)))
         except _BROKEN as exc:
             cause = exc.__cause__ or exc
             text = f"the connection broke in the handshake: {_transport.fault(cause)}"
@@ -177,7 +177,7 @@ class Opening:
         self._note_refusal(lambda: self._rejection(problem))
         with suppress(*_BROKEN), trio.move_on_after(BODY_PATIENCE):
             while not handshake.complete:
-                handshake.receive_data(bytes(await stream.receive_some(_READ_SIZE)))
+                handshake.receive_data(bytes(await stream.receive_some(READ_SIZE)))
         raise self._rejection(problem)
 
     def _note_refusal(self, refusal: Callable[[], HandshakeError]) -> None:
@@ -269,7 +269,7 @@ def _addresses(stream: trio.abc.Stream) -> tuple[object, object]:
         return _addresses(stream.transport_stream)
     if isinstance(stream, PrefixedStream):
         return _addresses(stream.stream)
-    if isinstance(stream, trio.SocketStream):
+    if isinstance(stream, trio.SocketStream | EagerSocketStream):
         with suppress(OSError):  # The server may have left already.
             return stream.socket.getsockname(), stream.socket.getpeername()
     return None, None

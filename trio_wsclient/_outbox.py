@@ -16,10 +16,13 @@ from typing import Final
 
 import trio
 
+from trio_wsclient._eager import EagerStream
+from trio_wsclient._events import Opcode
 from trio_wsclient._log import Log
 from trio_wsclient._passes import UNBLOCKED_PASSES, after_passes
 from trio_wsclient._pings import Pings
 from trio_wsclient._protocol import Protocol, State
+from trio_wsclient._turn import Turn
 
 _QUICK: Final = 4096  # bytes that a socket has room for, unless the server is slow
 _PIECE: Final = 65_536  # bytes a write: so that the keepalive sees a slow upload move
@@ -50,8 +53,10 @@ class Outbox:
         tear: Callable[[], Awaitable[None]],
         broken: Callable[[], None],
         slow: Callable[[], None],
+        turn: Turn,
     ) -> None:
         self._stream = stream
+        self._eager = stream if isinstance(stream, EagerStream) else None
         self._protocol = protocol
         self._pings = pings
         self._log = log
@@ -59,6 +64,7 @@ class Outbox:
         self._tear = tear
         self._broken = broken
         self._slow = slow
+        self._turn = turn
         self._lock = trio.Lock()
         self._wanted = trio.Event()
         self._pongs: list[bytes] = []  # payloads that wait to be sent back
@@ -79,7 +85,12 @@ class Outbox:
         Args:
             serialize: Called once it can be written; not at all if it can't, or is cancelled first.
         """
-        async with self._lock:
+        await self._turn.checkpoint()
+        if self._lock.locked():
+            await self._lock.acquire()
+        else:
+            self._lock.acquire_nowait()
+        try:
             await trio.lowlevel.checkpoint_if_cancelled()  # W2
             if not self.is_open:
                 return False
@@ -89,6 +100,40 @@ class Outbox:
                 self._broken()  # An extension has failed: nothing of this is written.
                 return False
             return await self._write_all(data)
+        finally:
+            self._lock.release()
+
+    def may_write_at_once(self, size: int) -> bool:
+        """Tell whether a message of so many bytes need not wait for anything but the stream."""
+        return (
+            self._eager is not None
+            and size < _PIECE
+            and self._protocol.ending is None
+            and self.error is None
+            and not (self._lock.locked() or self._wanted.is_set())
+        )
+
+    async def write_at_once(self, opcode: Opcode, payload: bytes) -> bool:
+        """Do as ``write``, for a message that may be written at once, in a quicker way."""
+        assert self._eager is not None
+        data = self._protocol.send_data(opcode, payload)
+        if not self.is_open:
+            self._broken()
+            return False
+        self._begin(data)
+        try:
+            is_gone = self._eager.send_nowait(data)
+        except Exception as exc:  # noqa: BLE001 as in `_finish`
+            return self._fail(exc)
+        if is_gone:
+            self._moved(len(data))
+            return True
+        # It is free still, as nothing was awaited.
+        self._lock.acquire_nowait()
+        try:
+            return await self._finish(self._flush(len(data)))
+        finally:
+            self._lock.release()
 
     def prepare_for_close(self) -> None:
         """Serialise the pongs that are due: behind a Close nothing can be (RFC 6455 §5.5.1)."""
@@ -145,27 +190,56 @@ class Outbox:
 
     async def _write_all(self, data: bytes) -> bool:
         """Write, under the lock; return whether the stream has taken it all."""
+        self._begin(data)
+        return await self._finish(self._send(data))
+
+    def _begin(self, data: bytes) -> None:
         self._writes += 1
         self._log.sent(data)
-        view = memoryview(data)
-        if len(data) > _QUICK:
-            self._slow()
+
+    async def _finish(self, sending: Awaitable[None]) -> bool:
         try:
-            for start in range(0, len(data), _PIECE):
-                piece = view[start : start + _PIECE]
-                await self._stream.send_all(piece)
-                self.bytes_sent += len(piece)
-                self._pings.moved(self._clock)
+            await sending
         except Exception as exc:  # noqa: BLE001 a user's stream may raise anything: it is over
-            self.error = exc
-            self._broken()
-            return False
+            return self._fail(exc)
         except BaseException:  # W2: cancelled
             await self._tear()  # noqa: ASYNC102 shielded inside
             raise
         finally:
             self._is_blocked = False
         return True
+
+    def _fail(self, error: Exception) -> bool:
+        self.error = error
+        self._broken()
+        return False
+
+    async def _send(self, data: bytes) -> None:
+        view = memoryview(data)
+        for start in range(0, len(data), _PIECE):
+            piece = view[start : start + _PIECE]
+            if self._eager is None:
+                if len(piece) > _QUICK:
+                    self._slow()
+                await self._stream.send_all(piece)
+                self._moved(len(piece))
+                continue
+            if start:
+                await self._turn.checkpoint()
+            if self._eager.send_nowait(piece):
+                self._moved(len(piece))
+            else:
+                await self._flush(len(piece))
+
+    async def _flush(self, size: int) -> None:
+        assert self._eager is not None
+        self._slow()
+        await self._eager.flush()
+        self._moved(size)
+
+    def _moved(self, size: int) -> None:
+        self.bytes_sent += size
+        self._pings.moved(self._clock)
 
     def _serialize_pongs(self) -> bytes:
         pongs, self._pongs = self._pongs, []

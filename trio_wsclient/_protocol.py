@@ -237,6 +237,8 @@ class Protocol:
                 event = self._take_from(lane)
                 if event is not None:
                     events.append(event)
+                    if framing.input.starved:
+                        break
                     if isinstance(event, Batch) and len(event.messages) > _SLICE:
                         break
                     size += lane.inflated - inflated

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter
-from typing import Final
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -12,8 +10,6 @@ from trio.lowlevel import enable_ki_protection
 from trio_wsclient._connection import Connection
 from trio_wsclient._errors import ClosedOnReceive
 from trio_wsclient._events import DataFrame
-
-_TURN: Final = 0.0003  # seconds that a task may run before others have their turn
 
 
 class Receiver:
@@ -25,7 +21,8 @@ class Receiver:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._inbox = connection.inbox
-        self._turn_ends = 0.0  # until when, on `perf_counter`, messages are taken without a pass
+        self._protocol = connection.protocol
+        self._turn = connection.turn
         self._frame_wanted = False  # whether a task waits for a frame
         self.tasks_waiting: int = 0
 
@@ -35,16 +32,15 @@ class Receiver:
         inbox = self._inbox
         return (
             inbox.messages > 0
-            and perf_counter() < self._turn_ends
+            and not self._turn.is_over
             and not (inbox.is_full or inbox.half_taken or self._frame_wanted)
         )
 
     async def wait_for_message(self) -> None:
         """Wait until there is a message, or raise what ended the connection."""
-        await trio.lowlevel.checkpoint()
-        self._turn_ends = perf_counter() + _TURN
+        await self._turn.checkpoint()
         self._check_between_messages()
-        await self._wait(lambda: self._inbox.messages > 0)
+        await self._wait(self._has_message)
         if not self._inbox.messages:
             raise await self._connection.closed(ClosedOnReceive)
 
@@ -72,12 +68,12 @@ class Receiver:
 
     async def receive_frame(self) -> DataFrame:
         """Wait for a frame and take it, or raise what ended the connection."""
-        await trio.lowlevel.checkpoint()
+        await self._turn.checkpoint()
         if self.tasks_waiting:
             raise trio.BusyResourceError("another task is receiving")
         self._frame_wanted = True
         try:
-            await self._wait(lambda: self._inbox.has_frame)
+            await self._wait(self._has_frame)
         finally:
             self._frame_wanted = False
         if not self._inbox.has_frame:
@@ -90,11 +86,16 @@ class Receiver:
         if self._inbox.is_full and self._connection.may_read():
             self._connection.changed()  # R2: whoever has paused may read again.
 
+    def _has_message(self) -> bool:
+        return self._inbox.messages > 0 or self._protocol.ending is not None
+
+    def _has_frame(self) -> bool:
+        return self._inbox.has_frame or self._protocol.ending is not None
+
     async def _wait(self, is_there: Callable[[], bool]) -> None:
-        protocol = self._connection.protocol
         self.tasks_waiting += 1
         try:
-            await self._connection.wait_until(lambda: is_there() or protocol.ending is not None)
+            await self._connection.wait_until(is_there)
         finally:
             self.tasks_waiting -= 1
 

@@ -89,6 +89,21 @@ class Sender:
     def tasks_waiting(self) -> int:
         return max(0, len(self._turns) - 1)
 
+    async def send_message(self, opcode: Opcode, payload: bytes) -> None:
+        """Send a message."""
+        connection = self._connection
+        await connection.turn.checkpoint()
+        size = len(payload)
+        if self._turns or not connection.outbox.may_write_at_once(size) or self._is_split(size):
+            await self.send([(opcode, payload)])
+            return
+        if not await connection.outbox.write_at_once(opcode, payload):
+            raise await connection.closed(ClosedOnSend)
+        self.messages_sent += 1
+
+    def _is_split(self, size: int) -> bool:
+        return self._fragment_size is not None and size > self._fragment_size
+
     async def send(self, messages: Sequence[tuple[Opcode, bytes]]) -> None:
         """Send messages, in one write unless one of them has to be split."""
         frames = [frame for opcode, payload in messages for frame in self._split(opcode, payload)]

@@ -66,6 +66,7 @@ class Splitter:
         """
         data = self._data
         messages, self._position, size = _frames.decode(data, self._position, max_size, make_text)
+        self.starved = self._position == len(data)
         return messages, size
 
     def peek_header(self) -> tuple[int, int, bool] | None:
@@ -115,7 +116,7 @@ class Splitter:
         if max_size is not None and not self.is_control:
             size = min(size, max_size)
         piece = self._data[self._position : self._position + size]
-        if not piece or (self.is_control and len(piece) < size):
+        if len(piece) < size and (self.is_control or not piece):
             self.starved = True
             return b""
         self._position += len(piece)

@@ -15,6 +15,7 @@ from typing import Final
 import trio
 import truststore
 
+from trio_wsclient._eager import take_over
 from trio_wsclient._errors import HandshakeError
 
 _HASHED_NAME: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")
@@ -22,30 +23,30 @@ _default_context_lock: Final = threading.Lock()
 _default_context: ssl.SSLContext | None = None
 
 
-async def connect_tcp(
-    host: str, port: int, *, local_address: str | None = None
-) -> trio.SocketStream:
+async def connect_tcp(host: str, port: int, *, local_address: str | None = None) -> trio.abc.Stream:
     """Connect, to the fastest of the host's addresses (RFC 8305).
 
     Raises:
         HandshakeError: No address could be reached, or the name has none.
     """
     try:
-        return await trio.open_tcp_stream(host, port, local_address=local_address)
+        stream = await trio.open_tcp_stream(host, port, local_address=local_address)
     except OSError as exc:
         raise HandshakeError(f"no TCP connection to {host} port {port}: {_reasons(exc)}") from exc
+    return take_over(stream)
 
 
-async def connect_unix(path: str | os.PathLike[str]) -> trio.SocketStream:
+async def connect_unix(path: str | os.PathLike[str]) -> trio.abc.Stream:
     """Connect to a Unix domain socket.
 
     Raises:
         HandshakeError: Nobody listens there, or this platform has none.
     """
     try:
-        return await trio.open_unix_socket(path)
+        stream = await trio.open_unix_socket(path)
     except (OSError, RuntimeError) as exc:
         raise HandshakeError(f"no connection to the unix socket: {fault(exc)}") from exc
+    return take_over(stream)
 
 
 def _reasons(exc: OSError) -> str:

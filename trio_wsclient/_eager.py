@@ -1,0 +1,138 @@
+"""Streams that try first and wait only if they have to: a socket's, and what TLS needs of them.
+
+``trio.SocketStream`` has the scheduler make a pass for each call, and guards against being used by
+two tasks at once; both together cost several times the system call. A connection has one reader and
+one writer at a time by its own rules, and counts its turns (``_turn``).
+"""
+
+from __future__ import annotations
+
+import socket
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+from trio.lowlevel import checkpoint_if_cancelled, wait_readable, wait_writable
+
+from trio_wsclient._turn import Turn
+
+READ_SIZE: Final = 65_536  # bytes, as trio.SocketStream reads by default
+
+
+class EagerStream(trio.abc.Stream):
+    """A stream that can be written to without waiting.
+
+    Attributes:
+        turn: Renewed whenever it has waited.
+    """
+
+    def __init__(self) -> None:
+        self.turn: Final = Turn()
+
+    @abstractmethod
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> bool:
+        """Take data; return whether all of it is gone.
+
+        If not, what is left is kept, and ``flush`` has to be awaited before more is sent.
+
+        Raises:
+            trio.BrokenResourceError: The connection is broken.
+            trio.ClosedResourceError: The stream was closed.
+        """
+
+    @abstractmethod
+    async def flush(self) -> None:
+        """Send what is left; cancelled, some of it is lost. Raises as ``send_nowait``."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send, as ``trio.abc.SendStream`` has it."""
+        await checkpoint_if_cancelled()
+        if self.send_nowait(data):
+            await self.turn.cancel_shielded_checkpoint()
+        else:
+            await self.flush()
+
+
+def take_over(stream: trio.abc.Stream) -> trio.abc.Stream:
+    """Take the socket out of a stream that will not be used any more, if it is one of Trio's."""
+    if not isinstance(stream, trio.SocketStream):
+        return stream
+    held = stream.socket
+    family, kind, proto = held.family, held.type, held.proto
+    try:
+        descriptor = held.detach()
+    except NotImplementedError:  # A socket that a user has made up (trio.abc.SocketFactory).
+        return stream
+    return EagerSocketStream(socket.socket(family, kind, proto, fileno=descriptor))
+
+
+class EagerSocketStream(EagerStream):
+    """A connected socket.
+
+    Args:
+        connected: The socket.
+    """
+
+    def __init__(self, connected: socket.socket) -> None:
+        super().__init__()
+        connected.setblocking(False)
+        self.socket: Final = connected
+        self._unsent = memoryview(b"")
+        self._is_drained = False  # whether the last read has left nothing behind
+
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> bool:
+        try:
+            sent = self.socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as exc:
+            raise self._fault(exc) from exc
+        if sent == len(data):
+            return True
+        self._unsent = memoryview(data)[sent:]
+        return False
+
+    async def flush(self) -> None:
+        while self._unsent:
+            await self.wait_send_all_might_not_block()
+            unsent, self._unsent = self._unsent, memoryview(b"")
+            self.send_nowait(unsent)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._wait(wait_writable)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await checkpoint_if_cancelled()
+        size = max_bytes or READ_SIZE
+        while True:
+            # Where a read has left nothing, the next one is likely to be in vain.
+            if self._is_drained:
+                await self._wait(wait_readable)
+            try:
+                data = self.socket.recv(size)
+            except BlockingIOError:
+                self._is_drained = True
+                continue
+            except OSError as exc:
+                raise self._fault(exc) from exc
+            self._is_drained = len(data) < size
+            return data
+
+    async def aclose(self) -> None:
+        if self.socket.fileno() != -1:
+            trio.lowlevel.notify_closing(self.socket)
+            self.socket.close()
+        await trio.lowlevel.checkpoint()
+
+    async def _wait(self, wait: Callable[[socket.socket], Awaitable[None]]) -> None:
+        try:
+            await wait(self.socket)
+        except (OSError, ValueError) as exc:  # ValueError: there is no descriptor any more
+            raise self._fault(exc) from exc
+        self.turn.renew()
+
+    def _fault(self, exc: Exception) -> trio.ClosedResourceError | trio.BrokenResourceError:
+        if self.socket.fileno() == -1:
+            return trio.ClosedResourceError("this stream was closed")
+        return trio.BrokenResourceError(f"the connection is broken: {exc}")
