@@ -19,7 +19,7 @@ LAYERS = [
         *("_http", "_handshake", "_redirects", "_extensions", "_deflate"),
         *("_splitter", "_frames", "_lane", "_framing", "_protocol", "_inbox", "_pings"),
     },
-    {"_passes", "_turn", "_eager", "_transport", "_tunnel", "_http_connect", "_socks"},
+    {"_passes", "_turn", "_eager", "_tls", "_transport", "_tunnel", "_http_connect", "_socks"},
     {"_leader", "_outbox", "_connection", "_keepalive"},
     {"_receiver", "_sender", "_client", "_opening", "_open"},
     set(),

@@ -325,7 +325,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         """
         frozen = check_ping_payload(payload)
         if not await self._connection.outbox.write(
-            lambda: self._connection.protocol.send_pong(frozen)
+            lambda: [self._connection.protocol.send_pong(frozen)]
         ):
             raise await self._connection.closed(ClosedOnSend)
 

@@ -258,9 +258,9 @@ class Connection:
         """Send a ping and wait for its pong; return after how many seconds it came."""
         flight = self.pings.reserve(payload)
 
-        def serialize() -> bytes:
+        def serialize() -> list[bytes]:
             self.pings.depart(payload, flight, trio.current_time())
-            return self.protocol.send_ping(payload)
+            return [self.protocol.send_ping(payload)]
 
         try:
             await self.outbox.write(serialize)

@@ -23,12 +23,14 @@ READ_SIZE: Final = 65_536  # bytes, as trio.SocketStream reads by default
 class EagerStream(trio.abc.Stream):
     """A stream that can be written to without waiting.
 
-    Attributes:
-        turn: Renewed whenever it has waited.
+    Args:
+        connected: The socket below.
+        turn: To be renewed whenever that was waited for.
     """
 
-    def __init__(self) -> None:
-        self.turn: Final = Turn()
+    def __init__(self, connected: socket.socket, turn: Turn) -> None:
+        self.socket: Final = connected
+        self.turn: Final = turn
 
     @abstractmethod
     def send_nowait(self, data: bytes | bytearray | memoryview) -> bool:
@@ -75,11 +77,14 @@ class EagerSocketStream(EagerStream):
     """
 
     def __init__(self, connected: socket.socket) -> None:
-        super().__init__()
+        super().__init__(connected, Turn())
         connected.setblocking(False)
-        self.socket: Final = connected
         self._unsent = memoryview(b"")
         self._is_drained = False  # whether the last read has left nothing behind
+
+    @property
+    def has_unsent(self) -> bool:
+        return bool(self._unsent)
 
     def send_nowait(self, data: bytes | bytearray | memoryview) -> bool:
         try:

@@ -8,7 +8,7 @@ whatever is odd about it, and before one that has not come as a whole, or is not
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from trio_wsclient._events import DataFrame, Entry
@@ -16,6 +16,9 @@ from trio_wsclient._events import DataFrame, Entry
 TEXT: Final = 0x81  # first bytes of a frame: FIN and the opcode
 BINARY: Final = 0x82
 COMPRESSED: Final = 0x40  # RSV1 in it (RFC 7692 §6)
+
+PIECE_SIZE: Final = 65_536  # bytes; like the next one a multiple of the key's, which goes on
+_MAX_HEADER_SIZE: Final = 16  # bytes, with the key, rounded up
 
 _MAX_MESSAGES: Final = 1024  # a call: about 0.5 ms, while other tasks wait
 _MASKED: Final = 0x80  # in the second byte
@@ -88,15 +91,25 @@ def long_size(data: bytes, start: int) -> tuple[int, int]:
 
 def build(first_byte: int, payload: bytes) -> bytes:
     """Build a frame as a client sends it, masked with a fresh key (RFC 6455 §5.3)."""
-    size = len(payload)
-    if size <= 125:  # noqa: PLR2004 RFC 6455 §5.2
-        header = bytes((first_byte, _MASKED | size))
-    elif size < 65_536:  # noqa: PLR2004
-        header = bytes((first_byte, _MASKED | 126)) + size.to_bytes(2, "big")
-    else:
-        header = bytes((first_byte, _MASKED | 127)) + size.to_bytes(8, "big")
     key = _draw_key()
-    return b"".join((header, key, mask(payload, key)))
+    return b"".join((_header(first_byte, len(payload)), key, mask(payload, key)))
+
+
+def build_in_pieces(first_byte: int, payload: bytes) -> Iterator[bytes | bytearray]:
+    """Build a frame piece by piece: what is masked as it is written stays in the cache."""
+    key = _draw_key()
+    stop = PIECE_SIZE - _MAX_HEADER_SIZE
+    yield b"".join((_header(first_byte, len(payload)), key, mask(payload[:stop], key)))
+    for start in range(stop, len(payload), PIECE_SIZE):
+        yield mask(payload[start : start + PIECE_SIZE], key)
+
+
+def _header(first_byte: int, size: int) -> bytes:
+    if size <= 125:  # noqa: PLR2004 RFC 6455 §5.2
+        return bytes((first_byte, _MASKED | size))
+    if size < 65_536:  # noqa: PLR2004
+        return bytes((first_byte, _MASKED | 126)) + size.to_bytes(2, "big")
+    return bytes((first_byte, _MASKED | 127)) + size.to_bytes(8, "big")
 
 
 def mask(payload: bytes, key: bytes) -> bytes | bytearray:

@@ -12,7 +12,8 @@ give the same events and the same end.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from wsproto.frame_protocol import CloseReason
@@ -25,6 +26,9 @@ from trio_wsclient._splitter import Splitter
 
 _NO_LIMIT: Final = 2**63 - 1  # bytes: no frame is larger (RFC 6455 §5.2)
 _MAX_COMPRESSED: Final = 4096  # bytes: zlib makes 4 MiB of them at most, while other tasks wait
+_LONG: Final = 65_536  # bytes of a message from which on memory matters
+# Of memory at most so many times what has come is asked for, whatever a header declares.
+_AMPLIFICATION: Final = 4
 _DATA: Final = frozenset({_frames.TEXT, _frames.BINARY})
 
 
@@ -111,7 +115,7 @@ class Lane:
         if first_byte in _DATA and size <= self._max_plain and not is_whole:
             self._source.take_header()
             is_text = first_byte == _frames.TEXT
-            self._growing = _Growing(self._make_text if is_text else bytes)
+            self._growing = _Growing(self._make_text if is_text else bytes, size)
             return self._go_on(self._growing)
         first_byte ^= _frames.COMPRESSED
         if self._deflate is None or first_byte not in _DATA:
@@ -147,10 +151,15 @@ class Lane:
         """Serialise a message in a single frame."""
         first_byte = _frames.TEXT if opcode is Opcode.TEXT else _frames.BINARY
         if self._deflate is not None:
-            compressed = self._deflate.compress_message(payload)
-            if compressed is not None:
-                return _frames.build(first_byte | _frames.COMPRESSED, compressed)
+            first_byte, payload = _compress(self._deflate, first_byte, payload)
         return _frames.build(first_byte, payload)
+
+    def build_in_pieces(self, opcode: Opcode, payload: bytes) -> Iterable[bytes | bytearray]:
+        """Serialise a long message in a single frame, piece by piece, as it is written."""
+        first_byte = _frames.TEXT if opcode is Opcode.TEXT else _frames.BINARY
+        if self._deflate is not None:
+            first_byte, payload = _compress(self._deflate, first_byte, payload)
+        return _frames.build_in_pieces(first_byte, payload)
 
 
 class _Growing:
@@ -158,13 +167,16 @@ class _Growing:
 
     Args:
         make: What makes a message of the payload; ``None`` to decode it, as it comes.
+        declared_size: Bytes that the header says.
     """
 
-    def __init__(self, make: Callable[[bytes], Entry] | None) -> None:
+    def __init__(self, make: Callable[[bytes], Entry] | None, declared_size: int) -> None:
         self._make = make
+        self._declared_size = declared_size
         self._decoder = codecs.getincrementaldecoder("utf-8")() if make is None else None
         self._texts: list[str] = []
-        self._pieces: list[bytes] = []
+        self._payload = io.BytesIO()
+        self._has_room = declared_size <= _LONG
         self.size: int = 0
 
     def add(self, piece: bytes, *, is_last: bool) -> None:
@@ -172,10 +184,28 @@ class _Growing:
         if self._decoder is not None:
             self._texts.append(self._decoder.decode(piece, is_last))
         else:
-            self._pieces.append(piece)
+            self._payload.write(piece)
+            if self.size * _AMPLIFICATION >= self._declared_size and not self._has_room:
+                self._make_room()
+
+    def _make_room(self) -> None:
+        """Make room for all of it at once: what grows bit by bit is moved again and again."""
+        self._has_room = True
+        self._payload.seek(self._declared_size - 1)
+        self._payload.write(b"\0")
+        self._payload.seek(self.size)
 
     def finish(self) -> Entry:
-        return "".join(self._texts) if self._make is None else self._make(b"".join(self._pieces))
+        return "".join(self._texts) if self._make is None else self._make(self._payload.getvalue())
+
+
+def _compress(deflate: Deflate, first_byte: int, payload: bytes) -> tuple[int, bytes]:
+    compressed = deflate.compress_message(payload)
+    return (
+        (first_byte, payload)
+        if compressed is None
+        else (first_byte | _frames.COMPRESSED, compressed)
+    )
 
 
 def not_utf8(cause: UnicodeDecodeError) -> RemoteProtocolError:

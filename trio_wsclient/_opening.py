@@ -19,7 +19,7 @@ from trio_wsclient import _redirects, _transport
 from trio_wsclient._client import Opened, WebSocketClient
 from trio_wsclient._connection import Connection
 from trio_wsclient._deflate import Deflate
-from trio_wsclient._eager import READ_SIZE, EagerSocketStream
+from trio_wsclient._eager import READ_SIZE, EagerStream
 from trio_wsclient._errors import ConnectionRejected, HandshakeError, OpenTimeout, Phase
 from trio_wsclient._handshake import Accepted, Handshake, check_extra_headers
 from trio_wsclient._http import BODY_PATIENCE
@@ -269,7 +269,7 @@ def _addresses(stream: trio.abc.Stream) -> tuple[object, object]:
         return _addresses(stream.transport_stream)
     if isinstance(stream, PrefixedStream):
         return _addresses(stream.stream)
-    if isinstance(stream, trio.SocketStream | EagerSocketStream):
+    if isinstance(stream, trio.SocketStream | EagerStream):
         with suppress(OSError):  # The server may have left already.
             return stream.socket.getsockname(), stream.socket.getpeername()
     return None, None

@@ -11,13 +11,15 @@ W2  Cancelled before it is serialised, a write has not happened. Cancelled later
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 import trio
 
 from trio_wsclient._eager import EagerStream
 from trio_wsclient._events import Opcode
+from trio_wsclient._frames import PIECE_SIZE
 from trio_wsclient._log import Log
 from trio_wsclient._passes import UNBLOCKED_PASSES, after_passes
 from trio_wsclient._pings import Pings
@@ -25,7 +27,6 @@ from trio_wsclient._protocol import Protocol, State
 from trio_wsclient._turn import Turn
 
 _QUICK: Final = 4096  # bytes that a socket has room for, unless the server is slow
-_PIECE: Final = 65_536  # bytes a write: so that the keepalive sees a slow upload move
 
 
 class Outbox:
@@ -79,11 +80,12 @@ class Outbox:
     def is_open(self) -> bool:
         return self.error is None and self._protocol.state is State.OPEN
 
-    async def write(self, serialize: Callable[[], bytes]) -> bool:
+    async def write(self, serialize: Callable[[], Iterable[bytes | bytearray]]) -> bool:
         """Serialise and write; return whether that was done, or the connection is over.
 
         Args:
             serialize: Called once it can be written; not at all if it can't, or is cancelled first.
+                The first of the pieces has the header of the frame, and the last may come late.
         """
         await self._turn.checkpoint()
         if self._lock.locked():
@@ -95,11 +97,13 @@ class Outbox:
             if not self.is_open:
                 return False
             # What came first is answered first: a ping, before the message behind it.
-            data = self._take_replies() + serialize()
+            replies = self._take_replies()
+            pieces = iter(serialize())
+            first = replies + next(pieces)
             if not self.is_open:
                 self._broken()  # An extension has failed: nothing of this is written.
                 return False
-            return await self._write_all(data)
+            return await self._write_all(first, pieces)
         finally:
             self._lock.release()
 
@@ -107,7 +111,7 @@ class Outbox:
         """Tell whether a message of so many bytes need not wait for anything but the stream."""
         return (
             self._eager is not None
-            and size < _PIECE
+            and size < PIECE_SIZE
             and self._protocol.ending is None
             and self.error is None
             and not (self._lock.locked() or self._wanted.is_set())
@@ -188,14 +192,14 @@ class Outbox:
             self._is_blocked = True
             del self._pongs[:-1]  # R3
 
-    async def _write_all(self, data: bytes) -> bool:
+    async def _write_all(self, first: bytes, rest: Iterable[bytes | bytearray] = ()) -> bool:
         """Write, under the lock; return whether the stream has taken it all."""
-        self._begin(data)
-        return await self._finish(self._send(data))
+        self._begin(first)
+        return await self._finish(self._send(chain((first,), rest)))
 
-    def _begin(self, data: bytes) -> None:
+    def _begin(self, first: bytes) -> None:
         self._writes += 1
-        self._log.sent(data)
+        self._log.sent(first)
 
     async def _finish(self, sending: Awaitable[None]) -> bool:
         try:
@@ -214,18 +218,18 @@ class Outbox:
         self._broken()
         return False
 
-    async def _send(self, data: bytes) -> None:
-        view = memoryview(data)
-        for start in range(0, len(data), _PIECE):
-            piece = view[start : start + _PIECE]
+    async def _send(self, data: Iterable[bytes | bytearray]) -> None:
+        is_first = True
+        for piece in chain.from_iterable(map(_cut, data)):
             if self._eager is None:
                 if len(piece) > _QUICK:
                     self._slow()
                 await self._stream.send_all(piece)
                 self._moved(len(piece))
                 continue
-            if start:
+            if not is_first:
                 await self._turn.checkpoint()
+            is_first = False
             if self._eager.send_nowait(piece):
                 self._moved(len(piece))
             else:
@@ -255,3 +259,10 @@ class Outbox:
             payload = self._pings.take_due(self._clock(), trio.current_time())
             data += self._protocol.send_ping(payload)
         return data
+
+
+def _cut(data: bytes | bytearray) -> Iterator[memoryview]:
+    """Cut into pieces, so that the keepalive sees a slow upload move."""
+    view = memoryview(data)
+    for start in range(0, len(data), PIECE_SIZE):
+        yield view[start : start + PIECE_SIZE]

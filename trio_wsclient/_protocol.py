@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import codecs
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import wsproto.events
@@ -181,6 +181,12 @@ class Protocol:
         if is_whole and self._lane is not None and self.ending is None:
             return self._lane.build(opcode, payload)
         return self._make(lambda: self._framing.send_data(opcode, payload, fin=fin))
+
+    def send_long(self, opcode: Opcode, payload: bytes) -> Iterable[bytes | bytearray]:
+        """Serialise a whole message, piece by piece as it is written, if that is possible."""
+        if self._lane is not None and self.ending is None:
+            return self._lane.build_in_pieces(opcode, payload)
+        return [self.send_data(opcode, payload)]
 
     def send_ping(self, payload: bytes) -> bytes:
         return self._make(lambda: self._framing.send_ping(payload))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Final, Generic, TypeAlias, TypeVar
@@ -160,9 +160,14 @@ class Sender:
                 await self.break_off(exc)  # noqa: ASYNC102 shielded inside
             raise
 
-    def _serialize(self, frames: Sequence[Frame]) -> bytes:
-        send_data = self._connection.protocol.send_data
-        return b"".join(send_data(opcode, payload, fin=fin) for opcode, payload, fin in frames)
+    def _serialize(self, frames: Sequence[Frame]) -> Iterable[bytes | bytearray]:
+        protocol = self._connection.protocol
+        if len(frames) == 1:
+            opcode, payload, fin = frames[0]
+            if fin and opcode is not Opcode.CONTINUATION:
+                return protocol.send_long(opcode, payload)
+        send_data = protocol.send_data
+        return [b"".join(send_data(opcode, payload, fin=fin) for opcode, payload, fin in frames)]
 
     def _split(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> Iterator[Frame]:
         size = self._fragment_size or len(payload) or 1

@@ -121,6 +121,7 @@ class Splitter:
             return b""
         self._position += len(piece)
         self.remaining -= len(piece)
+        self.starved = self._position == len(self._data)
         if self._untraced is not None:
             self._trace(piece)
         return piece

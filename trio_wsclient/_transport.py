@@ -15,8 +15,9 @@ from typing import Final
 import trio
 import truststore
 
-from trio_wsclient._eager import take_over
+from trio_wsclient._eager import EagerSocketStream, take_over
 from trio_wsclient._errors import HandshakeError
+from trio_wsclient._tls import EagerTLSStream
 
 _HASHED_NAME: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 _default_context_lock: Final = threading.Lock()
@@ -58,7 +59,7 @@ def _reasons(exc: OSError) -> str:
 
 async def start_tls(
     stream: trio.abc.Stream, *, ssl_context: ssl.SSLContext | None, server_hostname: str
-) -> trio.SSLStream[trio.abc.Stream]:
+) -> trio.abc.Stream:
     """Shake hands for TLS; the stream is closed if that fails.
 
     Args:
@@ -72,14 +73,7 @@ async def start_tls(
     try:
         if ssl_context is None:
             ssl_context = await default_ssl_context()
-        wrap = partial(
-            trio.SSLStream[trio.abc.Stream],
-            stream,
-            ssl_context,
-            server_hostname=server_hostname,
-            # A Close frame, not close_notify, tells that nothing was cut off.
-            https_compatible=True,
-        )
+        wrap = partial(_wrap, stream, ssl_context, server_hostname)
         if isinstance(ssl_context, truststore.SSLContext):
             # On Linux it parses the CA bundle here.
             tls = await trio.to_thread.run_sync(wrap, abandon_on_cancel=True)
@@ -94,6 +88,15 @@ async def start_tls(
         await cut(stream)  # noqa: ASYNC102 shielded inside
         raise
     return tls
+
+
+def _wrap(
+    stream: trio.abc.Stream, context: ssl.SSLContext, server_hostname: str
+) -> EagerTLSStream | trio.SSLStream[trio.abc.Stream]:
+    if isinstance(stream, EagerSocketStream):
+        return EagerTLSStream(stream, context, server_hostname)
+    # A Close frame, not close_notify, tells that nothing was cut off.
+    return trio.SSLStream(stream, context, server_hostname=server_hostname, https_compatible=True)
 
 
 async def cut(stream: trio.abc.Stream) -> None:
