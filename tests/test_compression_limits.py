@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import trio
@@ -147,3 +150,16 @@ async def test_a_bomb_is_refused_at_the_price_of_a_legal_message(autojump_clock,
     code, peak = await price(bomb)
     assert code == 1009
     assert peak < 2 * legal
+
+
+async def test_a_gibibyte_out_of_a_mebibyte_is_refused_in_a_second_and_8_mib():
+    """What the process as a whole needs; what each message may need is compared above."""
+    done = await trio.run_process(
+        [sys.executable, str(Path(__file__).with_name("deflate_bomb.py"))],
+        capture_stdout=True,
+        stderr=subprocess.STDOUT,
+    )
+    seconds, growth, code = done.stdout.decode().split()
+    assert int(code) == 1009
+    assert float(seconds) < 1
+    assert float(growth) < 8

@@ -52,6 +52,7 @@ class EagerTLSStream(EagerStream):
         )
         self._unwritten: bytes | bytearray | memoryview = b""  # what OpenSSL has not taken yet
         self._heard = trio.Event()  # set when something has come
+        self._error: ssl.SSLError | None = None  # OpenSSL tells it once: it stays broken
 
     async def do_handshake(self) -> None:
         """Shake hands.
@@ -126,7 +127,7 @@ class EagerTLSStream(EagerStream):
         pieces = []
         size = 0
         try:
-            while size < max_size:
+            while size < max_size and self._error is None:
                 piece = self._object.read(min(_RECORD_SIZE, max_size - size))
                 if not piece:
                     break
@@ -140,8 +141,9 @@ class EagerTLSStream(EagerStream):
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             pass  # T3
         except ssl.SSLError as exc:
-            if not pieces:  # else the next call says so
-                raise _broken(exc) from exc
+            self._error = exc
+        if self._error is not None and not pieces:
+            raise _broken(self._error) from self._error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _hear(self) -> None:

@@ -1,0 +1,283 @@
+"""TLS on a socket, against TLS that others wrote."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+import trustme
+from trio.testing import wait_all_tasks_blocked
+
+from trio_wsclient._eager import EagerSocketStream, take_over
+from trio_wsclient._tls import EagerTLSStream
+
+BIG = os.urandom(3_000_000)  # more than the buffers of two sockets take
+BOUND = 20  # seconds for what takes a fraction of one
+
+
+class Pair:
+    """Our side, and a server's: TLS over its socket."""
+
+    def __init__(self, client: ssl.SSLContext, server: ssl.SSLContext, **options: object) -> None:
+        ours, self.raw = socket.socketpair()
+        self.ours = EagerTLSStream(EagerSocketStream(ours), client, "127.0.0.1")
+        self.transport = trio.SocketStream(trio.socket.from_stdlib_socket(self.raw))
+        self.theirs = trio.SSLStream(self.transport, server, server_side=True, **options)
+
+    async def shake_hands(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.ours.do_handshake)
+            nursery.start_soon(self.theirs.do_handshake)
+
+
+@pytest.fixture
+async def pair(client_ssl_context, server_ssl_context):
+    pair = Pair(client_ssl_context, server_ssl_context)
+    with trio.fail_after(BOUND), pair.ours.socket, pair.raw:
+        await pair.shake_hands()
+        yield pair
+
+
+async def read(stream: trio.abc.ReceiveStream, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        piece = await stream.receive_some()
+        assert piece, "it has ended"
+        data += piece
+    return bytes(data)
+
+
+async def test_what_is_sent_arrives_both_ways_at_once(pair):
+    got = []
+
+    async def reader(stream: trio.abc.ReceiveStream) -> None:
+        got.append(await read(stream, len(BIG)))
+
+    async with trio.open_nursery() as nursery:
+        for stream in (pair.ours, pair.theirs):
+            nursery.start_soon(stream.send_all, BIG)
+            nursery.start_soon(reader, stream)
+    assert got == [BIG, BIG]
+
+
+async def test_what_the_socket_does_not_take_leaves_with_flush_in_order(pair):
+    assert pair.ours.send_nowait(b"")
+    assert pair.ours.send_nowait(b"first")
+    assert not pair.ours.send_nowait(BIG)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pair.ours.flush)
+        assert await read(pair.theirs, 5 + len(BIG)) == b"first" + BIG
+    assert pair.ours.send_nowait(b"last")
+    assert await read(pair.theirs, 4) == b"last"
+
+
+async def test_no_more_is_returned_than_was_asked_for(pair):
+    await pair.theirs.send_all(b"abcde")
+    assert await pair.ours.receive_some(2) == b"ab"
+    assert await pair.ours.receive_some(2) == b"cd"
+    assert await pair.ours.receive_some() == b"e"
+
+
+async def test_close_notify_is_the_end(pair):
+    await pair.theirs.send_all(b"last")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pair.theirs.aclose)
+        assert await pair.ours.receive_some() == b"last"
+        assert await pair.ours.receive_some() == b""
+        assert await pair.ours.receive_some() == b""
+        await pair.ours.aclose()
+
+
+async def test_so_is_tcps_without_it(pair):
+    await pair.theirs.send_all(b"last")
+    pair.transport.socket.shutdown(socket.SHUT_WR)
+    assert await pair.ours.receive_some() == b"last"
+    assert await pair.ours.receive_some() == b""
+
+
+async def test_who_closes_says_so(pair):
+    await pair.ours.aclose()
+    assert await pair.theirs.receive_some() == b""  # not a BrokenResourceError
+
+
+async def test_who_closes_in_the_middle_of_a_write_says_nothing_behind_it(pair):
+    assert not pair.ours.send_nowait(BIG)
+    await pair.ours.aclose()
+    with pytest.raises(trio.BrokenResourceError):
+        await read(pair.theirs, len(BIG))
+
+
+async def test_what_is_no_tls_breaks_the_stream_behind_what_was(pair):
+    await pair.theirs.send_all(b"last")
+    await pair.transport.send_all(b"this is no record")
+    assert await pair.ours.receive_some() == b"last"
+    with pytest.raises(trio.BrokenResourceError) as caught:
+        await pair.ours.receive_some()
+    assert isinstance(caught.value.__cause__, ssl.SSLError)
+
+
+async def test_behind_that_nothing_can_be_sent(pair):
+    await pair.transport.send_all(b"this is no record")
+    with pytest.raises(trio.BrokenResourceError):
+        await pair.ours.receive_some()
+    with pytest.raises(trio.BrokenResourceError) as caught:
+        await pair.ours.send_all(b"x")
+    assert isinstance(caught.value.__cause__, ssl.SSLError)
+
+
+async def test_there_is_room_when_the_socket_has_some(pair):
+    await pair.ours.wait_send_all_might_not_block()
+    pair.ours.send_nowait(BIG)
+    with trio.move_on_after(0.01) as scope:
+        await pair.ours.wait_send_all_might_not_block()
+    assert scope.cancelled_caught
+
+
+async def test_a_server_that_is_refused_is_told_why(server_ssl_context):
+    strangers = ssl.create_default_context(cadata=trustme.CA().cert_pem.bytes().decode())
+    pair = Pair(strangers, server_ssl_context)
+    with trio.fail_after(BOUND), pair.ours.socket, pair.raw:
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def server() -> None:
+                with pytest.raises(trio.BrokenResourceError) as caught:
+                    await pair.theirs.do_handshake()
+                assert "unknown ca" in str(caught.value.__cause__).lower()
+
+            with pytest.raises(trio.BrokenResourceError) as caught:
+                await pair.ours.do_handshake()
+    assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
+
+
+async def test_a_handshake_that_stalls_can_be_cancelled(client_ssl_context, server_ssl_context):
+    pair = Pair(client_ssl_context, server_ssl_context)
+    with pair.ours.socket, pair.raw:
+        with trio.move_on_after(0.01) as scope:
+            await pair.ours.do_handshake()
+        assert scope.cancelled_caught
+        await pair.ours.aclose()
+
+
+class Waits:
+    """Stands for OpenSSL in a renegotiation: it writes only once it has read."""
+
+    def __init__(self, inner: ssl.SSLObject) -> None:
+        self.inner = inner
+        self.has_read = False
+
+    def read(self, size: int) -> bytes:
+        data = self.inner.read(size)
+        self.has_read = True
+        return data
+
+    def write(self, data: bytes) -> int:
+        if not self.has_read:
+            raise ssl.SSLWantReadError
+        return self.inner.write(data)
+
+
+async def test_a_write_that_has_to_wait_for_a_read_is_done_behind_it(pair):
+    pair.ours._object = Waits(pair.ours._object)
+    assert not pair.ours.send_nowait(b"hello")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pair.ours.flush)
+        await wait_all_tasks_blocked()
+        await pair.theirs.send_all(b"a")
+        assert await pair.ours.receive_some() == b"a"
+    assert await pair.theirs.receive_some() == b"hello"
+
+
+# What only openssl's own server can be told to do
+
+
+@pytest.fixture
+def certificate(ca: trustme.CA, tmp_path: Path) -> str:
+    path = tmp_path / "server.pem"
+    ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(path)
+    return str(path)
+
+
+@asynccontextmanager
+async def s_server(certificate: str, option: str) -> AsyncIterator[tuple[trio.Process, int]]:
+    """Run openssl s_server: it prints what it gets, and takes lines and commands."""
+    command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-naccept", "1"]
+    command += ["-cert", certificate, option]
+    pipe = subprocess.PIPE
+    async with trio.open_nursery() as nursery:
+        run = partial(
+            trio.run_process,
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        process = await nursery.start(run)
+        line = await until(process, b"ACCEPT 127.0.0.1:")
+        while not line.endswith(b"\n"):
+            line += await process.stdout.receive_some()
+        yield process, int(line.split(b"ACCEPT 127.0.0.1:")[1].split()[0])
+        nursery.cancel_scope.cancel()
+
+
+async def until(process: trio.Process, *texts: bytes) -> bytes:
+    data = b""
+    while not all(text in data for text in texts):
+        piece = await process.stdout.receive_some()
+        assert piece, data
+        data += piece
+    return data
+
+
+needs_openssl = pytest.mark.skipif(
+    shutil.which("openssl") is None and not os.environ.get("CI"), reason="openssl is not here"
+)
+
+
+@needs_openssl
+@pytest.mark.parametrize(
+    ("version", "command", "done"),
+    [
+        ("-tls1_3", b"K\n", b""),
+        ("-tls1_3", b"k\n", b""),
+        ("-tls1_2", b"r\n", b"Read BLOCK"),
+    ],
+    ids=["a key update that asks for ours", "a key update", "a renegotiation of TLS 1.2"],
+)
+async def test_keys_may_change_between_messages(
+    client_ssl_context, certificate, version, command, done
+):
+    with trio.fail_after(BOUND):
+        async with s_server(certificate, version) as (process, port):
+            stream = take_over(await trio.open_tcp_stream("127.0.0.1", port))
+            assert isinstance(stream, EagerSocketStream)
+            tls = EagerTLSStream(stream, client_ssl_context, "127.0.0.1")
+            await tls.do_handshake()
+            for number in range(3):
+                await tls.send_all(b"from us %d\n" % number)
+                await until(process, b"from us %d\n" % number)
+                await process.stdin.send_all(command)
+                async with trio.open_nursery() as nursery:
+                    got = bytearray()
+
+                    @nursery.start_soon
+                    async def reader(got=got) -> None:
+                        while not got.endswith(b"\n"):
+                            got += await tls.receive_some()
+
+                    # Whatever has come of the change so far, this goes through.
+                    await tls.send_all(b"meanwhile %d\n" % number)
+                    await until(process, b"meanwhile %d\n" % number, done)
+                    await process.stdin.send_all(b"from them %d\n" % number)
+                assert got == b"from them %d\n" % number
+            await tls.aclose()
