@@ -18,6 +18,7 @@ from trio_wsclient import (
     ConnectionClosedOK,
     open_websocket_client,
 )
+from trio_wsclient._eager import EagerSocketStream
 
 
 async def test_r1_the_reader_reads_on_while_a_reply_cannot_be_written(autojump_clock):
@@ -208,9 +209,9 @@ async def test_a_users_stream_is_read_by_one_task_alone(autojump_clock):
 
 
 async def test_on_tcp_who_waits_for_a_message_reads_for_itself(monkeypatch):
-    receive_some = trio.SocketStream.receive_some
+    receive_some = EagerSocketStream.receive_some
 
-    async def noting(stream: trio.SocketStream, max_bytes: int | None = None) -> bytes | bytearray:
+    async def noting(stream: EagerSocketStream, max_bytes: int | None = None) -> bytes:
         readers.append(trio.lowlevel.current_task())
         return await receive_some(stream, max_bytes)
 
@@ -219,7 +220,7 @@ async def test_on_tcp_who_waits_for_a_message_reads_for_itself(monkeypatch):
             await ws.receive()
         assert trio.lowlevel.current_task() in readers
 
-    monkeypatch.setattr(trio.SocketStream, "receive_some", noting)
+    monkeypatch.setattr(EagerSocketStream, "receive_some", noting)
     readers: list[trio.lowlevel.Task] = []
     async with loopback_server(echo_script) as url, open_websocket_client(url) as ws:
         async with trio.open_nursery() as nursery:

@@ -18,7 +18,7 @@ from trio_wsclient import (
     DataFrame,
     Opcode,
     WebSocketClient,
-    _receiver,
+    _turn,
     open_websocket_client,
 )
 
@@ -91,7 +91,7 @@ async def test_messages_that_are_here_are_taken_at_once_but_others_have_their_tu
     monkeypatch, autojump_clock
 ):
     clock = itertools.count()
-    monkeypatch.setattr(_receiver, "perf_counter", lambda: next(clock) * 0.0001)
+    monkeypatch.setattr(_turn, "perf_counter", lambda: next(clock) * 0.0001)
     passes = 0
 
     async def count() -> None:

@@ -231,7 +231,8 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     async def receive(self) -> str | bytes:
         """Wait for a message and take it.
 
-        Cancelled, it takes nothing.
+        Cancelled, it takes nothing. As all calls here it looks for a cancel each time, but lets
+        other tasks run only if they had no turn for 0.3 ms.
 
         Returns:
             A ``str`` for Text, unless ``decode_text`` is off, ``bytes`` for Binary.
@@ -250,6 +251,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         await receiver.wait_for_message()
         return receiver.take_message()
 
+    @enable_ki_protection
     def receive_nowait(self) -> str | bytes:
         """Take a message that is here already; raises ``trio.WouldBlock`` if there is none.
 

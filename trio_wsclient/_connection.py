@@ -85,6 +85,7 @@ class Connection:
         # Shielded: a cancel must not tear a pong, as the user's code may outlive it (X2). The task
         # ends with the connection.
         self._reply_scope = trio.CancelScope(shield=True)
+        self._reads_on = False  # whether somebody polls for a message beyond the inbox
         self._ended = False  # whether the server's stream has ended, or ours is closed
         self.turn: Final = stream.turn if isinstance(stream, EagerStream) else Turn()
         self.wait_until: Final = self._leadership.wait_until
@@ -157,9 +158,15 @@ class Connection:
     def may_read(self) -> bool:
         """Tell whether to read though nobody wants a message (R2)."""
         protocol = self.protocol
-        if protocol.breach is not None or protocol.ending is not None:
+        if protocol.breach is not None or protocol.ending is not None or self._reads_on:
             return True
         return self.inbox.has_room(beside=protocol.partial_size)
+
+    def read_on(self) -> None:
+        """Have the message under way read to its end, for somebody who does not wait (R2)."""
+        if not self.may_read():
+            self._reads_on = True
+            self.changed()
 
     @property
     def is_reading(self) -> bool:
@@ -204,6 +211,7 @@ class Connection:
                 self.pings.answered(event.payload, trio.current_time())
             else:
                 self.inbox.put(event)
+        self._reads_on = self._reads_on and not self.inbox.messages
         if protocol.breach is not None:
             self._breach_passes += 1
             if self._breach_passes > _BREACH_PASSES:
@@ -216,7 +224,11 @@ class Connection:
         self._ended = True
         self._note_ending()
         # A Close that is due may still leave, but nobody is left to wait for.
-        after_passes(UNBLOCKED_PASSES, self._reply_scope.cancel)
+        after_passes(
+            UNBLOCKED_PASSES,
+            self._reply_scope.cancel,
+            unless=lambda: self.protocol.state is State.CLOSED,
+        )
 
     # Replies
 
@@ -252,6 +264,7 @@ class Connection:
     def request_ping(self, payload: bytes) -> None:
         """Have a ping written as soon as that is possible."""
         self.pings.request(payload, self.clock())
+        self._leadership.urge()
         self.outbox.want_replies()
 
     async def ping(self, payload: bytes) -> float:

@@ -42,6 +42,7 @@ _MAX_BITS: Final = 15
 # zlib can't compress with a window of 2**8 bytes. But with this one it never refers back by more
 # than 2**9 - 262 = 250 bytes (its MIN_LOOKAHEAD), which is as good.
 _LEAST_BITS_OF_ZLIB: Final = 9
+_STREAM_WORK: Final = 1024  # as many bytes could be inflated while zlib begins a stream
 _NO_RSV: Final = RsvBits(False, False, False)
 _RSV1: Final = RsvBits(True, False, False)
 
@@ -174,6 +175,11 @@ class Deflate(JudgingExtension):
         self._inflater.configure(self._server_bits, takeover=self._server_takeover)
         self._is_enabled = True
 
+    @property
+    def work(self) -> int:
+        """What inflating has cost so far: the bytes that came out, and some for each stream."""
+        return self._inflater.work
+
     # Messages in a single frame, without the hooks
 
     def compress_message(self, data: bytes) -> bytes | None:
@@ -272,6 +278,7 @@ class _Inflater:
         self._zlib: _Decompress | None = None
         self._size = 0  # bytes that have come out, of the message under way
         self._is_empty = True  # whether none has gone in
+        self.work: int = 0
 
     def configure(self, bits: int, *, takeover: bool) -> None:
         self._bits = bits
@@ -287,8 +294,10 @@ class _Inflater:
             self._is_empty = False
             if self._zlib is None:
                 self._zlib = zlib.decompressobj(-self._bits)
+                self.work += _STREAM_WORK
             piece = self._zlib.decompress(data, self._room())
             self._count(len(piece))
+            self.work += len(piece)
             made.append(piece)
             data = self._zlib.unused_data
             if self._zlib.eof:  # RFC 7692 §7.2.3.4: a block with BFINAL

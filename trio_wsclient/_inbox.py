@@ -42,10 +42,7 @@ class Inbox:
 
     def has_room(self, *, beside: int) -> bool:
         """Tell whether more should be received, ``beside`` so many bytes that are not here yet."""
-        counts = self._counts
-        taken = self._put - len(self._entries)
-        while counts and counts[0][0] <= taken:
-            self._counted -= counts.popleft()[1]
+        self._forget_taken()
         self.is_full = self._counted + beside >= self._max_buffered_bytes
         return not self.is_full
 
@@ -73,16 +70,23 @@ class Inbox:
         if isinstance(entry, DataFrame) and not entry.fin:
             self._unfinished += 1
             self._messages_put -= 1
-        self._entries.append(entry)
         self._count(1, _size(entry))
+        self._entries.append(entry)
 
     def put_batch(self, batch: Batch) -> None:
         """Add whole messages."""
-        self._entries.extend(batch.messages)
         count = len(batch.messages)
         self._count(count, batch.size + count * _OVERHEAD)
+        self._entries.extend(batch.messages)
+
+    def _forget_taken(self) -> None:
+        counts = self._counts
+        taken = self._put - len(self._entries)
+        while counts and counts[0][0] <= taken:
+            self._counted -= counts.popleft()[1]
 
     def _count(self, entries: int, size: int) -> None:
+        self._forget_taken()
         self._put += entries
         self._messages_put += entries
         self._counted += size

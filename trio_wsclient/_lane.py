@@ -72,7 +72,6 @@ class Lane:
         self._max_plain = min(max_frame_size, max_message_size)
         self._max_compressed = min(max_frame_size, _MAX_COMPRESSED)
         self._growing: _Growing | None = None
-        self.inflated: int = 0  # bytes that have come out of deflate, in all
 
     # Incoming
 
@@ -137,7 +136,6 @@ class Lane:
         inflated = deflate.inflate_message(payload)
         if isinstance(inflated, CloseReason):
             raise LaneBreach(RemoteProtocolError(deflate.refusal), inflated)
-        self.inflated += len(inflated)
         return inflated
 
     def _message(self, payload: bytes, *, is_text: bool) -> Entry:
@@ -166,7 +164,7 @@ class _Growing:
     """A plain message of which not all has come.
 
     Args:
-        make: What makes a message of the payload; ``None`` to decode it, as it comes.
+        make: What makes a message of the payload; ``None`` to decode it, and check it as it comes.
         declared_size: Bytes that the header says.
     """
 
@@ -174,7 +172,6 @@ class _Growing:
         self._make = make
         self._declared_size = declared_size
         self._decoder = codecs.getincrementaldecoder("utf-8")() if make is None else None
-        self._texts: list[str] = []
         self._payload = io.BytesIO()
         self._has_room = declared_size <= _LONG
         self.size: int = 0
@@ -182,11 +179,10 @@ class _Growing:
     def add(self, piece: bytes, *, is_last: bool) -> None:
         self.size += len(piece)
         if self._decoder is not None:
-            self._texts.append(self._decoder.decode(piece, is_last))
-        else:
-            self._payload.write(piece)
-            if self.size * _AMPLIFICATION >= self._declared_size and not self._has_room:
-                self._make_room()
+            self._decoder.decode(piece, is_last)
+        self._payload.write(piece)
+        if self.size * _AMPLIFICATION >= self._declared_size and not self._has_room:
+            self._make_room()
 
     def _make_room(self) -> None:
         """Make room for all of it at once: what grows bit by bit is moved again and again."""
@@ -196,7 +192,8 @@ class _Growing:
         self._payload.seek(self.size)
 
     def finish(self) -> Entry:
-        return "".join(self._texts) if self._make is None else self._make(self._payload.getvalue())
+        payload = self._payload.getvalue()
+        return payload.decode() if self._make is None else self._make(payload)
 
 
 def _compress(deflate: Deflate, first_byte: int, payload: bytes) -> tuple[int, bytes]:

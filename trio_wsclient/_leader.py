@@ -14,20 +14,22 @@ time; so reading is not the duty of one task, but a lead that goes from waiter t
 * A step has one ``await`` and takes its effect after that, without another: so a cancelled step has
   taken nothing.
 * L3: while nobody waits, the steward leads, which is the receive task. To a waiter it yields the
-  lead after its step. When a waiter has left, it leaves the lead vacant for a while: as a rule the
-  next one is about to come, and reads for itself, without a hop from task to task. Nothing is
-  interrupted for that, and while somebody waits there is no timer. ``urge`` ends the while: a write
-  that is blocked may wait for a server that wants to be read.
+  lead after its step, and then rests for a while, in which the lead may be left vacant: as a rule
+  those who wait come again, and read for themselves, without a hop from task to task. It rests too
+  if it comes for a vacancy that is gone already. So there is a hop and a timer a second at most,
+  and no timer for more than that while somebody waits. ``urge`` ends the rest: a write that is
+  blocked may wait for a server that wants to be read, and a ping wants to know when its pong comes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
-_PATIENCE: Final = 1.0  # seconds for which the lead is left vacant: a ping may wait as long
+_REST: Final = 1.0  # seconds for which the lead may be vacant: a server's ping may wait as long
 
 Condition = Callable[[], bool]
 
@@ -57,7 +59,7 @@ class Leadership:
         self.reading = False
         self._idle_since = trio.current_time()
         self._idle_seconds = 0.0  # before that
-        self._is_urgent = True  # whether the steward does not wait for the next waiter to come
+        self._is_urgent = False  # whether the steward has been urged not to rest
 
     @property
     def _has_vacancy(self) -> bool:
@@ -80,10 +82,7 @@ class Leadership:
         has_followed = False
         try:
             while not ready():
-                may_read_now = may_read()
-                if may_read_now:
-                    self._is_urgent = False  # This one is likely to come again.
-                has_followed = not (may_read_now and self._has_vacancy)
+                has_followed = not (may_read() and self._has_vacancy)
                 if has_followed:
                     await self._follow(ready, may_read)
                 else:
@@ -98,15 +97,24 @@ class Leadership:
         def nobody_else() -> bool:
             return may_read() and not self._somebody_may_read()
 
+        def is_urged() -> bool:
+            return self._is_urgent and nobody_else()
+
+        rest_ends = -math.inf
         try:
             while not ready():
-                if self._patience_left > 0:
-                    with trio.move_on_after(self._patience_left):
-                        await self._follow(ready, never, is_steward=True)
+                rest = rest_ends - trio.current_time()
+                if rest > 0 and not is_urged():
+                    with trio.move_on_after(rest):
+                        await self._follow(ready, is_urged, is_steward=True)
                 elif self._has_vacancy and nobody_else():
+                    self._is_urgent = False
                     await self._lead(ready, nobody_else)
+                    rest_ends = trio.current_time() + _REST
                 else:
                     await self._follow(ready, nobody_else, is_steward=True)
+                    if not self._has_vacancy:
+                        rest_ends = trio.current_time() + _REST
         finally:
             self.changed()  # L1
 
@@ -127,12 +135,6 @@ class Leadership:
             elif leaderless and may_read():
                 event.set()
                 leaderless = False
-
-    @property
-    def _patience_left(self) -> float:
-        if self._is_urgent:
-            return 0.0
-        return self._idle_since + _PATIENCE - trio.current_time()
 
     def _somebody_may_read(self) -> bool:
         return any(

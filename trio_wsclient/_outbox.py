@@ -71,7 +71,7 @@ class Outbox:
         self._pongs: list[bytes] = []  # payloads that wait to be sent back
         self._last_pongs = b""  # those that go before our Close
         self._writes = 0  # that have been begun; each is one in whose course pings may come
-        self._is_watched = False  # whether it will be seen if the write under way is blocked
+        self._watched = 0  # the one of which it will be seen if it is blocked
         self._is_blocked = False
         self.error: Exception | None = None  # why nothing can be written any more
         self.bytes_sent: int = 0
@@ -168,8 +168,10 @@ class Outbox:
     async def write_replies_at_once(self) -> bool:
         """Write them if that need not wait for the server; return whether it is done."""
         with trio.CancelScope(shield=True) as scope:
-            after_passes(UNBLOCKED_PASSES, scope.cancel)
+            is_done = False
+            after_passes(UNBLOCKED_PASSES, scope.cancel, unless=lambda: is_done)
             await self.write_replies()
+            is_done = True
             return self.error is None
         return False
 
@@ -180,15 +182,15 @@ class Outbox:
         if self._is_blocked:
             self._pongs.clear()  # R3
         self._pongs.append(payload)
-        if self._lock.locked() and not self._is_watched:
-            self._is_watched = True
-            writes = self._writes
-            after_passes(UNBLOCKED_PASSES, lambda: self._look_whether_blocked(writes))
+        if self._lock.locked() and self._watched != self._writes:
+            self._watched = writes = self._writes
+            after_passes(
+                UNBLOCKED_PASSES, self._note_blocked, unless=lambda: self._writes != writes
+            )
         self._wanted.set()
 
-    def _look_whether_blocked(self, writes: int) -> None:
-        self._is_watched = False
-        if self._writes == writes and self._lock.locked():
+    def _note_blocked(self) -> None:
+        if self._lock.locked():
             self._is_blocked = True
             del self._pongs[:-1]  # R3
 

@@ -15,11 +15,21 @@ import trio
 UNBLOCKED_PASSES: Final = 8  # enough for a write on TCP, TLS or a memory stream that need not wait
 
 
-def after_passes(passes: int, function: Callable[[], object]) -> None:
-    """Have a function called after some passes of the scheduler."""
+def after_passes(
+    passes: int, function: Callable[[], object], *, unless: Callable[[], bool]
+) -> None:
+    """Have a function called after some passes of the scheduler.
+
+    Args:
+        passes: How many.
+        function: What to call.
+        unless: Whether there is no need for it any more; asked in each pass.
+    """
     token = trio.lowlevel.current_trio_token()
 
     def tick(left: int) -> None:
+        if unless():
+            return
         if left == 0:
             function()
             return

@@ -89,12 +89,12 @@ class Protocol:
         self._max_message_size = max_message_size
         self._max_frame_size = max_frame_size
         self._framing = Framing(extensions)
+        self._deflate = next((each for each in extensions if isinstance(each, Deflate)), None)
         self._lane: Lane | None = None
         if not self._framing.has_foreign:
-            deflate = next((each for each in extensions if isinstance(each, Deflate)), None)
             self._lane = Lane(
                 self._framing.input,
-                deflate,
+                self._deflate,
                 decode_text=decode_text,
                 max_message_size=max_message_size,
                 max_frame_size=max_frame_size,
@@ -234,10 +234,10 @@ class Protocol:
         """
         framing, lane = self._framing, self._lane
         events: list[Event] = []
-        size = 0  # bytes that extensions have made
-        inflated = 0 if lane is None else lane.inflated
+        size = 0  # bytes that a user's extensions have made
+        before = self._inflating
         for _ in range(_SLICE):
-            if self._deaf or size > _SLICE_SIZE:
+            if self._deaf or size + self._inflating - before > _SLICE_SIZE:
                 break
             if lane is not None and self._lane_is_open(lane):
                 event = self._take_from(lane)
@@ -247,8 +247,6 @@ class Protocol:
                         break
                     if isinstance(event, Batch) and len(event.messages) > _SLICE:
                         break
-                    size += lane.inflated - inflated
-                    inflated = lane.inflated
                     continue
                 if lane.is_inside or self._deaf:
                     break
@@ -261,7 +259,7 @@ class Protocol:
                 if framing.input.opcode != Opcode.CONTINUATION:
                     self._decoder.reset()
             for judged in framing.judge(data):
-                if not framing.is_plain and isinstance(judged, wsproto.events.BytesMessage):
+                if framing.has_foreign and isinstance(judged, wsproto.events.BytesMessage):
                     size += len(judged.data)
                 event = self._translate(judged)
                 if event is not None and self.ending is not Ending.LOCAL:
@@ -271,6 +269,10 @@ class Protocol:
             if self.breach is not None:
                 framing.input.trace_refused()
         return events
+
+    @property
+    def _inflating(self) -> int:
+        return 0 if self._deflate is None else self._deflate.work
 
     def _lane_is_open(self, lane: Lane) -> bool:
         """Tell whether what comes next may be taken in the lane."""

@@ -64,6 +64,7 @@ class Receiver:
             return self.take_message()
         if self._connection.outcome_known:
             raise self._connection.closed_now(ClosedOnReceive)
+        self._connection.read_on()
         raise trio.WouldBlock
 
     async def receive_frame(self) -> DataFrame:

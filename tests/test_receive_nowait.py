@@ -1,0 +1,63 @@
+"""`receive_nowait`, for who has other things to do than to wait."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import trio
+import wire
+from scripted_server import Peer, memory_server
+from trio.testing import wait_all_tasks_blocked
+
+from trio_wsclient import DataFrame, open_websocket_client
+from trio_wsclient._inbox import Inbox
+
+
+async def test_a_large_message_comes_to_receive_nowait(autojump_clock):
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        for _ in range(4):
+            await peer.send((wire.binary(bytes(4000)))[_ * 1001 : (_ + 1) * 1001])
+            await trio.sleep(1)
+        await peer.close_politely()
+
+    async with memory_server(script) as stream:
+        async with open_websocket_client(
+            "ws://server/", stream=stream, max_buffered_bytes=1000, close_timeout=1
+        ) as ws:
+            with trio.fail_after(100):
+                while True:
+                    try:
+                        assert ws.receive_nowait() == bytes(4000)
+                        break
+                    except trio.WouldBlock:
+                        await trio.sleep(0.1)
+
+
+def test_ctrl_c_does_not_strike_within_receive_nowait(monkeypatch):
+    join = Inbox._join
+
+    def strike(inbox: Inbox, entry: DataFrame) -> str | bytes:
+        signal.raise_signal(signal.SIGINT)  # half of the message was taken
+        return join(inbox, entry)
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(wire.text("a", fin=False) + wire.continuation(b"b") + wire.text("c"))
+        await peer.close_politely()
+
+    async def main() -> list[str | bytes]:
+        got: list[str | bytes] = []
+        async with memory_server(script) as stream:
+            async with open_websocket_client("ws://server/", stream=stream) as ws:
+                await wait_all_tasks_blocked()
+                with pytest.raises(KeyboardInterrupt):
+                    got.append(ws.receive_nowait())
+                    await trio.lowlevel.checkpoint()  # where it strikes, as it was held back
+                with trio.move_on_after(1):
+                    got.append(await ws.receive())
+        return got
+
+    monkeypatch.setattr(Inbox, "_join", strike)
+    assert trio.run(main) == ["ab", "c"]
