@@ -48,8 +48,10 @@ async def test_all_that_has_come_is_received_and_answered(autojump_clock, count:
         async with open_websocket_client(
             "ws://server/", stream=stream, compression="deflate", close_timeout=1
         ) as ws:
+            got = []
             with trio.fail_after(5):
-                got = [await ws.receive() for _ in range(count + 2)]
+                while len(got) < count + 2:
+                    got.append(await ws.receive())
     assert got == ["", *"x" * count, "yz"]
     assert answers == [wire.ClientFrame(wire.PONG, b"p")]
 
