@@ -92,7 +92,7 @@ _open_tcp_stream = trio.open_tcp_stream
 
 
 async def open_ipv6_as_ipv4(host: str, port: int, **_: object) -> trio.SocketStream:
-    """Stand in for `trio.open_tcp_stream`: E13 needs no IPv6 on this machine."""
+    """Stand in for what opens TCP: E13 needs no IPv6 on this machine."""
     assert host == "::1"
     return await _open_tcp_stream("127.0.0.1", port)
 

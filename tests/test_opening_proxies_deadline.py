@@ -120,7 +120,7 @@ async def test_connect_within_the_tls_of_a_proxy_is_of_phase_proxy(
     asked = trio.Event()
     async with memory_server(silent) as stream:
         Network(monkeypatch, stream)
-        proxy = Proxy("https://127.0.0.1", ssl_context=client_ssl_context)
+        proxy = Proxy("https://localhost", ssl_context=client_ssl_context)
         assert (await timeout("ws://server.example/", proxy)).phase == "proxy"
         assert asked.is_set()
         with pytest.raises(trio.ClosedResourceError):

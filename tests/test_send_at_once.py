@@ -6,11 +6,11 @@ import pytest
 import trio
 import wire
 from extensions import Faulty
-from scripted_server import Peer, loopback_server
+from scripted_server import Peer, echo_script, loopback_server
 from trio.testing import wait_all_tasks_blocked
 from wsproto.frame_protocol import Opcode
 
-from trio_wsclient import ConnectionClosedError, open_websocket_client
+from trio_wsclient import CloseFrame, ConnectionClosedError, open_websocket_client
 from trio_wsclient._eager import EagerSocketStream
 
 BOUND = 20  # seconds for what takes a fraction of one
@@ -45,6 +45,27 @@ async def test_what_the_socket_does_not_take_follows_in_order():
     assert got == [b"%03d" % number for number in range(count)]
 
 
+async def test_a_close_that_the_socket_does_not_take_follows(monkeypatch):
+    """Nobody but the reply task waits for the socket; nothing else is written then."""
+
+    def full(stream: EagerSocketStream, data: bytes) -> bool:
+        if data[0] & 0x0F == wire.CLOSE and not kept:
+            kept.append(data)
+            stream._unsent = memoryview(data)
+            return False
+        return send_nowait(stream, data)
+
+    kept: list[bytes] = []
+    send_nowait = EagerSocketStream.send_nowait
+    monkeypatch.setattr(EagerSocketStream, "send_nowait", full)
+    with trio.fail_after(BOUND):
+        async with loopback_server(echo_script) as url:
+            async with open_websocket_client(url) as ws:
+                await ws.aclose(3000, "bye")
+            received = await ws.wait_closed()
+    assert received == CloseFrame(3000, "bye")
+
+
 async def quiet(peer: Peer) -> None:
     await peer.accept()
     while await peer.next_frame() is not None:
@@ -61,6 +82,17 @@ async def test_a_stream_that_breaks_is_the_end(monkeypatch):
                 monkeypatch.setattr(EagerSocketStream, "send_nowait", breaks)
                 with pytest.raises(ConnectionClosedError, match="broken pipe"):
                     await ws.send("a")
+
+
+async def test_a_stream_that_breaks_at_the_close_is_the_end_too(monkeypatch):
+    def breaks(stream: EagerSocketStream, data: bytes) -> bool:
+        raise trio.BrokenResourceError("broken pipe")
+
+    with trio.fail_after(BOUND):
+        async with loopback_server(quiet) as url:
+            async with open_websocket_client(url, close_timeout=0.1) as ws:
+                monkeypatch.setattr(EagerSocketStream, "send_nowait", breaks)
+                await ws.aclose()
 
 
 async def test_an_extension_that_fails_is_the_end():

@@ -15,6 +15,7 @@ from trio_wsclient import (
     ConnectionRejected,
     HandshakeError,
     OpenTimeout,
+    _transport,
     open_websocket_client,
 )
 
@@ -43,7 +44,7 @@ async def test_e11_tcp_that_ends_before_the_request_is_noticed_at_once():
 
 
 async def test_e13_the_host_header_of_an_ipv6_literal_has_brackets(monkeypatch):
-    monkeypatch.setattr(trio, "open_tcp_stream", situations.open_ipv6_as_ipv4)
+    monkeypatch.setattr(_transport, "connect_tcp", situations.open_ipv6_as_ipv4)
     with trio.fail_after(BOUND):
         async with scene(situations.accepts) as server:
             port = server.url.rpartition(":")[2]

@@ -57,6 +57,20 @@ class NoSuchName(Resolver):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
+@pytest.mark.parametrize(
+    ("host", "family"),
+    [
+        ("127.0.0.1", socket.AF_INET),
+        ("::1", socket.AF_INET6),
+        ("localhost", None),
+        ("127.1", None),
+        ("0x7f000001", None),
+    ],
+)
+def test_an_address_is_told_from_a_name(host: str, family: int | None):
+    assert _transport._family(host) == family
+
+
 async def test_an_unknown_host_name_is_a_handshake_error_about_the_look_up():
     trio.socket.set_custom_hostname_resolver(NoSuchName())
     with pytest.raises(HandshakeError, match=r"nowhere\.example .*not known") as error:

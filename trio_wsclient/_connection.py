@@ -117,6 +117,11 @@ class Connection:
             return self.protocol.close_received is not None or self._ended
         return ending is not None
 
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing is left but to close the stream, if that is not done yet."""
+        return self.protocol.state is State.CLOSED or (self._ended and self.outbox.is_done)
+
     async def closed(self, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
         """Make the exception that says how the connection ended, once that is known.
 
@@ -224,11 +229,8 @@ class Connection:
         self._ended = True
         self._note_ending()
         # A Close that is due may still leave, but nobody is left to wait for.
-        after_passes(
-            UNBLOCKED_PASSES,
-            self._reply_scope.cancel,
-            unless=lambda: self.protocol.state is State.CLOSED,
-        )
+        if not self.outbox.is_done:
+            after_passes(UNBLOCKED_PASSES, self._reply_scope.cancel, unless=lambda: self._is_over)
 
     # Replies
 
@@ -241,7 +243,8 @@ class Connection:
                 while not has_ended:
                     await self.outbox.wait_wanted()
                     has_ended = self._ended  # What was due before that may still leave.
-                    await self.outbox.write_replies()
+                    if not self._is_over:
+                        await self.outbox.write_replies()
             if self.outbox.error is not None:
                 self.fail(self.outbox.error)
         finally:
@@ -320,11 +323,11 @@ class Connection:
         try:
             self.outbox.prepare_for_close()
             self.protocol.close(code, reason)
+            self.outbox.write_close_at_once()
             self._note_ending()
-            await trio.lowlevel.checkpoint()
-            await self.wait_until(
-                lambda: self.protocol.state is State.CLOSED, may_read=lambda: not self._ended
-            )
+            if self._is_over:
+                await trio.lowlevel.checkpoint()
+            await self.wait_until(lambda: self._is_over, may_read=lambda: not self._ended)
         finally:
             await self._cut()  # noqa: ASYNC102 shielded inside
 

@@ -47,6 +47,15 @@ class EagerStream(trio.abc.Stream):
     async def flush(self) -> None:
         """Send what is left; cancelled, some of it is lost. Raises as ``send_nowait``."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """Do as ``aclose``, which never waits for anything."""
+
+    async def aclose(self) -> None:
+        """Close, as ``trio.abc.AsyncResource`` has it."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send, as ``trio.abc.SendStream`` has it."""
         await checkpoint_if_cancelled()
@@ -66,7 +75,9 @@ def take_over(stream: trio.abc.Stream) -> trio.abc.Stream:
         descriptor = held.detach()
     except NotImplementedError:  # A socket that a user has made up (trio.abc.SocketFactory).
         return stream
-    return EagerSocketStream(socket.socket(family, kind, proto, fileno=descriptor))
+    taken = EagerSocketStream(socket.socket(family, kind, proto, fileno=descriptor))
+    taken.turn.renew()  # It has just been connected.
+    return taken
 
 
 class EagerSocketStream(EagerStream):
@@ -80,7 +91,7 @@ class EagerSocketStream(EagerStream):
         super().__init__(connected, Turn())
         connected.setblocking(False)
         self._unsent = memoryview(b"")
-        self._is_drained = False  # whether the last read has left nothing behind
+        self._is_drained = True  # whether the last read has left nothing behind
 
     @property
     def has_unsent(self) -> bool:
@@ -124,11 +135,10 @@ class EagerSocketStream(EagerStream):
             self._is_drained = len(data) < size
             return data
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         if self.socket.fileno() != -1:
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
-        await trio.lowlevel.checkpoint()
 
     async def _wait(self, wait: Callable[[socket.socket], Awaitable[None]]) -> None:
         try:

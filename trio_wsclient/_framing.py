@@ -5,6 +5,9 @@ before wsproto sees it, and back on the way out. So there is one place that chec
 as RFC 6455 §8.1 allows, in ``_protocol``; it can be switched off; and a fragment keeps its bytes
 though a code point may be cut.
 
+Control frames of ours are built here, unless an extension of somebody else's has to see them: most
+connections send nothing else that is not in the lane, and never need wsproto until the end.
+
 What comes of the frames, limits and endings, is in ``_protocol``.
 """
 
@@ -17,8 +20,9 @@ import wsproto.events
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason
-from wsproto.utilities import RemoteProtocolError
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
+from trio_wsclient import _frames
 from trio_wsclient._close import NO_STATUS, CloseFrame
 from trio_wsclient._deflate import Deflate
 from trio_wsclient._events import Opcode
@@ -27,7 +31,10 @@ from trio_wsclient._splitter import Splitter
 
 _PIECE: Final = 4096  # bytes into extensions at a time: zlib makes 4 MiB of them at most
 
-_CLOSE: Final = 8  # opcode (RFC 6455 §5.2)
+_CLOSE: Final = 8  # opcodes (RFC 6455 §5.2)
+_PING: Final = 9
+_PONG: Final = 10
+_FIN: Final = 0x80  # in the first byte of a frame
 _RSV1: Final = 0x40  # in the first byte of a frame: compressed (RFC 7692 §6)
 
 _BAD_GATEWAY: Final = 1014  # registered with IANA, but unknown to wsproto 1.3,
@@ -45,12 +52,18 @@ class Framing:
         # Whether extensions of others are in use: what ours change can be told from a header.
         self.has_foreign: Final = not all(isinstance(each, Deflate) for each in extensions)
         self._chain = Chain(extensions) if extensions else None
-        self._wsproto = Connection(
-            ConnectionType.CLIENT, extensions=None if self._chain is None else [self._chain]
-        )
+        self._judge: Connection | None = None
+        self._is_finished = False  # whether our Close was made
         self._is_bad_gateway = False  # whether the Close under way has code 1014
         self.input: Final = Splitter()
         self.is_plain: bool = True  # whether the message under way passes extensions unchanged
+
+    @property
+    def _wsproto(self) -> Connection:
+        if self._judge is None:
+            chain: list[Extension] = [] if self._chain is None else [self._chain]
+            self._judge = Connection(ConnectionType.CLIENT, extensions=chain)
+        return self._judge
 
     # Output. It is None, with the reason in take_failure, where an extension fails to make a frame.
 
@@ -62,15 +75,33 @@ class Framing:
         return _swap_text(data) if data and opcode is Opcode.TEXT else data
 
     def send_ping(self, payload: bytes) -> bytes | None:
-        return self._send(wsproto.events.Ping(payload=payload))
+        if self.has_foreign:
+            return self._send(wsproto.events.Ping(payload=payload))
+        return self._build(_PING, payload)
 
     def send_pong(self, payload: bytes) -> bytes | None:
-        return self._send(wsproto.events.Pong(payload=payload))
+        if self.has_foreign:
+            return self._send(wsproto.events.Pong(payload=payload))
+        return self._build(_PONG, payload)
 
     def send_close(self, frame: CloseFrame) -> bytes | None:
-        return self._send(_close_event(frame))
+        if self.has_foreign:
+            data = self._send(_close_event(frame))
+        else:
+            data = self._build(_CLOSE, _close_payload(frame))
+        self._is_finished = True
+        return data
+
+    def _build(self, opcode: int, payload: bytes) -> bytes:
+        self._check_unfinished()
+        return _frames.build(_FIN | opcode, payload)
+
+    def _check_unfinished(self) -> None:
+        if self._is_finished:
+            raise LocalProtocolError("nothing can be sent behind a Close")  # RFC 6455 §5.5.1
 
     def _send(self, event: wsproto.events.Event) -> bytes | None:
+        self._check_unfinished()
         data = bytes(self._wsproto.send(event))
         return data if self._chain is None or self._chain.failure is None else None
 
@@ -130,7 +161,11 @@ class Framing:
 
 def bare_close(frame: CloseFrame) -> bytes:
     """Serialise a Close that no extension has touched."""
-    return bytes(Connection(ConnectionType.CLIENT).send(_close_event(frame)))
+    return _frames.build(_FIN | _CLOSE, _close_payload(frame))
+
+
+def _close_payload(frame: CloseFrame) -> bytes:
+    return b"" if frame.code == NO_STATUS else frame.code.to_bytes(2, "big") + frame.reason.encode()
 
 
 def _close_event(frame: CloseFrame) -> wsproto.events.CloseConnection:

@@ -35,7 +35,7 @@ class Inbox:
         self._put = 0  # entries so far
         self._messages_put = 0  # messages so far, to their last frame
         # A pair for each put: how many entries there have been then, and what those new count.
-        self._counts: deque[tuple[int, int]] = deque()
+        self._counts: list[tuple[int, int]] = []
         self._counted = 0  # bytes, in sum
         self.is_full: bool = False  # whether there was no room when that was last asked
         self.half_taken: bool = False  # whether the first entry is the middle of a message
@@ -80,10 +80,9 @@ class Inbox:
         self._entries.extend(batch.messages)
 
     def _forget_taken(self) -> None:
-        counts = self._counts
         taken = self._put - len(self._entries)
-        while counts and counts[0][0] <= taken:
-            self._counted -= counts.popleft()[1]
+        while self._counts and self._counts[0][0] <= taken:
+            self._counted -= self._counts.pop(0)[1]
 
     def _count(self, entries: int, size: int) -> None:
         self._forget_taken()

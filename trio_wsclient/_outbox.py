@@ -67,6 +67,7 @@ class Outbox:
         self._slow = slow
         self._turn = turn
         self._lock = trio.Lock()
+        self._unflushed = 0  # bytes that an eager stream has not taken as a whole yet
         self._wanted = trio.Event()
         self._pongs: list[bytes] = []  # payloads that wait to be sent back
         self._last_pongs = b""  # those that go before our Close
@@ -80,6 +81,12 @@ class Outbox:
     def is_open(self) -> bool:
         return self.error is None and self._protocol.state is State.OPEN
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the connection is over, and there is nothing more to write."""
+        is_writing = self._lock.locked() or self._unflushed
+        return not (self.is_open or is_writing or self._protocol.close_is_due)
+
     async def write(self, serialize: Callable[[], Iterable[bytes | bytearray]]) -> bool:
         """Serialise and write; return whether that was done, or the connection is over.
 
@@ -88,10 +95,7 @@ class Outbox:
                 The first of the pieces has the header of the frame, and the last may come late.
         """
         await self._turn.checkpoint()
-        if self._lock.locked():
-            await self._lock.acquire()
-        else:
-            self._lock.acquire_nowait()
+        await self._acquire()
         try:
             await trio.lowlevel.checkpoint_if_cancelled()  # W2
             if not self.is_open:
@@ -106,6 +110,12 @@ class Outbox:
             return await self._write_all(first, pieces)
         finally:
             self._lock.release()
+
+    async def _acquire(self) -> None:
+        if self._lock.locked():
+            await self._lock.acquire()
+        else:
+            self._lock.acquire_nowait()
 
     def may_write_at_once(self, size: int) -> bool:
         """Tell whether a message of so many bytes need not wait for anything but the stream."""
@@ -150,20 +160,46 @@ class Outbox:
 
     async def wait_wanted(self) -> None:
         """Wait until replies are due."""
-        await self._wanted.wait()
+        if not self._wanted.is_set():
+            await self._wanted.wait()
         self._wanted = trio.Event()
 
     async def write_replies(self) -> None:
         """Write pongs, pings and Close, in their turn."""
-        async with self._lock:
+        await self._acquire()
+        try:
             await trio.lowlevel.checkpoint_if_cancelled()  # W2
+            if self._unflushed:
+                size, self._unflushed = self._unflushed, 0
+                await self._finish(self._flush(size))
             if self.error is None:
                 was_open = self.is_open
                 data = self._take_replies()
                 if was_open and not self.is_open:
                     self._broken()  # An extension has failed: the Close is what is left to say.
                     data = self._take_replies()
-                await self._write_all(data)
+                if data:
+                    await self._write_all(data)
+        finally:
+            self._lock.release()
+
+    def write_close_at_once(self) -> None:
+        """Write the Close if that need not wait for anything; else ``write_replies`` has to."""
+        if self._eager is None or self._lock.locked() or self.error is not None:
+            return
+        data = self._take_replies()
+        if not data:
+            return
+        self._begin(data)
+        try:
+            is_gone = self._eager.send_nowait(data)
+        except Exception as exc:  # noqa: BLE001 as in `_finish`
+            self._fail(exc)
+            return
+        if is_gone:
+            self._moved(len(data))
+        else:
+            self._unflushed = len(data)
 
     async def write_replies_at_once(self) -> bool:
         """Write them if that need not wait for the server; return whether it is done."""

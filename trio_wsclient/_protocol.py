@@ -154,6 +154,11 @@ class Protocol:
         self._deaf = True
         self._closed = True
 
+    @property
+    def close_is_due(self) -> bool:
+        """Whether our Close frame is still to be written."""
+        return bool(self._close_data)
+
     def take_close(self) -> bytes:
         """Return our Close frame if it is still to be written, else nothing."""
         data, self._close_data = self._close_data, b""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
@@ -82,7 +81,7 @@ class Sender:
     def __init__(self, connection: Connection, *, fragment_size: int | None) -> None:
         self._connection: Final = connection
         self._fragment_size = fragment_size
-        self._turns: deque[trio.lowlevel.Task] = deque()  # the first one sends, the others wait
+        self._turns: list[trio.lowlevel.Task] = []  # the first one sends, the others wait
         self.messages_sent: int = 0
 
     @property
@@ -138,7 +137,7 @@ class Sender:
             raise
 
     def end_turn(self) -> None:
-        self._turns.popleft()
+        self._turns.pop(0)
         self._connection.changed()
 
     async def _send(self, frames: Sequence[Frame], *, in_one_write: bool) -> None:

@@ -155,14 +155,14 @@ class EagerTLSStream(EagerStream):
         self._heard.set()
         self._heard = trio.Event()
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         with suppress(ssl.SSLError, *_BROKEN):
             if not (self._unwritten or self._transport.has_unsent):
                 try:
                     self._object.unwrap()
                 finally:
                     self._drain()  # close_notify (RFC 8446 §6.1), if there is room for it
-        await self._transport.aclose()
+        self._transport.close()
 
 
 def _broken(exc: ssl.SSLError) -> trio.BrokenResourceError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import ssl
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import Final
 import trio
 import truststore
 
-from trio_wsclient._eager import EagerSocketStream, take_over
+from trio_wsclient._eager import EagerSocketStream, EagerStream, take_over
 from trio_wsclient._errors import HandshakeError
 from trio_wsclient._tls import EagerTLSStream
 
@@ -30,11 +31,35 @@ async def connect_tcp(host: str, port: int, *, local_address: str | None = None)
     Raises:
         HandshakeError: No address could be reached, or the name has none.
     """
+    family = None if local_address is not None else _family(host)
     try:
-        stream = await trio.open_tcp_stream(host, port, local_address=local_address)
+        if family is None:
+            stream = await trio.open_tcp_stream(host, port, local_address=local_address)
+        else:
+            stream = await _connect_to_address(family, host, port)
     except OSError as exc:
         raise HandshakeError(f"no TCP connection to {host} port {port}: {_reasons(exc)}") from exc
     return take_over(stream)
+
+
+def _family(host: str) -> int | None:
+    """Return the address family of an address, ``None`` for a name."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):
+            socket.inet_pton(family, host)
+            return family
+    return None
+
+
+async def _connect_to_address(family: int, host: str, port: int) -> trio.SocketStream:
+    """Connect to the one address: there is no race, which costs more than to connect."""
+    connecting = trio.socket.socket(family, trio.socket.SOCK_STREAM)
+    try:
+        await connecting.connect((host, port))
+    except BaseException:
+        connecting.close()
+        raise
+    return trio.SocketStream(connecting)
 
 
 async def connect_unix(path: str | os.PathLike[str]) -> trio.abc.Stream:
@@ -101,6 +126,10 @@ def _wrap(
 
 async def cut(stream: trio.abc.Stream) -> None:
     """Close a stream without waiting for anything, and without an error of its own."""
+    if isinstance(stream, EagerStream):
+        with suppress(OSError):
+            stream.close()
+        return
     handled = sys.exception()
     # A user's stream may raise anything: it is closed.
     with suppress(Exception), trio.CancelScope(shield=True) as scope:
