@@ -248,6 +248,8 @@ async def test_a_step_that_fails_is_repeated_by_nobody(nursery):
 async def test_idle_seconds_are_those_in_which_nobody_reads(nursery, autojump_clock):
     source = Source()
     await trio.sleep(3)
+    assert source.leadership.idle_seconds == 0  # Asked for first: so it begins to count.
+    await trio.sleep(3)
     assert source.leadership.idle_seconds == 3
     nursery.start_soon(source.take)
     await trio.sleep(5)

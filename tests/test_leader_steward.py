@@ -172,7 +172,7 @@ async def test_it_ends_when_its_condition_is_true(autojump_clock):
         source.put("a")
         await source.take()
         source.over = True
-        source.leadership.changed()
+        source.leadership.urge()
         await wait_all_tasks_blocked()
         assert not nursery.child_tasks
     assert trio.current_time() == 0

@@ -227,6 +227,7 @@ class Connection:
     def _end_of_stream(self, cause: Exception) -> None:
         self.protocol.fail(cause)
         self._ended = True
+        self._leadership.urge()  # The receive task has nothing left to do.
         self._note_ending()
         # A Close that is due may still leave, but nobody is left to wait for.
         if not self.outbox.is_done:
@@ -353,5 +354,5 @@ class Connection:
         self.protocol.closed()
         self._ended = True
         self._reply_scope.cancel()
-        self.changed()
+        self._leadership.urge()
         await cut(self._stream)

@@ -19,6 +19,7 @@ time; so reading is not the duty of one task, but a lead that goes from waiter t
   if it comes for a vacancy that is gone already. So there is a hop and a timer a second at most,
   and no timer for more than that while somebody waits. ``urge`` ends the rest: a write that is
   blocked may wait for a server that wants to be read, and a ping wants to know when its pong comes.
+  Who rests is no follower, so that nobody who leads has to ask for its conditions.
 """
 
 from __future__ import annotations
@@ -54,10 +55,11 @@ class Leadership:
     def __init__(self, step: Callable[[], Awaitable[None]]) -> None:
         self._step = step
         self._followers: Final[dict[trio.Event, tuple[Condition, Condition]]] = {}
-        self._steward: trio.Event | None = None  # the follower that is the steward
+        self._steward: trio.Event | None = None  # what wakes the steward, where it does not lead
+        self._is_resting = False  # whether the steward rests
         self._is_broken = False  # whether a step has raised, which is a bug: nobody repeats it
         self.reading = False
-        self._idle_since = trio.current_time()
+        self._idle_since: float | None = None  # None before that was asked for
         self._idle_seconds = 0.0  # before that
         self._is_urgent = False  # whether the steward has been urged not to rest
 
@@ -67,7 +69,9 @@ class Leadership:
 
     @property
     def idle_seconds(self) -> float:
-        """For how many seconds in all nobody was reading."""
+        """For how many seconds in all nobody was reading, since this was asked for first."""
+        if self._idle_since is None:
+            self._idle_since = trio.current_time()
         if self.reading:
             return self._idle_seconds
         return self._idle_seconds + trio.current_time() - self._idle_since
@@ -105,8 +109,7 @@ class Leadership:
             while not ready():
                 rest = rest_ends - trio.current_time()
                 if rest > 0 and not is_urged():
-                    with trio.move_on_after(rest):
-                        await self._follow(ready, is_urged, is_steward=True)
+                    await self._rest(rest)
                 elif self._has_vacancy and nobody_else():
                     self._is_urgent = False
                     await self._lead(ready, nobody_else)
@@ -119,14 +122,13 @@ class Leadership:
             self.changed()  # L1
 
     def urge(self) -> None:
-        """Have the steward lead, if nobody else does, without waiting for a waiter to come."""
+        """Have the steward lead, if nobody else does, or end, without waiting for a waiter."""
         self._is_urgent = True
-        if self._steward is not None and self._has_vacancy:
-            self._steward.set()
+        self.changed()
 
     def changed(self) -> None:
         """Wake whoever waits for what has become true, and a reader if there is none."""
-        if not self._followers:
+        if not (self._followers or self._is_urgent):
             return
         leaderless = self._has_vacancy
         for event, (ready, may_read) in self._followers.items():
@@ -135,6 +137,8 @@ class Leadership:
             elif leaderless and may_read():
                 event.set()
                 leaderless = False
+        if leaderless and self._is_urgent and self._is_resting and self._steward is not None:
+            self._steward.set()
 
     def _somebody_may_read(self) -> bool:
         return any(
@@ -144,7 +148,8 @@ class Leadership:
         )
 
     async def _lead(self, ready: Condition, may_read: Condition) -> None:
-        self._idle_seconds = self.idle_seconds
+        if self._idle_since is not None:
+            self._idle_seconds = self.idle_seconds
         self.reading = True
         self.changed()
         try:
@@ -157,7 +162,8 @@ class Leadership:
             raise
         finally:
             self.reading = False
-            self._idle_since = trio.current_time()
+            if self._idle_since is not None:
+                self._idle_since = trio.current_time()
             self.changed()  # L1: also if this one stays, and follows.
 
     async def _follow(
@@ -173,3 +179,13 @@ class Leadership:
             del self._followers[event]
             if is_steward:
                 self._steward = None
+
+    async def _rest(self, seconds: float) -> None:
+        self._steward = trio.Event()
+        self._is_resting = True
+        try:
+            with trio.move_on_after(seconds):
+                await self._steward.wait()
+        finally:
+            self._steward = None
+            self._is_resting = False
