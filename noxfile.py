@@ -10,10 +10,14 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["tests", "oldest", "types", "lint", "conformance", "interop"]
+nox.options.sessions = [
+    *("tests", "oldest", "pure", "types", "lint", "sanitize", "conformance", "interop"),
+]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PYPROJECT, "test")
+
+ALL_CASES = "1-7,9,10,12,13"  # of the Autobahn suite
 
 # On the command line, for flake8 takes codes of that length in no file.
 FLAKE8_ASYNC = [
@@ -53,6 +57,54 @@ def oldest(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(python="3.13")
+def pure(session: nox.Session) -> None:
+    """The tests without the accelerator."""
+    env = install(session, "python", *TEST)
+    session.run("pytest", *session.posargs, env=env)
+
+
+def install(session: nox.Session, frames: str, *dependencies: str) -> dict[str, str]:
+    """Install with frames by the accelerator, or without it; return the variables to run with."""
+    env = {"TRIO_WSCLIENT_PURE": "1"} if frames == "python" else {}
+    session.install(".", *dependencies, env=env)
+    session.run("trio-wsclient", "--version", env=env)
+    return env
+
+
+@nox.session(python="3.13", default=False)
+@nox.parametrize("frames", ["c", "python"])
+def variants(session: nox.Session, frames: str) -> None:
+    """All that takes long, with the accelerator and without: some 50 minutes; not part of CI."""
+    env = install(session, frames, *TEST, "pip")
+    session.run("pytest", env=env)
+    session.run("python", "tests/soak_cycles.py", env=env)
+    session.run("python", "tests/lane_differences.py", env=env)
+    run_conformance(session, ALL_CASES, env)
+
+
+@nox.session(python="3.13")
+def sanitize(session: nox.Session) -> None:
+    """The accelerator under gcc's AddressSanitizer and UndefinedBehaviorSanitizer, with a fuzz."""
+    if shutil.which("gcc") is None:
+        session.skip("gcc is not here")
+    flags = "-fsanitize=address,undefined -fno-sanitize-recover=all"
+    build = {"CC": "gcc", "CFLAGS": f"{flags} -g", "LDFLAGS": flags}
+    session.install(".", *TEST, env=build)
+    libraries = [
+        str(session.run("gcc", f"-print-file-name={name}", external=True, silent=True)).strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    env = {
+        "LD_PRELOAD": " ".join(libraries),
+        "PYTHONMALLOC": "malloc",  # so that it sees each object by itself
+        "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's own; test_nothing_leaks is for ours
+    }
+    modules = [f"tests/test_{name}.py" for name in ("frames", "accelerator", "splitter", "lane")]
+    session.run("pytest", *modules, env=env)
+    session.run("python", "tests/fuzz_frames.py", *session.posargs, env=env)
+
+
 @nox.session
 def types(session: nox.Session) -> None:
     """The types: ours inside, and what a user's type checker sees."""
@@ -76,20 +128,21 @@ def lint(session: nox.Session) -> None:
 def conformance(session: nox.Session) -> None:
     """The Autobahn suite, but for most of what takes long; `-- --cases 9` for other cases."""
     # 12 and 13 are of compression: these are short and long messages, with and without takeover.
+    session.install("pip", ".")  # pip for kosoku, where there is no Python 2.7
     run_conformance(session, "1-7,9,10,12.1.*,13.1.*,13.4.*")
 
 
 @nox.session(name="conformance-full", default=False)
 def conformance_full(session: nox.Session) -> None:
     """All 517 cases of the Autobahn suite: 10 to 25 minutes; not part of CI."""
-    run_conformance(session, "1-7,9,10,12,13")
+    session.install("pip", ".")
+    run_conformance(session, ALL_CASES)
 
 
-def run_conformance(session: nox.Session, cases: str) -> None:
-    session.install("pip", ".")  # pip for kosoku, where there is no Python 2.7
+def run_conformance(session: nox.Session, cases: str, env: dict[str, str] | None = None) -> None:
     cache = str(session.cache_dir / "conformance")
     runner = "tests/conformance/run.py"
-    session.run("python", runner, "--cache", cache, "--cases", cases, *session.posargs)
+    session.run("python", runner, "--cache", cache, "--cases", cases, *session.posargs, env=env)
 
 
 @nox.session

@@ -46,8 +46,7 @@ CLIENTS = tuple(dict.fromkeys(contender.client for contender in CONTENDERS))
 
 def accelerator_is_here() -> bool:
     """Whether the installed `trio_wsclient` has its accelerator, and would use it."""
-    frames = importlib.import_module("trio_wsclient._frames")
-    return getattr(frames, "IMPLEMENTATION", "python") != "python"
+    return importlib.import_module("trio_wsclient").IMPLEMENTATION == "c"
 
 
 def chosen_contenders(clients: list[str]) -> list[Contender]:

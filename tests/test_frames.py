@@ -1,4 +1,4 @@
-"""Plain frames, decoded and built (RFC 6455 §5.2 and §5.3)."""
+"""Plain frames, decoded and built (RFC 6455 §5.2 and §5.3), in Python and by the accelerator."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import os
 
 import pytest
 import wire
+from accelerator import IMPLEMENTATIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_wsclient import DataFrame, Opcode
-from trio_wsclient._frames import BINARY, COMPRESSED, TEXT, build, decode, mask
+from trio_wsclient._frames import BINARY, COMPRESSED, TEXT
+
+pytestmark = pytest.mark.parametrize("frames", IMPLEMENTATIONS)
 
 NO_LIMIT = 2**63 - 1
 SIZES = [0, 1, 3, 4, 5, 125, 126, 127, 511, 512, 513, 65_535, 65_536, 70_001]
@@ -24,25 +27,25 @@ def text_frame(payload: bytes) -> DataFrame:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_frame_of_any_size_is_decoded(size: int):
+def test_a_frame_of_any_size_is_decoded(frames, size: int):
     data = wire.binary(b"\xff" * size) + wire.text("x" * size)
     messages = [b"\xff" * size, "x" * size]
-    assert decode(data, 0, NO_LIMIT, None) == (messages, len(data), 2 * size)
+    assert frames.decode(data, 0, NO_LIMIT, None) == (messages, len(data), 2 * size)
 
 
-def test_it_begins_where_it_is_told_to():
+def test_it_begins_where_it_is_told_to(frames):
     data = b"\x00" + wire.text("ab")
-    assert decode(data, 1, NO_LIMIT, None) == (["ab"], len(data), 2)
+    assert frames.decode(data, 1, NO_LIMIT, None) == (["ab"], len(data), 2)
 
 
-def test_text_that_is_not_to_be_decoded_is_not_checked_either():
+def test_text_that_is_not_to_be_decoded_is_not_checked_either(frames):
     data = wire.frame(wire.TEXT, b"\xff") + wire.binary(b"b")
-    messages, *_ = decode(data, 0, NO_LIMIT, text_frame)
+    messages, *_ = frames.decode(data, 0, NO_LIMIT, text_frame)
     assert messages == [text_frame(b"\xff"), b"b"]
 
 
-def test_text_outside_ascii_takes_what_cpython_needs_for_it():
-    assert decode(wire.text("ä☃😀"), 0, NO_LIMIT, None) == (["ä☃😀"], 11, 12)
+def test_text_outside_ascii_takes_what_cpython_needs_for_it(frames):
+    assert frames.decode(wire.text("ä☃😀"), 0, NO_LIMIT, None) == (["ä☃😀"], 11, 12)
 
 
 @pytest.mark.parametrize("make_text", [None, text_frame])
@@ -72,42 +75,42 @@ def test_text_outside_ascii_takes_what_cpython_needs_for_it():
         wire.close(1000),
     ],
 )
-def test_it_stops_before_what_is_not_plain(odd: bytes, make_text):
+def test_it_stops_before_what_is_not_plain(frames, odd: bytes, make_text):
     before = wire.binary(b"before")
-    messages, stop, _ = decode(before + odd, 0, NO_LIMIT, make_text)
+    messages, stop, _ = frames.decode(before + odd, 0, NO_LIMIT, make_text)
     assert (messages, stop) == ([b"before"], len(before))
 
 
-def test_it_stops_before_text_that_is_not_utf8():
+def test_it_stops_before_text_that_is_not_utf8(frames):
     data = wire.text("a") + wire.frame(wire.TEXT, b"\xed\xa0\x80") + wire.text("b")
-    assert decode(data, 0, NO_LIMIT, None) == (["a"], 3, 1)
+    assert frames.decode(data, 0, NO_LIMIT, None) == (["a"], 3, 1)
 
 
-def test_it_stops_before_what_is_over_the_limit():
+def test_it_stops_before_what_is_over_the_limit(frames):
     data = wire.binary(b"abc") + wire.binary(b"abcd")
-    assert decode(data, 0, 3, None) == ([b"abc"], 5, 3)
+    assert frames.decode(data, 0, 3, None) == ([b"abc"], 5, 3)
     data = wire.binary(bytes(126)) + wire.binary(bytes(127))
-    assert decode(data, 0, 126, None) == ([bytes(126)], 130, 126)
+    assert frames.decode(data, 0, 126, None) == ([bytes(126)], 130, 126)
 
 
-def test_a_call_ends_in_time_for_others():
+def test_a_call_ends_in_time_for_others(frames):
     data = wire.binary(b"") * 5000
-    messages, stop, _ = decode(data, 0, NO_LIMIT, None)
+    messages, stop, _ = frames.decode(data, 0, NO_LIMIT, None)
     assert 0 < len(messages) <= 1024
     assert stop == 2 * len(messages)
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.text(max_size=200) | st.binary(max_size=200)), st.integers(0, 50))
-def test_what_is_there_as_a_whole_is_decoded(messages: list[str | bytes], missing: int):
-    frames = [wire.text(m) if isinstance(m, str) else wire.binary(m) for m in messages]
-    data = b"".join(frames)
+def test_what_is_there_as_a_whole_is_decoded(frames, messages: list[str | bytes], missing: int):
+    parts = [wire.text(m) if isinstance(m, str) else wire.binary(m) for m in messages]
+    data = b"".join(parts)
     data = data[: len(data) - missing]
-    decoded, stop, _ = decode(data, 0, NO_LIMIT, None)
+    decoded, stop, _ = frames.decode(data, 0, NO_LIMIT, None)
     assert decoded == messages[: len(decoded)]
-    assert stop == sum(map(len, frames[: len(decoded)]))
+    assert stop == sum(map(len, parts[: len(decoded)]))
     if len(decoded) < len(messages):
-        assert len(data) - stop < len(frames[len(decoded)])
+        assert len(data) - stop < len(parts[len(decoded)])
 
 
 # Building
@@ -115,38 +118,31 @@ def test_what_is_there_as_a_whole_is_decoded(messages: list[str | bytes], missin
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("first_byte", [TEXT, BINARY, TEXT | COMPRESSED, BINARY | COMPRESSED])
-def test_a_frame_that_was_built_is_one_of_a_client(first_byte: int, size: int):
+def test_a_frame_that_was_built_is_one_of_a_client(frames, first_byte: int, size: int):
     payload = bytes(i % 251 for i in range(size))
     reader = wire.ClientFrameReader()
     reader.has_extensions = True
-    (frame,) = reader.feed(build(first_byte, payload))
+    data = frames.build(first_byte, payload, b"\x00\xff\x55\x81")
+    (frame,) = reader.feed(data)
     assert not reader.pending
+    assert data[-size - 4 :][:4] == b"\x00\xff\x55\x81"
     assert frame.opcode == first_byte & 0x0F
     assert (frame.fin, frame.rsv, frame.payload) == (True, first_byte >> 4 & 7, payload)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_masking_is_a_xor_with_the_key_over_and_over(size: int):
+def test_masking_is_a_xor_with_the_key_over_and_over(frames, size: int):
     payload, key = os.urandom(size), b"\x00\xff\x55\x81"
     expected = bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))
-    assert mask(payload, key) == expected
+    assert frames.mask(payload, key, 0, size) == expected
 
 
-def test_each_frame_has_a_key_of_its_own():
-    keys = {build(BINARY, b"\0\0\0\0")[2:6] for _ in range(5000)}
-    assert len(keys) > 4990  # of 2**32: two may be equal
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_child_does_not_use_its_parents_keys():
-    build(BINARY, b"")  # There are keys in store.
-    read_end, write_end = os.pipe()
-    pid = os.fork()
-    if pid == 0:  # pragma: no cover - coverage ends with the parent
-        os.write(write_end, build(BINARY, b"\0\0\0\0"))
-        os._exit(0)
-    os.waitpid(pid, 0)
-    assert os.read(read_end, 100) != build(BINARY, b"\0\0\0\0")
-    os.close(read_end)
-    os.close(write_end)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("start", [0, 4, 512])
+@pytest.mark.parametrize("stop", [0, 3, 5, 511, 1025, 100_000])
+def test_a_piece_is_masked_as_in_the_whole(frames, size: int, start: int, stop: int):
+    payload, key = os.urandom(size), b"abcd"
+    if start <= min(stop, size):
+        assert (
+            frames.mask(payload, key, start, stop) == frames.mask(payload, key, 0, size)[start:stop]
+        )

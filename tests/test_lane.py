@@ -82,10 +82,14 @@ options = st.fixed_dictionaries(
         "max_frame_size": st.sampled_from([1, 20, 126, 65_535]),
     },
 )
+# Many more of them: lane_differences.py.
+given_cut_streams = given(
+    streams, options, st.lists(st.integers(1, 300), max_size=8), st.integers(1, 100_000)
+)
 
 
 @settings(deadline=None, max_examples=400)
-@given(streams, options, st.lists(st.integers(1, 300), max_size=8), st.integers(1, 100_000))
+@given_cut_streams
 def test_the_lane_and_wsproto_alone_say_the_same(
     data: bytes, options: dict[str, object], sizes: list[int], rest: int
 ):

@@ -17,7 +17,8 @@ LAYERS = [
     {  # no I/O
         *("_url", "_proxy", "_no_proxy", "_options", "_log"),
         *("_http", "_handshake", "_redirects", "_extensions", "_deflate"),
-        *("_splitter", "_frames", "_lane", "_framing", "_protocol", "_inbox", "_pings"),
+        *("_splitter", "_frames", "_frames_py", "_lane", "_framing", "_protocol"),
+        *("_inbox", "_pings"),
     },
     {"_passes", "_turn", "_eager", "_tls", "_transport", "_tunnel", "_http_connect", "_socks"},
     {"_leader", "_outbox", "_connection", "_keepalive"},

@@ -16,6 +16,7 @@ from scripted_server import Peer, echo_script, loopback_server, memory_server
 from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import (
+    IMPLEMENTATION,
     ConnectionClosedError,
     ConnectionRejected,
     HandshakeError,
@@ -36,7 +37,7 @@ async def test_a_connection_tells_how_it_opens_and_ends(autojump_clock):
         assert ws.logger is logger
     assert logger.texts(logging.DEBUG) == [
         "asking for ws://server/",
-        "open; extensions: none; declined: none",
+        f"open; extensions: none; declined: none; frames by {IMPLEMENTATION}",
         "over; received 1000 (normal closure), sent 1000 (normal closure)",
     ]
     assert [facts(record).get("phase") for record in logger.records] == [
@@ -70,7 +71,7 @@ async def test_the_extensions_in_use_and_those_declined_are_told(autojump_clock)
         logger = KeepingLogger(logging.DEBUG)
         async with opened(script, logger=logger, compression="deflate"):
             pass
-        assert text in logger.texts(logging.DEBUG)
+        assert f"{text}; frames by {IMPLEMENTATION}" in logger.texts(logging.DEBUG)
 
 
 async def test_an_ending_without_a_close_is_told(autojump_clock):

@@ -18,7 +18,7 @@ import wire
 from scripted_server import echo_script, loopback_server
 
 import trio_wsclient.__main__ as command_line
-from trio_wsclient import __version__, open_websocket_client
+from trio_wsclient import IMPLEMENTATION, __version__, open_websocket_client
 from trio_wsclient.__main__ import main
 
 
@@ -390,7 +390,8 @@ def test_version_is_printed(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--version"])
     assert stopped.value.code == 0
-    assert capsys.readouterr().out == f"trio-wsclient {__version__}\n"
+    expected = f"trio-wsclient {__version__} (frames by {IMPLEMENTATION})\n"
+    assert capsys.readouterr().out == expected
 
 
 def test_demo_goes_to_standard_output(capsys):

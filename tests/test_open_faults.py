@@ -21,6 +21,7 @@ from scripted_server import (
 )
 
 from trio_wsclient import (
+    IMPLEMENTATION,
     ConnectionRejected,
     WebSocketClient,
     WebSocketInternalError,
@@ -132,7 +133,7 @@ async def test_how_a_connection_opens_and_ends_is_logged_at_debug_level_only(cap
     texts = [record.getMessage().partition("] ")[2] for record in caplog.records]
     assert texts == [
         "asking for ws://server/",
-        "open; extensions: none; declined: none",
+        f"open; extensions: none; declined: none; frames by {IMPLEMENTATION}",
         "over; received 1000 (normal closure), sent 1000 (normal closure)",
     ]
 

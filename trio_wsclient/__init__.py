@@ -17,6 +17,7 @@ from trio_wsclient._errors import (
     WebSocketInternalError,
 )
 from trio_wsclient._events import DataFrame, Opcode
+from trio_wsclient._frames import IMPLEMENTATION
 from trio_wsclient._headers import Headers
 from trio_wsclient._open import open_websocket_client, run_websocket_client
 from trio_wsclient._options import ClientOptions
@@ -26,6 +27,7 @@ from trio_wsclient._sender import MessageWriter
 from trio_wsclient._version import __version__
 
 __all__ = [
+    "IMPLEMENTATION",
     "ClientOptions",
     "ClientStatistics",
     "CloseFrame",

@@ -18,6 +18,7 @@ from typing import Final
 import trio
 
 from trio_wsclient import (
+    IMPLEMENTATION,
     ConnectionClosed,
     HandshakeError,
     InvalidURL,
@@ -74,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 when all went well, 1 when the connection failed, 2 for wrong "
         "usage, 130 after Ctrl-C, 141 when nobody reads the output any more.",
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    version = f"%(prog)s {__version__} (frames by {IMPLEMENTATION})"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     text = "hold a conversation with a server of its own, and show each step with its time"
     commands.add_parser("demo", help=text, description=text.capitalize() + ".")

@@ -1,127 +1,71 @@
-"""Plain frames (RFC 6455 §5.2), fast: decoded where they lie, and built.
+"""Plain frames (RFC 6455 §5.2), by the accelerator in C where it was built, and their keys.
 
-A frame is *plain* if it is a whole message: FIN, Text or Binary, no reserved bit, no mask, a size
-in its shortest form and within the limit. Nearly all are. ``decode`` stops before any other frame,
-whatever is odd about it, and before one that has not come as a whole, or is not UTF-8.
+Pure Python, ``_frames_py``, says what the functions do, and does it where there is no accelerator
+or the environment variable ``TRIO_WSCLIENT_PURE`` is set.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Final, Literal
 
-from trio_wsclient._events import DataFrame, Entry
+from trio_wsclient import _frames_py
+from trio_wsclient._frames_py import BINARY, TEXT, header, long_size
 
-TEXT: Final = 0x81  # first bytes of a frame: FIN and the opcode
-BINARY: Final = 0x82
-COMPRESSED: Final = 0x40  # RSV1 in it (RFC 7692 §6)
+__all__ = [
+    "BINARY",
+    "COMPRESSED",
+    "IMPLEMENTATION",
+    "PIECE_SIZE",
+    "TEXT",
+    "build",
+    "build_in_pieces",
+    "decode",
+    "long_size",
+]
+
+COMPRESSED: Final = 0x40  # RSV1 in the first byte of a frame (RFC 7692 §6)
 
 PIECE_SIZE: Final = 65_536  # bytes; like the next one a multiple of the key's, which goes on
 _MAX_HEADER_SIZE: Final = 16  # bytes, with the key, rounded up
-
-_MAX_MESSAGES: Final = 1024  # a call: about 0.5 ms, while other tasks wait
-_MASKED: Final = 0x80  # in the second byte
 _KEYS: Final = 1024  # masking keys drawn at once: a call of the system costs more than the bytes
-_LONG: Final = 512  # bytes from which on `bytes.translate` masks faster than one large integer
-
-# What masking by each byte makes of all bytes.
-_TABLES: Final = [bytes(byte ^ key for byte in range(256)) for key in range(256)]
 
 
-def decode(
-    data: bytes, start: int, max_size: int, make_text: Callable[[bytes], DataFrame] | None
-) -> tuple[list[Entry], int, int]:
-    """Decode the plain frames at the beginning of the input.
-
-    Args:
-        data: The input.
-        start: Where in it to begin, at the border of a frame.
-        max_size: Bytes of a payload; one that is larger is not plain.
-        make_text: What makes a message of the payload of Text; ``None`` to decode it to a ``str``.
-
-    Returns:
-        The messages, where it stopped, and how many bytes they take (of a ``str`` that is not ASCII
-        CPython needs up to four a character).
-    """
-    messages: list[Entry] = []
-    end = len(data)
-    taken = 0
-    while start + 2 <= end and len(messages) < _MAX_MESSAGES:
-        first_byte, size = data[start], data[start + 1]
-        begin = start + 2
-        if size > 125:  # noqa: PLR2004 RFC 6455 §5.2
-            begin, size = long_size(data, start)
-        stop = begin + size
-        if not 0 <= size <= max_size or stop > end:
-            break
-        payload = data[begin:stop]
-        if first_byte == BINARY:
-            messages.append(payload)
-        elif first_byte != TEXT:
-            break
-        elif make_text is not None:
-            messages.append(make_text(payload))
-        else:
-            try:
-                text = payload.decode()
-            except UnicodeDecodeError:
-                break
-            messages.append(text)
-            if not text.isascii():
-                size = 4 * len(text)
-        taken += size
-        start = stop
-    return messages, start, taken
+def choose(environ: Mapping[str, str]) -> ModuleType:
+    """Return the module whose functions are to be used."""
+    if environ.get("TRIO_WSCLIENT_PURE"):
+        return _frames_py
+    try:
+        return importlib.import_module("trio_wsclient._frames_c")
+    except ImportError:  # It is not built, or for another platform.
+        return _frames_py
 
 
-def long_size(data: bytes, start: int) -> tuple[int, int]:
-    """Return where the payload of a frame begins whose second byte is over 125, and its size.
+if TYPE_CHECKING:
+    _chosen = _frames_py
+else:
+    _chosen = choose(os.environ)
 
-    The size is -1 if it has not come as a whole, is not in its shortest form, or the frame is
-    masked.
-    """
-    length = data[start + 1]
-    if length >= _MASKED:
-        return start, -1
-    begin, least = (start + 4, 126) if length == 126 else (start + 10, 65_536)  # noqa: PLR2004
-    size = int.from_bytes(data[start + 2 : begin], "big")
-    return begin, size if size >= least and begin <= len(data) else -1
+IMPLEMENTATION: Final[Literal["c", "python"]] = "python" if _chosen is _frames_py else "c"
+
+decode = _chosen.decode
 
 
 def build(first_byte: int, payload: bytes) -> bytes:
     """Build a frame as a client sends it, masked with a fresh key (RFC 6455 §5.3)."""
-    key = _draw_key()
-    return b"".join((_header(first_byte, len(payload)), key, mask(payload, key)))
+    return _chosen.build(first_byte, payload, _draw_key())
 
 
 def build_in_pieces(first_byte: int, payload: bytes) -> Iterator[bytes | bytearray]:
     """Build a frame piece by piece: what is masked as it is written stays in the cache."""
     key = _draw_key()
     stop = PIECE_SIZE - _MAX_HEADER_SIZE
-    yield b"".join((_header(first_byte, len(payload)), key, mask(payload[:stop], key)))
+    yield b"".join((header(first_byte, len(payload)), key, _chosen.mask(payload, key, 0, stop)))
     for start in range(stop, len(payload), PIECE_SIZE):
-        yield mask(payload[start : start + PIECE_SIZE], key)
-
-
-def _header(first_byte: int, size: int) -> bytes:
-    if size <= 125:  # noqa: PLR2004 RFC 6455 §5.2
-        return bytes((first_byte, _MASKED | size))
-    if size < 65_536:  # noqa: PLR2004
-        return bytes((first_byte, _MASKED | 126)) + size.to_bytes(2, "big")
-    return bytes((first_byte, _MASKED | 127)) + size.to_bytes(8, "big")
-
-
-def mask(payload: bytes, key: bytes) -> bytes | bytearray:
-    """Mask a payload: a XOR with the key, over and over."""
-    size = len(payload)
-    if size < _LONG:
-        keys = int.from_bytes((key * (size // 4 + 1))[:size], "little")
-        return (int.from_bytes(payload, "little") ^ keys).to_bytes(size, "little")
-    masked = bytearray(size)
-    for i, byte in enumerate(key):
-        masked[i::4] = payload[i::4].translate(_TABLES[byte])
-    return masked
+        yield _chosen.mask(payload, key, start, start + PIECE_SIZE)
 
 
 _keys: list[bytes] = []

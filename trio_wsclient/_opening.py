@@ -21,6 +21,7 @@ from trio_wsclient._connection import Connection
 from trio_wsclient._deflate import Deflate
 from trio_wsclient._eager import READ_SIZE, EagerStream
 from trio_wsclient._errors import ConnectionRejected, HandshakeError, OpenTimeout, Phase
+from trio_wsclient._frames import IMPLEMENTATION
 from trio_wsclient._handshake import Accepted, Handshake, check_extra_headers
 from trio_wsclient._http import BODY_PATIENCE
 from trio_wsclient._http_connect import PrefixedStream
@@ -229,9 +230,10 @@ class Opening:
         options = self._options
         in_use = tuple(extension.name for extension in accepted.extensions)
         self._log.tell(
-            "open; extensions: %s; declined: %s",
+            "open; extensions: %s; declined: %s; frames by %s",
             ", ".join(in_use) or "none",
             ", ".join(self._handshake.declined) or "none",
+            IMPLEMENTATION,
             phase=self._phase,
         )
         protocol = Protocol(

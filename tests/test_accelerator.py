@@ -1,0 +1,214 @@
+"""The accelerator in C: it agrees with its specification, and withstands any argument."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import sys
+import tracemalloc
+from contextlib import suppress
+
+import pytest
+import wire
+from accelerator import accelerator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import trio_wsclient
+from trio_wsclient import _frames, _frames_py
+
+NO_LIMIT = 2**63 - 1
+KEY = b"abcd"
+
+needs_accelerator = pytest.mark.skipif(accelerator is None, reason="it is not built here")
+
+# Which one is in use
+
+
+def test_the_package_tells_which_one_is_in_use():
+    is_pure = accelerator is None or "TRIO_WSCLIENT_PURE" in os.environ
+    assert ("python" if is_pure else "c") == trio_wsclient.IMPLEMENTATION
+
+
+def test_it_is_used_where_it_is_built():
+    assert _frames.choose({}) is (accelerator or _frames_py)
+
+
+def test_a_variable_turns_it_off():
+    assert _frames.choose({"TRIO_WSCLIENT_PURE": "1"}) is _frames_py
+    assert _frames.choose({"TRIO_WSCLIENT_PURE": ""}) is (accelerator or _frames_py)
+
+
+def test_without_it_pure_python_does_the_same(monkeypatch):
+    def fail(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    assert _frames.choose({}) is _frames_py
+
+
+# Agreement
+
+frames = st.one_of(
+    st.builds(wire.text, st.text(max_size=40)),
+    st.builds(wire.binary, st.binary(max_size=200)),
+    st.builds(wire.binary, st.integers(0, 70_000).map(bytes)),
+    st.builds(
+        wire.frame,
+        st.integers(0, 15),
+        st.binary(max_size=130),
+        fin=st.booleans(),
+        rsv=st.integers(0, 7),
+        masked=st.booleans(),
+    ),
+    st.builds(wire.frame, st.just(wire.TEXT), st.binary(max_size=10)),
+    st.binary(max_size=12),
+)
+
+
+@needs_accelerator
+@settings(deadline=None, max_examples=500)
+@given(
+    st.lists(frames, max_size=6).map(b"".join),
+    st.integers(0, 20),
+    st.integers(0, 20),
+    st.sampled_from([0, 1, 100, 125, 126, 65_536, NO_LIMIT]),
+    st.sampled_from([None, bytes.hex]),
+)
+def test_both_decode_alike(data: bytes, start: int, missing: int, max_size: int, make_text):
+    data = data[: len(data) - missing] if missing else data
+    expected = _frames_py.decode(data, start, max_size, make_text)
+    assert accelerator.decode(data, start, max_size, make_text) == expected
+
+
+@needs_accelerator
+@settings(deadline=None, max_examples=300)
+@given(
+    st.integers(0, 255),
+    st.binary(max_size=2000) | st.integers(0, 70_000).map(bytes),
+    st.binary(min_size=4, max_size=4),
+    st.integers(0, 500).map(lambda number: 4 * number),
+    st.integers(0, 80_000),
+)
+def test_both_build_and_mask_alike(first_byte: int, payload: bytes, key: bytes, start, stop):
+    expected = _frames_py.build(first_byte, payload, key)
+    assert accelerator.build(first_byte, payload, key) == expected
+    if start <= min(stop, len(payload)):
+        expected = _frames_py.mask(payload, key, start, stop)
+        assert accelerator.mask(payload, key, start, stop) == expected
+
+
+# Arguments
+
+
+@needs_accelerator
+@pytest.mark.parametrize(
+    ("function", "arguments", "error"),
+    [
+        ("decode", (), TypeError),
+        ("decode", (b"", 0, 0), TypeError),
+        ("decode", (b"", 0, 0, None, None), TypeError),
+        ("decode", ("text", 0, 0, None), TypeError),
+        ("decode", (None, 0, 0, None), TypeError),
+        ("decode", (memoryview(b"abcd")[::2], 0, 0, None), BufferError),
+        ("decode", (b"", "0", 0, None), TypeError),
+        ("decode", (b"", 0, 0.5, None), TypeError),
+        ("decode", (b"", -1, 0, None), ValueError),
+        ("decode", (b"", 0, -1, None), ValueError),
+        ("decode", (b"", 2**63, 0, None), OverflowError),
+        ("decode", (b"", -(2**63) - 1, 0, None), OverflowError),
+        ("decode", (b"", 0, 2**63, None), OverflowError),
+        ("decode", (b"\x81\x01a", 0, 9, 5), TypeError),
+        ("build", (), TypeError),
+        ("build", (1, b""), TypeError),
+        ("build", (1, b"", KEY, 0), TypeError),
+        ("build", ("1", b"", KEY), TypeError),
+        ("build", (-1, b"", KEY), ValueError),
+        ("build", (256, b"", KEY), ValueError),
+        ("build", (2**100, b"", KEY), OverflowError),
+        ("build", (1, "", KEY), TypeError),
+        ("build", (1, b"", "abcd"), TypeError),
+        ("build", (1, b"", b"abc"), ValueError),
+        ("build", (1, b"", b"abcde"), ValueError),
+        ("mask", (), TypeError),
+        ("mask", (b"", KEY, 0), TypeError),
+        ("mask", ("", KEY, 0, 0), TypeError),
+        ("mask", (b"", None, 0, 0), TypeError),
+        ("mask", (b"", b"", 0, 0), ValueError),
+        ("mask", (b"abc", KEY, None, 0), TypeError),
+        ("mask", (b"abc", KEY, 0, None), TypeError),
+        ("mask", (b"abc", KEY, -4, 0), ValueError),
+        ("mask", (b"abc", KEY, 0, -1), ValueError),
+        ("mask", (b"abc", KEY, 2, 1), ValueError),
+        ("mask", (b"abc", KEY, 4, 8), ValueError),
+        ("mask", (b"abc", KEY, 2**63, 2**63), OverflowError),
+    ],
+)
+def test_arguments_are_checked(function: str, arguments: tuple, error: type[Exception]):
+    with pytest.raises(error):
+        getattr(accelerator, function)(*arguments)
+
+
+@needs_accelerator
+@pytest.mark.parametrize("start", [1, 2, 2**63 - 1])
+def test_beyond_the_input_there_is_nothing(start: int):
+    assert accelerator.decode(b"\x82", start, NO_LIMIT, None) == ([], start, 0)
+
+
+@needs_accelerator
+def test_what_makes_a_message_may_raise_and_touch_the_input():
+    data = bytearray(wire.text("a") + wire.text("b"))
+
+    def make_text(payload: bytes) -> bytes:
+        with pytest.raises(BufferError):
+            data.clear()  # It is in use.
+        if payload == b"b":
+            raise ZeroDivisionError
+        return payload
+
+    with pytest.raises(ZeroDivisionError):
+        accelerator.decode(data, 0, NO_LIMIT, make_text)
+    data.clear()
+
+
+@needs_accelerator
+def test_nothing_leaks():
+    payload, key, failing = b"\xff" * 1000, bytes(bytearray(KEY)), "no buffer"
+    data = wire.text("text") + wire.binary(payload) + wire.frame(wire.TEXT, payload)
+
+    def make_text(payload: bytes) -> bytes:
+        if len(payload) > 10:
+            raise ZeroDivisionError
+        return payload
+
+    def call_all():
+        accelerator.decode(data, 0, NO_LIMIT, None)
+        accelerator.mask(payload, key, 0, 1000)
+        accelerator.build(1, payload, key)
+        for function, arguments in (
+            ("decode", (data, 0, NO_LIMIT, make_text)),
+            ("build", (1, payload, failing)),
+            ("build", (1, payload, b"abc")),
+            ("mask", (payload, failing, 0, 0)),
+            ("mask", (payload, key, 2, 1)),
+        ):
+            with suppress(TypeError, ValueError, ZeroDivisionError):
+                getattr(accelerator, function)(*arguments)
+
+    watched = (payload, key, failing, data, make_text)
+    call_all()
+    counts = [sys.getrefcount(each) for each in watched]
+    tracemalloc.start()
+    try:
+        call_all()
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(300):
+            call_all()
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 20_000, "of 300 calls, each of which makes objects of 1,000 bytes"
+    assert [sys.getrefcount(each) for each in watched] == counts
