@@ -13,7 +13,7 @@ def read(protocol: Protocol, *pieces: bytes) -> list[Event]:
     """Pass on what the server sends, and return the events; a breach takes effect at once."""
     events: list[Event] = []
     for piece in pieces:
-        protocol.receive_data(piece)
+        events += protocol.receive_plain(piece)[0]
         while protocol.input_pending:
             events += flat(protocol.next_events())
         if protocol.breach is not None:

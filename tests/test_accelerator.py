@@ -67,6 +67,10 @@ frames = st.one_of(
 )
 
 
+def some_message(first_byte: int, payload: bytes) -> tuple[int, bytes] | None:
+    return None if len(payload) % 5 == 4 else (first_byte, payload)
+
+
 @needs_accelerator
 @settings(deadline=None, max_examples=500)
 @given(
@@ -74,12 +78,12 @@ frames = st.one_of(
     st.integers(0, 20),
     st.integers(0, 20),
     st.sampled_from([0, 1, 100, 125, 126, 65_536, NO_LIMIT]),
-    st.sampled_from([None, bytes.hex]),
+    st.tuples(st.sampled_from([None, bytes.hex]), st.sampled_from([None, some_message])),
 )
-def test_both_decode_alike(data: bytes, start: int, missing: int, max_size: int, make_text):
+def test_both_decode_alike(data: bytes, start: int, missing: int, max_size: int, makers):
     data = data[: len(data) - missing] if missing else data
-    expected = _frames_py.decode(data, start, max_size, make_text)
-    assert accelerator.decode(data, start, max_size, make_text) == expected
+    expected = _frames_py.decode(data, start, max_size, *makers)
+    assert accelerator.decode(data, start, max_size, *makers) == expected
 
 
 @needs_accelerator
@@ -108,18 +112,20 @@ def test_both_build_and_mask_alike(first_byte: int, payload: bytes, key: bytes, 
     [
         ("decode", (), TypeError),
         ("decode", (b"", 0, 0), TypeError),
-        ("decode", (b"", 0, 0, None, None), TypeError),
-        ("decode", ("text", 0, 0, None), TypeError),
-        ("decode", (None, 0, 0, None), TypeError),
-        ("decode", (memoryview(b"abcd")[::2], 0, 0, None), BufferError),
-        ("decode", (b"", "0", 0, None), TypeError),
-        ("decode", (b"", 0, 0.5, None), TypeError),
-        ("decode", (b"", -1, 0, None), ValueError),
-        ("decode", (b"", 0, -1, None), ValueError),
-        ("decode", (b"", 2**63, 0, None), OverflowError),
-        ("decode", (b"", -(2**63) - 1, 0, None), OverflowError),
-        ("decode", (b"", 0, 2**63, None), OverflowError),
-        ("decode", (b"\x81\x01a", 0, 9, 5), TypeError),
+        ("decode", (b"", 0, 0, None, None, None), TypeError),
+        ("decode", ("text", 0, 0, None, None), TypeError),
+        ("decode", (None, 0, 0, None, None), TypeError),
+        ("decode", (memoryview(b"abcd")[::2], 0, 0, None, None), BufferError),
+        ("decode", (b"", "0", 0, None, None), TypeError),
+        ("decode", (b"", 0, 0.5, None, None), TypeError),
+        ("decode", (b"", -1, 0, None, None), ValueError),
+        ("decode", (b"", 0, -1, None, None), ValueError),
+        ("decode", (b"", 2**63, 0, None, None), OverflowError),
+        ("decode", (b"", -(2**63) - 1, 0, None, None), OverflowError),
+        ("decode", (b"", 0, 2**63, None, None), OverflowError),
+        ("decode", (b"\x81\x01a", 0, 9, 5, None), TypeError),
+        ("decode", (b"\xc1\x01a", 0, 9, None, 5), TypeError),
+        ("decode", (b"\xc1\x01a", 0, 9, None, bytes.hex), TypeError),
         ("build", (), TypeError),
         ("build", (1, b""), TypeError),
         ("build", (1, b"", KEY, 0), TypeError),
@@ -153,7 +159,7 @@ def test_arguments_are_checked(function: str, arguments: tuple, error: type[Exce
 @needs_accelerator
 @pytest.mark.parametrize("start", [1, 2, 2**63 - 1])
 def test_beyond_the_input_there_is_nothing(start: int):
-    assert accelerator.decode(b"\x82", start, NO_LIMIT, None) == ([], start, 0)
+    assert accelerator.decode(b"\x82", start, NO_LIMIT, None, None) == ([], start, 0)
 
 
 @needs_accelerator
@@ -168,26 +174,32 @@ def test_what_makes_a_message_may_raise_and_touch_the_input():
         return payload
 
     with pytest.raises(ZeroDivisionError):
-        accelerator.decode(data, 0, NO_LIMIT, make_text)
+        accelerator.decode(data, 0, NO_LIMIT, make_text, None)
     data.clear()
 
 
 @needs_accelerator
 def test_nothing_leaks():
     payload, key, failing = b"\xff" * 1000, bytes(bytearray(KEY)), "no buffer"
-    data = wire.text("text") + wire.binary(payload) + wire.frame(wire.TEXT, payload)
+    data = wire.text("text") + wire.binary(payload) + wire.frame(wire.TEXT, payload, rsv=4)
+    data += wire.frame(wire.BINARY, payload, rsv=4)
+    undecodable = wire.text("text") + wire.frame(wire.TEXT, payload)
 
     def make_text(payload: bytes) -> bytes:
         if len(payload) > 10:
             raise ZeroDivisionError
         return payload
 
+    def inflate(first_byte: int, payload: bytes) -> bytes | None:
+        return None if first_byte == 0x82 else payload * 2
+
     def call_all():
-        accelerator.decode(data, 0, NO_LIMIT, None)
+        accelerator.decode(data, 0, NO_LIMIT, None, inflate)
+        accelerator.decode(undecodable, 0, NO_LIMIT, None, inflate)
         accelerator.mask(payload, key, 0, 1000)
         accelerator.build(1, payload, key)
         for function, arguments in (
-            ("decode", (data, 0, NO_LIMIT, make_text)),
+            ("decode", (undecodable, 0, NO_LIMIT, make_text, inflate)),
             ("build", (1, payload, failing)),
             ("build", (1, payload, b"abc")),
             ("mask", (payload, failing, 0, 0)),
@@ -196,7 +208,7 @@ def test_nothing_leaks():
             with suppress(TypeError, ValueError, ZeroDivisionError):
                 getattr(accelerator, function)(*arguments)
 
-    watched = (payload, key, failing, data, make_text)
+    watched = (payload, key, failing, data, undecodable, make_text, inflate)
     call_all()
     counts = [sys.getrefcount(each) for each in watched]
     tracemalloc.start()

@@ -93,6 +93,27 @@ async def test_a_read_that_is_cancelled_takes_nothing(pair):
     assert await stream.receive_some(2) == b"o"
 
 
+async def test_reads_that_never_wait_let_other_tasks_run(pair):
+    stream, theirs = pair
+    theirs.send(bytes(20_000))
+    passes = 0
+
+    async def other() -> None:
+        nonlocal passes
+        while True:
+            await trio.lowlevel.checkpoint()
+            passes += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        await stream.receive_some(1)
+        before = passes
+        for _ in range(19_000):
+            await stream.receive_some(1)
+        nursery.cancel_scope.cancel()
+    assert passes > before + 3, "they take some 20 ms"
+
+
 async def test_the_end_of_the_peer_is_the_end_of_the_stream(pair):
     stream, theirs = pair
     theirs.close()

@@ -30,22 +30,22 @@ def text_frame(payload: bytes) -> DataFrame:
 def test_a_frame_of_any_size_is_decoded(frames, size: int):
     data = wire.binary(b"\xff" * size) + wire.text("x" * size)
     messages = [b"\xff" * size, "x" * size]
-    assert frames.decode(data, 0, NO_LIMIT, None) == (messages, len(data), 2 * size)
+    assert frames.decode(data, 0, NO_LIMIT, None, None) == (messages, len(data), 2 * size)
 
 
 def test_it_begins_where_it_is_told_to(frames):
     data = b"\x00" + wire.text("ab")
-    assert frames.decode(data, 1, NO_LIMIT, None) == (["ab"], len(data), 2)
+    assert frames.decode(data, 1, NO_LIMIT, None, None) == (["ab"], len(data), 2)
 
 
 def test_text_that_is_not_to_be_decoded_is_not_checked_either(frames):
     data = wire.frame(wire.TEXT, b"\xff") + wire.binary(b"b")
-    messages, *_ = frames.decode(data, 0, NO_LIMIT, text_frame)
+    messages, *_ = frames.decode(data, 0, NO_LIMIT, text_frame, None)
     assert messages == [text_frame(b"\xff"), b"b"]
 
 
 def test_text_outside_ascii_takes_what_cpython_needs_for_it(frames):
-    assert frames.decode(wire.text("ä☃😀"), 0, NO_LIMIT, None) == (["ä☃😀"], 11, 12)
+    assert frames.decode(wire.text("ä☃😀"), 0, NO_LIMIT, None, None) == (["ä☃😀"], 11, 12)
 
 
 @pytest.mark.parametrize("make_text", [None, text_frame])
@@ -77,25 +77,57 @@ def test_text_outside_ascii_takes_what_cpython_needs_for_it(frames):
 )
 def test_it_stops_before_what_is_not_plain(frames, odd: bytes, make_text):
     before = wire.binary(b"before")
-    messages, stop, _ = frames.decode(before + odd, 0, NO_LIMIT, make_text)
+    messages, stop, _ = frames.decode(before + odd, 0, NO_LIMIT, make_text, None)
     assert (messages, stop) == ([b"before"], len(before))
+
+
+def keep(first_byte: int, payload: bytes) -> bytes:
+    return bytes([first_byte]) + payload
+
+
+def test_what_is_compressed_is_for_another_to_make_a_message_of(frames):
+    compressed = [wire.frame(wire.TEXT, b"a", rsv=4), wire.frame(wire.BINARY, b"b" * 200, rsv=4)]
+    data = wire.text("before") + b"".join(compressed) + wire.text("behind")
+    messages = ["before", b"\x81a", b"\x82" + b"b" * 200, "behind"]
+    assert frames.decode(data, 0, NO_LIMIT, None, keep) == (messages, len(data), 12)
+
+
+def test_that_may_have_it_stop(frames):
+    data = wire.text("a") + wire.frame(wire.TEXT, b"b", rsv=4) + wire.text("c")
+    assert frames.decode(data, 0, NO_LIMIT, None, lambda *_: None) == (["a"], 3, 1)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        wire.frame(wire.TEXT, b"a", rsv=5),
+        wire.frame(wire.BINARY, b"a", rsv=4, fin=False),
+        wire.frame(wire.CONTINUATION, b"a", rsv=4),
+        wire.frame(wire.PING, b"a", rsv=4),
+        wire.frame(wire.TEXT, b"a", rsv=4, masked=True),
+        wire.frame(wire.TEXT, b"abcde", rsv=4),
+        wire.frame(wire.TEXT, b"abc", rsv=4)[:-1],
+    ],
+)
+def test_it_stops_before_what_is_compressed_and_not_plain(frames, odd: bytes):
+    assert frames.decode(odd, 0, 4, None, keep) == ([], 0, 0)
 
 
 def test_it_stops_before_text_that_is_not_utf8(frames):
     data = wire.text("a") + wire.frame(wire.TEXT, b"\xed\xa0\x80") + wire.text("b")
-    assert frames.decode(data, 0, NO_LIMIT, None) == (["a"], 3, 1)
+    assert frames.decode(data, 0, NO_LIMIT, None, None) == (["a"], 3, 1)
 
 
 def test_it_stops_before_what_is_over_the_limit(frames):
     data = wire.binary(b"abc") + wire.binary(b"abcd")
-    assert frames.decode(data, 0, 3, None) == ([b"abc"], 5, 3)
+    assert frames.decode(data, 0, 3, None, None) == ([b"abc"], 5, 3)
     data = wire.binary(bytes(126)) + wire.binary(bytes(127))
-    assert frames.decode(data, 0, 126, None) == ([bytes(126)], 130, 126)
+    assert frames.decode(data, 0, 126, None, None) == ([bytes(126)], 130, 126)
 
 
 def test_a_call_ends_in_time_for_others(frames):
     data = wire.binary(b"") * 5000
-    messages, stop, _ = frames.decode(data, 0, NO_LIMIT, None)
+    messages, stop, _ = frames.decode(data, 0, NO_LIMIT, None, None)
     assert 0 < len(messages) <= 1024
     assert stop == 2 * len(messages)
 
@@ -106,7 +138,7 @@ def test_what_is_there_as_a_whole_is_decoded(frames, messages: list[str | bytes]
     parts = [wire.text(m) if isinstance(m, str) else wire.binary(m) for m in messages]
     data = b"".join(parts)
     data = data[: len(data) - missing]
-    decoded, stop, _ = frames.decode(data, 0, NO_LIMIT, None)
+    decoded, stop, _ = frames.decode(data, 0, NO_LIMIT, None, None)
     assert decoded == messages[: len(decoded)]
     assert stop == sum(map(len, parts[: len(decoded)]))
     if len(decoded) < len(messages):

@@ -167,3 +167,44 @@ def test_whatever_is_put_in_comes_out_and_nothing_is_left(sent: list[str | bytes
             expected.append(message)
     assert [box.take_message() for _ in range(box.messages)] == expected
     assert (box.messages, box.buffered_bytes, box.has_frame) == (0, 0, False)
+
+
+# At once
+
+
+def test_messages_are_taken_at_once_unless_that_concerns_somebody_else():
+    box = inbox("a", "b", limit=5 * OVERHEAD)
+    assert list(box.at_once) == ["a", "b"]
+    box.want_frame(True)
+    assert not box.at_once
+    box.want_frame(False)
+    assert not box.has_room(beside=5 * OVERHEAD)
+    assert not box.at_once, "whoever takes one makes room"
+    assert box.has_room(beside=0)
+    first, second = fragments(Opcode.TEXT, b"c", b"d")
+    box.put(first)
+    assert not box.at_once
+    box.put(second)
+    assert [box.take_message(), box.take_message()] == ["a", "b"]
+    box.take_frame()
+    assert not box.at_once, "it is the middle of a message"
+    box.take_frame()
+    box.put("e")
+    assert list(box.at_once) == ["e"]
+
+
+def test_behind_joined_fragments_messages_are_taken_at_once_again():
+    box = inbox(*fragments(Opcode.TEXT, b"a", b"b"), "c")
+    assert box.take_message() == "ab"
+    assert list(box.at_once) == ["c"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "third", ["c", DataFrame(Opcode.TEXT, b"c", fin=True)], ids=["message", "frame"]
+)
+def test_several_messages_are_taken_as_one_by_one(count: int, third: str | DataFrame):
+    box = inbox("a", b"b", third, "d")
+    assert box.take_messages(count) == ["a", b"b", "c", "d"][:count]
+    assert box.messages == 4 - count
+    assert box.messages_taken == count

@@ -125,6 +125,42 @@ def test_plain_messages_come_in_batches(decode_text: bool):
     assert (len(batch.messages), batch.size) == (200, 200)
 
 
+@pytest.mark.parametrize("decode_text", [True, False])
+def test_so_do_compressed_ones(decode_text: bool):
+    subject = protocol(in_lane=True, deflate=True, decode_text=decode_text)
+    frame = wire.frame(wire.TEXT, deflated("ä".encode()), rsv=RSV1)
+    messages, size = subject.receive_plain((frame + wire.binary(b"b")) * 100)
+    assert len(messages) == 200
+    assert size == 100 * (4 + 1 if decode_text else 2 + 1)
+    assert not subject.input_pending
+
+
+def test_inflating_ends_in_time_for_others():
+    subject = protocol(in_lane=True, deflate=True)
+    frame = wire.frame(wire.BINARY, deflated(bytes(100_000)), rsv=RSV1)
+    messages, _ = subject.receive_plain(frame * 20)
+    assert len(messages) == 3
+    messages += flat(subject.next_events())
+    assert len(messages) == 15, "1 MiB in a slice"
+
+
+@pytest.mark.parametrize(
+    ("behind", "code"),
+    [
+        (wire.frame(wire.TEXT, deflated(b"\xff"), rsv=RSV1), 1007),
+        (wire.frame(wire.TEXT, b"\xff", rsv=RSV1), 1007),
+        (wire.frame(wire.TEXT, deflated(bytes(200)), rsv=RSV1), 1009),
+    ],
+)
+def test_what_comes_before_a_compressed_message_that_fails_is_handed_over(behind, code):
+    subject = protocol(in_lane=True, deflate=True, max_message_size=100)
+    assert subject.receive_plain(wire.text("a") + behind + wire.text("b")) == (["a"], 1)
+    assert subject.breach is None
+    assert subject.next_events() == []
+    assert subject.breach is not None
+    assert subject.breach[1] == code
+
+
 def test_a_long_message_is_gathered_piece_by_piece():
     subject = protocol(in_lane=True)
     data = wire.binary(b"x" * 200_000)

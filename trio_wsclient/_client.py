@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from time import perf_counter
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
@@ -81,6 +82,8 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
 
     def __init__(self, connection: Connection, opened: Opened) -> None:
         self._connection = connection
+        self._inbox = connection.inbox
+        self._turn = connection.turn
         self._receiver = Receiver(connection)
         self._sender = Sender(connection, fragment_size=opened.fragment_size)
         self._opened = opened
@@ -243,13 +246,12 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             trio.BusyResourceError: Another task waits in ``frames``.
             RuntimeError: ``frames`` has taken only a part of the message under way.
         """
-        receiver = self._receiver
-        if receiver.may_take_at_once:
+        if self._inbox.at_once and perf_counter() < self._turn.ends:
             # A pass of the scheduler for each message would cost ten times the message.
             await checkpoint_if_cancelled()
-            return self._connection.inbox.take_message()
-        await receiver.wait_for_message()
-        return receiver.take_message()
+            return self._inbox.take_message()
+        await self._receiver.wait_for_message()
+        return self._receiver.take_message()
 
     @enable_ki_protection
     def receive_nowait(self) -> str | bytes:

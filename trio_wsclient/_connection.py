@@ -78,6 +78,7 @@ class Connection:
         shares_reading: bool,
     ) -> None:
         self._stream = stream
+        self._read_size = None if isinstance(stream, EagerStream) else READ_SIZE
         self._shares_reading = shares_reading
         self._close_timeout = close_timeout
         self._leadership = Leadership(self._read_once)
@@ -196,7 +197,7 @@ class Connection:
             await self.turn.checkpoint()
         else:
             try:
-                data = await self._stream.receive_some(READ_SIZE)
+                data = await self._stream.receive_some(self._read_size)
             except Exception as exc:  # noqa: BLE001 a user's stream may raise anything: it is over
                 self._end_of_stream(exc)
                 return
@@ -205,11 +206,21 @@ class Connection:
                 return
             self.bytes_received += len(data)
             self.pings.heard = True
-            self.pings.moved(self.clock)
-            protocol.receive_data(bytes(data), self.log.trace())
+            if self.pings.due is not None:
+                self.pings.moved(self.clock())
+            messages, size = protocol.receive_plain(bytes(data), self.log.trace())
+            if messages:
+                self.inbox.put_batch(messages, size)
+                self._reads_on = False
+            if protocol.ending is None and not protocol.input_pending:
+                return
+        self._take_events()
+
+    def _take_events(self) -> None:
+        protocol = self.protocol
         for event in protocol.next_events():
             if isinstance(event, Batch):
-                self.inbox.put_batch(event)
+                self.inbox.put_batch(event.messages, event.size)
             elif isinstance(event, Ping):
                 self.outbox.add_pong(event.payload)
             elif isinstance(event, Pong):

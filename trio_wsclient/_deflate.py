@@ -289,14 +289,18 @@ class _Inflater:
         self._is_empty = True
 
     def inflate(self, data: bytes) -> bytes:
+        limit = self._max_message_size
         made = []
         while data:
             self._is_empty = False
             if self._zlib is None:
                 self._zlib = zlib.decompressobj(-self._bits)
                 self.work += _STREAM_WORK
-            piece = self._zlib.decompress(data, self._room())
-            self._count(len(piece))
+            # One byte more than the limit, so that it can be seen; 0 is any number.
+            piece = self._zlib.decompress(data, 0 if limit is None else limit - self._size + 1)
+            self._size += len(piece)
+            if limit is not None and self._size > limit:
+                raise _TooBigError(f"a message over max_message_size ({limit}) once inflated")
             self.work += len(piece)
             made.append(piece)
             data = self._zlib.unused_data
@@ -319,18 +323,9 @@ class _Inflater:
 
     def inflate_message(self, data: bytes) -> bytes:
         self.begin()
-        return self.inflate(data) + self.finish()
-
-    def _room(self) -> int:
-        """Return how many bytes may come out, one more than the limit; 0 for any number."""
-        limit = self._max_message_size
-        return 0 if limit is None else limit - self._size + 1
-
-    def _count(self, size: int) -> None:
-        self._size += size
-        limit = self._max_message_size
-        if limit is not None and self._size > limit:
-            raise _TooBigError(f"a message over max_message_size ({limit}) once inflated")
+        made = self.inflate(data)
+        self.finish()
+        return made
 
 
 def _parse_flag(name: str, value: str | None) -> bool:

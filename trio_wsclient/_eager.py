@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import socket
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
@@ -18,6 +17,7 @@ from trio.lowlevel import checkpoint_if_cancelled, wait_readable, wait_writable
 from trio_wsclient._turn import Turn
 
 READ_SIZE: Final = 65_536  # bytes, as trio.SocketStream reads by default
+LONG_READ_SIZE: Final = 262_144  # bytes, where there is much to read: more a system call
 
 
 class EagerStream(trio.abc.Stream):
@@ -116,36 +116,36 @@ class EagerSocketStream(EagerStream):
             self.send_nowait(unsent)
 
     async def wait_send_all_might_not_block(self) -> None:
-        await self._wait(wait_writable)
+        try:
+            await wait_writable(self.socket)
+        except (OSError, ValueError) as exc:  # as in `receive_some`
+            raise self._fault(exc) from exc
+        self.turn.renew()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await checkpoint_if_cancelled()
         size = max_bytes or READ_SIZE
+        if not self._is_drained:
+            size = max_bytes or LONG_READ_SIZE
+            await self.turn.checkpoint()
         while True:
-            # Where a read has left nothing, the next one is likely to be in vain.
-            if self._is_drained:
-                await self._wait(wait_readable)
             try:
+                # Where a read has left nothing, the next one is likely to be in vain.
+                if self._is_drained:
+                    await wait_readable(self.socket)
+                    self.turn.renew()
                 data = self.socket.recv(size)
             except BlockingIOError:
                 self._is_drained = True
-                continue
-            except OSError as exc:
+            except (OSError, ValueError) as exc:  # ValueError: there is no descriptor any more
                 raise self._fault(exc) from exc
-            self._is_drained = len(data) < size
-            return data
+            else:
+                self._is_drained = len(data) < size
+                return data
 
     def close(self) -> None:
         if self.socket.fileno() != -1:
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
-
-    async def _wait(self, wait: Callable[[socket.socket], Awaitable[None]]) -> None:
-        try:
-            await wait(self.socket)
-        except (OSError, ValueError) as exc:  # ValueError: there is no descriptor any more
-            raise self._fault(exc) from exc
-        self.turn.renew()
 
     def _fault(self, exc: Exception) -> trio.ClosedResourceError | trio.BrokenResourceError:
         if self.socket.fileno() == -1:

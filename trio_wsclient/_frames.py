@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import struct
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, Literal
 
 from trio_wsclient import _frames_py
-from trio_wsclient._frames_py import BINARY, TEXT, header, long_size
+from trio_wsclient._frames_py import BINARY, COMPRESSED, TEXT, header, long_size
 
 __all__ = [
     "BINARY",
@@ -27,11 +28,10 @@ __all__ = [
     "long_size",
 ]
 
-COMPRESSED: Final = 0x40  # RSV1 in the first byte of a frame (RFC 7692 §6)
-
 PIECE_SIZE: Final = 65_536  # bytes; like the next one a multiple of the key's, which goes on
 _MAX_HEADER_SIZE: Final = 16  # bytes, with the key, rounded up
-_KEYS: Final = 1024  # masking keys drawn at once: a call of the system costs more than the bytes
+# Masking keys drawn at once: a call of the system costs more than the bytes.
+_KEYS: Final = struct.Struct("4s" * 1024)
 
 
 def choose(environ: Mapping[str, str]) -> ModuleType:
@@ -52,30 +52,33 @@ else:
 IMPLEMENTATION: Final[Literal["c", "python"]] = "python" if _chosen is _frames_py else "c"
 
 decode = _chosen.decode
+_build = _chosen.build
+_mask = _chosen.mask
 
 
 def build(first_byte: int, payload: bytes) -> bytes:
     """Build a frame as a client sends it, masked with a fresh key (RFC 6455 §5.3)."""
-    return _chosen.build(first_byte, payload, _draw_key())
+    if not _keys:
+        _draw_keys()
+    return _build(first_byte, payload, _keys.pop())
 
 
 def build_in_pieces(first_byte: int, payload: bytes) -> Iterator[bytes | bytearray]:
     """Build a frame piece by piece: what is masked as it is written stays in the cache."""
-    key = _draw_key()
+    if not _keys:
+        _draw_keys()
+    key = _keys.pop()
     stop = PIECE_SIZE - _MAX_HEADER_SIZE
-    yield b"".join((header(first_byte, len(payload)), key, _chosen.mask(payload, key, 0, stop)))
+    yield b"".join((header(first_byte, len(payload)), key, _mask(payload, key, 0, stop)))
     for start in range(stop, len(payload), PIECE_SIZE):
-        yield _chosen.mask(payload, key, start, start + PIECE_SIZE)
+        yield _mask(payload, key, start, start + PIECE_SIZE)
 
 
 _keys: list[bytes] = []
 
 
-def _draw_key() -> bytes:
-    if not _keys:
-        data = os.urandom(4 * _KEYS)
-        _keys.extend(data[i : i + 4] for i in range(0, len(data), 4))
-    return _keys.pop()
+def _draw_keys() -> None:
+    _keys.extend(_KEYS.unpack(os.urandom(_KEYS.size)))
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork

@@ -8,14 +8,13 @@
  * code, whatever it does, may make this file read or write outside of what it was given.
  *
  * - Input is read through the buffer protocol, and the buffer is held until the call ends: so it
- *   stays where it is, though `make_text` runs any code.
+ *   stays where it is, though `make_text` and `inflate` run any code.
  * - A position is compared by what is left (`end - start`), never by a sum, which could overflow.
  * - Nothing is kept between two calls: there is no state, and no constant that would need a lock.
  * - Only the limited API of CPython 3.11 is used: one build serves that version and all later ones.
  */
 
 #define Py_LIMITED_API 0x030B0000
-#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include <stdint.h>
@@ -24,6 +23,7 @@
 /* First bytes of a frame: FIN and the opcode. */
 #define TEXT 0x81
 #define BINARY 0x82
+#define COMPRESSED 0x40 /* in it: RSV1 (RFC 7692 §6) */
 #define MASKED 0x80 /* in the second byte */
 
 #define KEY_SIZE 4
@@ -68,11 +68,20 @@ read_header(const unsigned char *data, Py_ssize_t available, uint64_t *size)
     return *size < (length == 126 ? 126 : 65536) ? 0 : header_size;
 }
 
-/* Make a message of the payload of Text. NULL without an exception set if it is not UTF-8. */
+/* What `decode` was asked for, and what it has found out so far. */
+struct decoding {
+    uint64_t max_size;
+    PyObject *make_text;
+    PyObject *inflate;
+    uint64_t taken;
+};
+
+/* Each `make_…` returns NULL without an exception set where decoding has to stop. */
+
 static PyObject *
-decode_text(const char *payload, Py_ssize_t size, uint64_t *taken)
+make_str(struct decoding *task, const char *data, Py_ssize_t size)
 {
-    PyObject *text = PyUnicode_DecodeUTF8(payload, size, NULL);
+    PyObject *text = PyUnicode_DecodeUTF8(data, size, NULL);
     if (text == NULL) {
         if (PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
             PyErr_Clear();
@@ -80,45 +89,76 @@ decode_text(const char *payload, Py_ssize_t size, uint64_t *taken)
         return NULL;
     }
     Py_ssize_t length = PyUnicode_GetLength(text);
-    *taken += length == size ? (uint64_t)size : 4 * (uint64_t)length;
+    task->taken += length == size ? (uint64_t)size : 4 * (uint64_t)length;
     return text;
 }
 
+/* (Without the formats that have a `#`: what they want of `PY_SSIZE_T_CLEAN` depends on the version
+ * whose headers are used, though the limited API is one.) */
 static PyObject *
-make_message(PyObject *make_text, int is_text, const char *payload, Py_ssize_t size,
-             uint64_t *taken)
+make_inflated(struct decoding *task, unsigned char first_byte, PyObject *payload)
 {
-    if (is_text && make_text == Py_None) {
-        return decode_text(payload, size, taken);
+    PyObject *number = PyLong_FromLong(first_byte);
+    if (number == NULL) {
+        return NULL;
     }
-    PyObject *message = PyBytes_FromStringAndSize(payload, size);
-    *taken += (uint64_t)size;
-    if (is_text && message != NULL) {
-        PyObject *frame = PyObject_CallFunctionObjArgs(make_text, message, NULL);
+    PyObject *message = PyObject_CallFunctionObjArgs(task->inflate, number, payload, NULL);
+    Py_DECREF(number);
+    if (message == Py_None) {
         Py_DECREF(message);
-        return frame;
+        return NULL;
     }
     return message;
 }
 
+static PyObject *
+make_message(struct decoding *task, unsigned char first_byte, const char *data, Py_ssize_t size)
+{
+    if (first_byte == TEXT && task->make_text == Py_None) {
+        return make_str(task, data, size);
+    }
+    PyObject *payload = PyBytes_FromStringAndSize(data, size);
+    if (payload == NULL || first_byte == BINARY) {
+        task->taken += (uint64_t)size;
+        return payload;
+    }
+    PyObject *message;
+    if (first_byte == TEXT) {
+        task->taken += (uint64_t)size;
+        message = PyObject_CallFunctionObjArgs(task->make_text, payload, NULL);
+    } else {
+        message = make_inflated(task, first_byte ^ COMPRESSED, payload);
+    }
+    Py_DECREF(payload);
+    return message;
+}
+
+static int
+is_plain(const struct decoding *task, unsigned char first_byte)
+{
+    if (task->inflate != Py_None) {
+        first_byte &= (unsigned char)~COMPRESSED;
+    }
+    return first_byte == TEXT || first_byte == BINARY;
+}
+
 /* Append the messages from `*start` on, and move it behind them. Returns -1 on an exception. */
 static int
-decode_messages(PyObject *messages, const char *data, Py_ssize_t end, Py_ssize_t *start,
-                uint64_t max_size, PyObject *make_text, uint64_t *taken)
+decode_messages(struct decoding *task, PyObject *messages, const char *data, Py_ssize_t end,
+                Py_ssize_t *start)
 {
     for (int count = 0; count < MAX_MESSAGES && *start < end; count++) {
         uint64_t size;
         const unsigned char *frame = (const unsigned char *)data + *start;
         Py_ssize_t header_size = read_header(frame, end - *start, &size);
-        if (header_size == 0 || size > max_size || (frame[0] != TEXT && frame[0] != BINARY)) {
+        if (header_size == 0 || size > task->max_size || !is_plain(task, frame[0])) {
             return 0;
         }
         Py_ssize_t begin = *start + header_size;
         if (size > (uint64_t)(end - begin)) {
             return 0;
         }
-        PyObject *message =
-            make_message(make_text, frame[0] == TEXT, data + begin, (Py_ssize_t)size, taken);
+        PyObject *message = make_message(task, frame[0], data + begin, (Py_ssize_t)size);
         if (message == NULL) {
             return PyErr_Occurred() == NULL ? 0 : -1;
         }
@@ -136,7 +176,7 @@ static PyObject *
 decode(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
-    if (check_count("decode", count, 4)) {
+    if (check_count("decode", count, 5)) {
         return NULL;
     }
     Py_ssize_t start = PyLong_AsSsize_t(args[1]);
@@ -155,17 +195,16 @@ decode(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (PyObject_GetBuffer(args[0], &data, PyBUF_SIMPLE)) {
         return NULL;
     }
-    uint64_t taken = 0;
+    struct decoding task = {(uint64_t)max_size, args[3], args[4], 0};
     PyObject *messages = PyList_New(0);
-    if (messages != NULL && decode_messages(messages, data.buf, data.len, &start,
-                                            (uint64_t)max_size, args[3], &taken)) {
+    if (messages != NULL && decode_messages(&task, messages, data.buf, data.len, &start)) {
         Py_CLEAR(messages);
     }
     PyBuffer_Release(&data);
     if (messages == NULL) {
         return NULL;
     }
-    return Py_BuildValue("(NnK)", messages, start, (unsigned long long)taken);
+    return Py_BuildValue("(NnK)", messages, start, (unsigned long long)task.taken);
 }
 
 /* Building */

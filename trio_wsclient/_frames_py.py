@@ -3,8 +3,9 @@
 This is the specification; ``_frames_c.c`` does the same where it was built.
 
 A frame is *plain* if it is a whole message: FIN, Text or Binary, no reserved bit, no mask, a size
-in its shortest form and within the limit. Nearly all are. ``decode`` stops before any other frame,
-whatever is odd about it, and before one that has not come as a whole, or is not UTF-8.
+in its shortest form and within the limit; where deflate is in use RSV1 may be set (RFC 7692 §6).
+Nearly all are. ``decode`` stops before any other frame, whatever is odd about it, and before one
+that has not come as a whole, or is not UTF-8.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from trio_wsclient._events import DataFrame, Entry
 
 TEXT: Final = 0x81  # first bytes of a frame: FIN and the opcode
 BINARY: Final = 0x82
+COMPRESSED: Final = 0x40  # RSV1 in it (RFC 7692 §6)
 
 _MAX_MESSAGES: Final = 1024  # a call: about 0.5 ms, while other tasks wait
 _MASKED: Final = 0x80  # in the second byte
@@ -26,7 +28,11 @@ _TABLES: Final = [bytes(byte ^ key for byte in range(256)) for key in range(256)
 
 
 def decode(
-    data: bytes, start: int, max_size: int, make_text: Callable[[bytes], DataFrame] | None
+    data: bytes,
+    start: int,
+    max_size: int,
+    make_text: Callable[[bytes], DataFrame] | None,
+    inflate: Callable[[int, bytes], Entry | None] | None,
 ) -> tuple[list[Entry], int, int]:
     """Decode the plain frames at the beginning of the input.
 
@@ -35,10 +41,12 @@ def decode(
         start: Where in it to begin, at the border of a frame.
         max_size: Bytes of a payload; one that is larger is not plain.
         make_text: What makes a message of the payload of Text; ``None`` to decode it to a ``str``.
+        inflate: What makes a message of a compressed payload and the first byte of its frame,
+            without RSV1; it returns ``None`` to stop there. ``None`` if there is no such frame.
 
     Returns:
         The messages, where it stopped, and how many bytes they take (of a ``str`` that is not ASCII
-        CPython needs up to four a character).
+        CPython needs up to four a character), without those of ``inflate``.
     """
     messages: list[Entry] = []
     end = len(data)
@@ -55,7 +63,14 @@ def decode(
         if first_byte == BINARY:
             messages.append(payload)
         elif first_byte != TEXT:
-            break
+            first_byte ^= COMPRESSED
+            if inflate is None or first_byte not in {TEXT, BINARY}:
+                break
+            message = inflate(first_byte, payload)
+            if message is None:
+                break
+            messages.append(message)
+            size = 0
         elif make_text is not None:
             messages.append(make_text(payload))
         else:

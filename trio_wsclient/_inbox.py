@@ -7,13 +7,16 @@ A message that came in one frame waits as itself; the fragments of others stay a
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, cast
 
-from trio_wsclient._events import Batch, DataFrame, Entry, Opcode
+from trio_wsclient._events import DataFrame, Entry, Opcode
 
 # bytes that each entry counts beside its payload: about what CPython needs for the object and its
 # place in the queue, so that a flood of empty frames is bounded too.
 _OVERHEAD: Final = 128
+
+_NOTHING: Final[deque[Entry]] = deque()
 
 
 class Inbox:
@@ -25,6 +28,10 @@ class Inbox:
     Args:
         max_buffered_bytes: From how many bytes on it has no room.
         decode_text: Whether a Text message in fragments is handed over as ``str``.
+
+    Attributes:
+        at_once: The queue itself while each entry is a whole message, and taking one concerns
+            nobody else; otherwise, and that is seldom, empty.
     """
 
     def __init__(self, *, max_buffered_bytes: int, decode_text: bool) -> None:
@@ -33,18 +40,31 @@ class Inbox:
         self._entries: deque[Entry] = deque()
         self._unfinished = 0  # of those, how many are not the last frame of their message
         self._put = 0  # entries so far
-        self._messages_put = 0  # messages so far, to their last frame
+        self._parts_put = 0  # of those, how many were not the last frame of their message
         # A pair for each put: how many entries there have been then, and what those new count.
         self._counts: list[tuple[int, int]] = []
         self._counted = 0  # bytes, in sum
         self.is_full: bool = False  # whether there was no room when that was last asked
         self.half_taken: bool = False  # whether the first entry is the middle of a message
+        self.frame_wanted: bool = False  # whether a task waits for a frame
+        self.at_once: deque[Entry] = self._entries
 
     def has_room(self, *, beside: int) -> bool:
         """Tell whether more should be received, ``beside`` so many bytes that are not here yet."""
         self._forget_taken()
-        self.is_full = self._counted + beside >= self._max_buffered_bytes
+        was_full, self.is_full = self.is_full, self._counted + beside >= self._max_buffered_bytes
+        if self.is_full != was_full:
+            self._look_at_once()
         return not self.is_full
+
+    def want_frame(self, wanted: bool) -> None:
+        """Take note that a task waits for a frame, or does no more."""
+        self.frame_wanted = wanted
+        self._look_at_once()
+
+    def _look_at_once(self) -> None:
+        in_the_way = self._unfinished or self.is_full or self.half_taken or self.frame_wanted
+        self.at_once = _NOTHING if in_the_way else self._entries
 
     @property
     def buffered_bytes(self) -> int:
@@ -59,7 +79,7 @@ class Inbox:
     @property
     def messages_taken(self) -> int:
         """How many messages were taken, to their last fragment."""
-        return self._messages_put - self.messages
+        return self._put - self._parts_put - self.messages
 
     @property
     def has_frame(self) -> bool:
@@ -67,37 +87,52 @@ class Inbox:
 
     def put(self, entry: Entry) -> None:
         """Add what has come; the sender of a fragment is trusted to keep to RFC 6455 §5.4."""
-        if isinstance(entry, DataFrame) and not entry.fin:
-            self._unfinished += 1
-            self._messages_put -= 1
         self._count(1, _size(entry))
         self._entries.append(entry)
+        if isinstance(entry, DataFrame) and not entry.fin:
+            self._unfinished += 1
+            self._parts_put += 1
+            self._look_at_once()
 
-    def put_batch(self, batch: Batch) -> None:
-        """Add whole messages."""
-        count = len(batch.messages)
-        self._count(count, batch.size + count * _OVERHEAD)
-        self._entries.extend(batch.messages)
+    def put_batch(self, messages: Sequence[Entry], size: int) -> None:
+        """Add whole messages, which take so many bytes."""
+        count = len(messages)
+        self._count(count, size + count * _OVERHEAD)
+        self._entries.extend(messages)
+
+    def _count(self, entries: int, size: int) -> None:
+        if not self._entries:
+            self._counts.clear()
+            self._counted = 0
+        self._put += entries
+        self._counted += size
+        self._counts.append((self._put, size))
 
     def _forget_taken(self) -> None:
         taken = self._put - len(self._entries)
         while self._counts and self._counts[0][0] <= taken:
             self._counted -= self._counts.pop(0)[1]
 
-    def _count(self, entries: int, size: int) -> None:
-        self._forget_taken()
-        self._put += entries
-        self._messages_put += entries
-        self._counted += size
-        self._counts.append((self._put, size))
-
     def take_message(self) -> str | bytes:
         """Take the first message; there has to be a whole one, and nothing taken of it."""
         entry = self._entries.popleft()
         return self._join(entry) if isinstance(entry, DataFrame) else entry
 
+    def take_messages(self, count: int) -> list[str | bytes]:
+        """Take as many messages; they have to be here, and nothing taken of the first."""
+        if count == len(self._entries):
+            entries = list(self._entries)
+            if DataFrame not in set(map(type, entries)):
+                self._entries.clear()
+                return cast("list[str | bytes]", entries)
+        return [self.take_message() for _ in range(count)]
+
     def _join(self, entry: DataFrame) -> str | bytes:
         opcode = entry.opcode
+        payload = entry.payload if entry.fin else self._join_fragments(entry)
+        return payload.decode() if opcode is Opcode.TEXT and self._decode_text else payload
+
+    def _join_fragments(self, entry: DataFrame) -> bytes:
         payloads = [entry.payload]
         while not entry.fin:
             self._unfinished -= 1
@@ -105,8 +140,8 @@ class Inbox:
             assert isinstance(following, DataFrame)
             entry = following
             payloads.append(entry.payload)
-        payload = b"".join(payloads)
-        return payload.decode() if opcode is Opcode.TEXT and self._decode_text else payload
+        self._look_at_once()
+        return b"".join(payloads)
 
     def take_frame(self) -> DataFrame:
         """Take the first frame; there has to be one."""
@@ -118,6 +153,7 @@ class Inbox:
         self.half_taken = not entry.fin
         if not entry.fin:
             self._unfinished -= 1
+        self._look_at_once()
         return entry
 
 

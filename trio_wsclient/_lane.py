@@ -26,6 +26,8 @@ from trio_wsclient._splitter import Splitter
 
 _NO_LIMIT: Final = 2**63 - 1  # bytes: no frame is larger (RFC 6455 §5.2)
 _MAX_COMPRESSED: Final = 4096  # bytes: zlib makes 4 MiB of them at most, while other tasks wait
+_MAX_WORK: Final = 262_144  # bytes to inflate a call, for the same reason; a message counts
+_MESSAGE_WORK: Final = 1024  # as many more
 _LONG: Final = 65_536  # bytes of a message from which on memory matters
 # Of memory at most so many times what has come is asked for, whatever a header declares.
 _AMPLIFICATION: Final = 4
@@ -70,8 +72,11 @@ class Lane:
         max_frame_size = _NO_LIMIT if max_frame_size is None else max_frame_size
         max_message_size = _NO_LIMIT if max_message_size is None else max_message_size
         self._max_plain = min(max_frame_size, max_message_size)
-        self._max_compressed = min(max_frame_size, _MAX_COMPRESSED)
         self._growing: _Growing | None = None
+        self._inflate = None if deflate is None else self._inflate_message
+        self._inflated = 0  # bytes that compressed messages take, in the call under way
+        self._work = 0  # and what it was to inflate them
+        self._breach: LaneBreach | None = None  # what was found there, behind messages
 
     # Incoming
 
@@ -85,19 +90,38 @@ class Lane:
         """How many bytes of it have come."""
         return 0 if self._growing is None else self._growing.size
 
+    def take_at_once(self, data: bytes) -> tuple[list[Entry], int]:
+        """Take the plain messages at the beginning of more input; the rest is held.
+
+        Args:
+            data: The input. There must be none before.
+
+        Returns:
+            The messages, and how many bytes they take.
+        """
+        if self._inflate is None:
+            messages, stop, size = _frames.decode(data, 0, self._max_plain, self._make_text, None)
+        else:
+            messages, stop, size = self._decode(data, 0)
+        if stop < len(data):
+            self._source.hold(data, stop)
+        return messages, size
+
     def take(self) -> Event | None:
         """Take messages; ``None`` where the lane stops, or more input is needed.
 
         Raises:
             LaneBreach: A Text message is not UTF-8, or deflate refuses a message.
         """
+        if self._breach is not None:
+            raise self._breach
         try:
             if self._growing is not None:
                 return self._go_on(self._growing)
-            messages, size = self._source.take_plain(self._max_plain, self._make_text)
+            messages, size = self._source.take_plain(self._decode)
             return Batch(messages, size) if messages else self._begin()
         except UnicodeDecodeError as exc:
-            raise LaneBreach(not_utf8(exc), CloseReason.INVALID_FRAME_PAYLOAD_DATA) from exc
+            raise _not_utf8_breach(exc) from exc
 
     def drop(self) -> None:
         """Drop what comes of the message under way."""
@@ -105,25 +129,51 @@ class Lane:
         if self._source.at_border:
             self._growing = None
 
+    def _decode(self, data: bytes, start: int) -> tuple[list[Entry], int, int]:
+        self._inflated = self._work = 0
+        messages, stop, size = _frames.decode(
+            data, start, self._max_plain, self._make_text, self._inflate
+        )
+        return messages, stop, size + self._inflated
+
+    def _inflate_message(self, first_byte: int, payload: bytes) -> Entry | None:
+        """Make a message of a compressed one, if it may be done here and now, and can be."""
+        assert self._deflate is not None
+        if len(payload) > _MAX_COMPRESSED or self._work > _MAX_WORK:
+            return None
+        inflated = self._deflate.inflate_message(payload)
+        if isinstance(inflated, CloseReason):
+            self._breach = LaneBreach(RemoteProtocolError(self._deflate.refusal), inflated)
+            return None
+        size = len(inflated)
+        self._work += size + _MESSAGE_WORK
+        message: Entry = inflated
+        if first_byte == _frames.TEXT:
+            try:
+                message = (
+                    inflated.decode() if self._make_text is None else self._make_text(inflated)
+                )
+            except UnicodeDecodeError as exc:
+                self._breach = _not_utf8_breach(exc)
+                return None
+            if isinstance(message, str) and not message.isascii():
+                size = 4 * len(message)
+        self._inflated += size
+        return message
+
     def _begin(self) -> Event | None:
-        """Take the beginning of a plain message, or a compressed one."""
+        """Take the beginning of a plain message that is not whole yet."""
+        if self._breach is not None:
+            raise self._breach
         header = self._source.peek_header()
         if header is None:
             return None
         first_byte, size, is_whole = header
-        if first_byte in _DATA and size <= self._max_plain and not is_whole:
-            self._source.take_header()
-            is_text = first_byte == _frames.TEXT
-            self._growing = _Growing(self._make_text if is_text else bytes, size)
-            return self._go_on(self._growing)
-        first_byte ^= _frames.COMPRESSED
-        if self._deflate is None or first_byte not in _DATA:
-            return None
-        if size > self._max_compressed or not is_whole:
+        if first_byte not in _DATA or size > self._max_plain or is_whole:
             return None
         self._source.take_header()
-        payload = self._inflate(self._deflate, self._source.take_payload())
-        return self._message(payload, is_text=first_byte == _frames.TEXT)
+        self._growing = _Growing(self._make_text if first_byte == _frames.TEXT else bytes, size)
+        return self._go_on(self._growing)
 
     def _go_on(self, growing: _Growing) -> Event | None:
         growing.add(self._source.take_payload(), is_last=self._source.at_border)
@@ -131,17 +181,6 @@ class Lane:
             return None
         self._growing = None
         return growing.finish()
-
-    def _inflate(self, deflate: Deflate, payload: bytes) -> bytes:
-        inflated = deflate.inflate_message(payload)
-        if isinstance(inflated, CloseReason):
-            raise LaneBreach(RemoteProtocolError(deflate.refusal), inflated)
-        return inflated
-
-    def _message(self, payload: bytes, *, is_text: bool) -> Entry:
-        if not is_text:
-            return payload
-        return payload.decode() if self._make_text is None else self._make_text(payload)
 
     # Outgoing
 
@@ -203,6 +242,12 @@ def _compress(deflate: Deflate, first_byte: int, payload: bytes) -> tuple[int, b
         if compressed is None
         else (first_byte | _frames.COMPRESSED, compressed)
     )
+
+
+def _not_utf8_breach(cause: UnicodeDecodeError) -> LaneBreach:
+    breach = LaneBreach(not_utf8(cause), CloseReason.INVALID_FRAME_PAYLOAD_DATA)
+    breach.__cause__ = cause
+    return breach
 
 
 def not_utf8(cause: UnicodeDecodeError) -> RemoteProtocolError:

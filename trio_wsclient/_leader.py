@@ -76,21 +76,28 @@ class Leadership:
             return self._idle_seconds
         return self._idle_seconds + trio.current_time() - self._idle_since
 
-    async def wait_until(self, ready: Condition, may_read: Condition = always) -> None:
+    async def wait_until(self, ready: Condition, may_read: Condition = always) -> bool:
         """Wait until a condition is true; a checkpoint only if it has to wait.
 
         Args:
             ready: The condition. It may be false again as soon as another task has run.
             may_read: Whether this waiter may read at the moment; while not, it only follows.
+
+        Returns:
+            Whether it had to wait.
         """
+        if ready():
+            return False
         has_followed = False
         try:
-            while not ready():
-                has_followed = not (may_read() and self._has_vacancy)
+            while True:
+                has_followed = self.reading or self._is_broken or not may_read()
                 if has_followed:
                     await self._follow(ready, may_read)
-                else:
-                    await self._lead(ready, may_read)
+                    if ready():
+                        return True
+                elif await self._lead(ready, may_read):
+                    return True
         finally:
             if has_followed:
                 self.changed()  # L1
@@ -147,14 +154,16 @@ class Leadership:
             if event is not self._steward
         )
 
-    async def _lead(self, ready: Condition, may_read: Condition) -> None:
+    async def _lead(self, ready: Condition, may_read: Condition) -> bool:
+        """Read until a condition is true, or this one may not read; return whether it is true."""
         if self._idle_since is not None:
             self._idle_seconds = self.idle_seconds
         self.reading = True
-        self.changed()
+        if self._followers:
+            self.changed()
         try:
             await self._step()
-            while not ready() and may_read():
+            while not (is_ready := ready()) and may_read():
                 self.changed()
                 await self._step()
         except Exception:
@@ -165,6 +174,7 @@ class Leadership:
             if self._idle_since is not None:
                 self._idle_since = trio.current_time()
             self.changed()  # L1: also if this one stays, and follows.
+        return is_ready
 
     async def _follow(
         self, ready: Condition, may_read: Condition, *, is_steward: bool = False

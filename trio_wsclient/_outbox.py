@@ -67,7 +67,6 @@ class Outbox:
         self._slow = slow
         self._turn = turn
         self._lock = trio.Lock()
-        self._unflushed = 0  # bytes that an eager stream has not taken as a whole yet
         self._wanted = trio.Event()
         self._pongs: list[bytes] = []  # payloads that wait to be sent back
         self._last_pongs = b""  # those that go before our Close
@@ -75,6 +74,7 @@ class Outbox:
         self._watched = 0  # the one of which it will be seen if it is blocked
         self._is_blocked = False
         self.error: Exception | None = None  # why nothing can be written any more
+        self.unflushed: int = 0  # bytes of a write at once that the stream has not taken as a whole
         self.bytes_sent: int = 0
 
     @property
@@ -84,7 +84,7 @@ class Outbox:
     @property
     def is_done(self) -> bool:
         """Whether the connection is over, and there is nothing more to write."""
-        is_writing = self._lock.locked() or self._unflushed
+        is_writing = self._lock.locked() or self.unflushed
         return not (self.is_open or is_writing or self._protocol.close_is_due)
 
     async def write(self, serialize: Callable[[], Iterable[bytes | bytearray]]) -> bool:
@@ -117,37 +117,53 @@ class Outbox:
         else:
             self._lock.acquire_nowait()
 
-    def may_write_at_once(self, size: int) -> bool:
-        """Tell whether a message of so many bytes need not wait for anything but the stream."""
+    @property
+    def may_write_at_once(self) -> bool:
+        """Whether a message need not wait for anything but the stream."""
         return (
             self._eager is not None
-            and size < PIECE_SIZE
             and self._protocol.ending is None
             and self.error is None
             and not (self._lock.locked() or self._wanted.is_set())
         )
 
-    async def write_at_once(self, opcode: Opcode, payload: bytes) -> bool:
-        """Do as ``write``, for a message that may be written at once, in a quicker way."""
-        assert self._eager is not None
+    def write_at_once(self, opcode: Opcode, payload: bytes) -> bool:
+        """Write a message that may be written at once; return as ``write``.
+
+        If something of it is ``unflushed`` then, ``flush`` has to be awaited, and nothing else
+        before.
+        """
         data = self._protocol.send_data(opcode, payload)
-        if not self.is_open:
-            self._broken()
+        if not data:
+            self._broken()  # An extension has failed.
             return False
-        self._begin(data)
+        return self._write_at_once(data)
+
+    def _write_at_once(self, data: bytes) -> bool:
+        assert self._eager is not None
+        self._log.sent(data)
         try:
             is_gone = self._eager.send_nowait(data)
         except Exception as exc:  # noqa: BLE001 as in `_finish`
             return self._fail(exc)
         if is_gone:
-            self._moved(len(data))
-            return True
-        # It is free still, as nothing was awaited.
-        self._lock.acquire_nowait()
+            self.bytes_sent += len(data)
+        else:
+            self.unflushed = len(data)
+        return True
+
+    async def flush(self) -> bool:
+        """Have the stream take the rest of a message that was written at once."""
+        self._lock.acquire_nowait()  # Nothing was awaited since: it is free still.
         try:
-            return await self._finish(self._flush(len(data)))
+            return await self._finish_flushing()
         finally:
             self._lock.release()
+
+    async def _finish_flushing(self) -> bool:
+        size, self.unflushed = self.unflushed, 0
+        self._writes += 1
+        return await self._finish(self._flush(size))
 
     def prepare_for_close(self) -> None:
         """Serialise the pongs that are due: behind a Close nothing can be (RFC 6455 §5.5.1)."""
@@ -169,9 +185,8 @@ class Outbox:
         await self._acquire()
         try:
             await trio.lowlevel.checkpoint_if_cancelled()  # W2
-            if self._unflushed:
-                size, self._unflushed = self._unflushed, 0
-                await self._finish(self._flush(size))
+            if self.unflushed:
+                await self._finish_flushing()
             if self.error is None:
                 was_open = self.is_open
                 data = self._take_replies()
@@ -188,18 +203,8 @@ class Outbox:
         if self._eager is None or self._lock.locked() or self.error is not None:
             return
         data = self._take_replies()
-        if not data:
-            return
-        self._begin(data)
-        try:
-            is_gone = self._eager.send_nowait(data)
-        except Exception as exc:  # noqa: BLE001 as in `_finish`
-            self._fail(exc)
-            return
-        if is_gone:
-            self._moved(len(data))
-        else:
-            self._unflushed = len(data)
+        if data:
+            self._write_at_once(data)
 
     async def write_replies_at_once(self) -> bool:
         """Write them if that need not wait for the server; return whether it is done."""
@@ -232,12 +237,9 @@ class Outbox:
 
     async def _write_all(self, first: bytes, rest: Iterable[bytes | bytearray] = ()) -> bool:
         """Write, under the lock; return whether the stream has taken it all."""
-        self._begin(first)
-        return await self._finish(self._send(chain((first,), rest)))
-
-    def _begin(self, first: bytes) -> None:
         self._writes += 1
         self._log.sent(first)
+        return await self._finish(self._send(chain((first,), rest)))
 
     async def _finish(self, sending: Awaitable[None]) -> bool:
         try:
@@ -281,7 +283,8 @@ class Outbox:
 
     def _moved(self, size: int) -> None:
         self.bytes_sent += size
-        self._pings.moved(self._clock)
+        if self._pings.due is not None:
+            self._pings.moved(self._clock())
 
     def _serialize_pongs(self) -> bytes:
         pongs, self._pongs = self._pongs, []

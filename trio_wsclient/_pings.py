@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Final
 
 _MAX_PAYLOAD_SIZE: Final = 125  # bytes (RFC 6455 §5.5)
@@ -92,10 +91,10 @@ class Pings:
         if self._in_flight.get(payload) is flight:  # and not another with the same payload
             del self._in_flight[payload]
 
-    def moved(self, clock: Callable[[], float]) -> None:
-        """Take note that something was written or read; the clock is asked only if it matters."""
+    def moved(self, clock: float) -> None:
+        """Take note that something was written or read; it matters only while a ping is due."""
         if self.due is not None:
-            self.silent_since = clock()
+            self.silent_since = clock
 
     def answered(self, payload: bytes, now: float) -> None:
         """Take note of a pong: it answers its ping and all older ones (RFC 6455 §5.5.3)."""

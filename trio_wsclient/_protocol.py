@@ -38,7 +38,7 @@ from wsproto.utilities import RemoteProtocolError
 
 from trio_wsclient._close import CloseFrame, shorten_reason
 from trio_wsclient._deflate import Deflate
-from trio_wsclient._events import Batch, DataFrame, Event, Opcode, Ping, Pong
+from trio_wsclient._events import Batch, DataFrame, Entry, Event, Opcode, Ping, Pong
 from trio_wsclient._framing import Framing, bare_close
 from trio_wsclient._lane import Lane, LaneBreach, not_utf8
 from trio_wsclient._splitter import Trace
@@ -89,6 +89,7 @@ class Protocol:
         self._max_message_size = max_message_size
         self._max_frame_size = max_frame_size
         self._framing = Framing(extensions)
+        self._input = self._framing.input
         self._deflate = next((each for each in extensions if isinstance(each, Deflate)), None)
         self._lane: Lane | None = None
         if not self._framing.has_foreign:
@@ -182,9 +183,12 @@ class Protocol:
 
     def send_data(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> bytes:
         """Serialise a data frame; the payload of Text is UTF-8 that may be cut anywhere."""
-        is_whole = fin and opcode is not Opcode.CONTINUATION
-        if is_whole and self._lane is not None and self.ending is None:
-            return self._lane.build(opcode, payload)
+        lane = self._lane
+        if lane is None or self.ending is not None or not fin or opcode is Opcode.CONTINUATION:
+            return self._send_frame(opcode, payload, fin=fin)
+        return lane.build(opcode, payload)
+
+    def _send_frame(self, opcode: Opcode, payload: bytes, *, fin: bool) -> bytes:
         return self._make(lambda: self._framing.send_data(opcode, payload, fin=fin))
 
     def send_long(self, opcode: Opcode, payload: bytes) -> Iterable[bytes | bytearray]:
@@ -211,7 +215,7 @@ class Protocol:
     @property
     def input_pending(self) -> bool:
         """Whether ``next_events`` has something to look at without more input."""
-        return not (self._framing.input.starved or self._deaf)
+        return not (self._input.starved or self._deaf)
 
     @property
     def partial_size(self) -> int:
@@ -226,9 +230,31 @@ class Protocol:
             data: The bytes.
             trace: Where frames on the wire are told of from now on.
         """
-        self._framing.input.trace = trace
+        self._input.trace = trace
         if not self._deaf:
-            self._framing.input.feed(data)
+            self._input.feed(data)
+
+    def receive_plain(self, data: bytes, trace: Trace | None = None) -> tuple[list[Entry], int]:
+        """Do as ``receive_data``, but return the plain messages with which the bytes begin.
+
+        Nearly always that is all of them.
+
+        Returns:
+            The messages, and how many bytes they take.
+        """
+        lane = self._lane
+        if (
+            lane is not None
+            and self.ending is None
+            and self._message_opcode is None
+            and trace is None
+            and not self._deaf
+            and self._input.is_empty
+        ):
+            self._input.trace = None
+            return lane.take_at_once(data)
+        self.receive_data(data, trace)
+        return [], 0
 
     def next_events(self) -> list[Event]:
         """Return the events in the next frames of the input, as many as one slice has.
@@ -248,20 +274,20 @@ class Protocol:
                 event = self._take_from(lane)
                 if event is not None:
                     events.append(event)
-                    if framing.input.starved:
+                    if self._input.starved:
                         break
                     if isinstance(event, Batch) and len(event.messages) > _SLICE:
                         break
                     continue
                 if lane.is_inside or self._deaf:
                     break
-            at_border = framing.input.at_border
+            at_border = self._input.at_border
             data = framing.take()
             if not data:
                 break
-            if at_border and not framing.input.is_control:
+            if at_border and not self._input.is_control:
                 self._fragments += 1
-                if framing.input.opcode != Opcode.CONTINUATION:
+                if self._input.opcode != Opcode.CONTINUATION:
                     self._decoder.reset()
             for judged in framing.judge(data):
                 if framing.has_foreign and isinstance(judged, wsproto.events.BytesMessage):
@@ -272,7 +298,7 @@ class Protocol:
             if at_border:
                 self._check_limits()
             if self.breach is not None:
-                framing.input.trace_refused()
+                self._input.trace_refused()
         return events
 
     @property
@@ -283,7 +309,7 @@ class Protocol:
         """Tell whether what comes next may be taken in the lane."""
         if lane.is_inside:
             return True
-        source = self._framing.input
+        source = self._input
         return (
             self.ending is None
             and self._message_opcode is None
@@ -303,7 +329,7 @@ class Protocol:
 
     def _check_limits(self) -> None:
         """Hold the limits against a header that wsproto has accepted."""
-        source = self._framing.input
+        source = self._input
         if source.is_control or self.ending is not None:
             return
         if source.opcode == Opcode.CONTINUATION and self._message_opcode is None:
@@ -359,7 +385,7 @@ class Protocol:
             self._check_message_size(self._message_size)
             if self._deaf:
                 return None
-        opcode = Opcode(self._framing.input.opcode)
+        opcode = Opcode(self._input.opcode)
         whole = opcode is not Opcode.CONTINUATION and judged.message_finished
         if opcode is not Opcode.CONTINUATION:
             self._message_opcode = opcode

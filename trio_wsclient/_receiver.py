@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import trio
 from trio.lowlevel import enable_ki_protection
 
@@ -23,24 +21,18 @@ class Receiver:
         self._inbox = connection.inbox
         self._protocol = connection.protocol
         self._turn = connection.turn
-        self._frame_wanted = False  # whether a task waits for a frame
         self.tasks_waiting: int = 0
-
-    @property
-    def may_take_at_once(self) -> bool:
-        """Whether there is a message, and other tasks have had their turn just now."""
-        inbox = self._inbox
-        return (
-            inbox.messages > 0
-            and not self._turn.is_over
-            and not (inbox.is_full or inbox.half_taken or self._frame_wanted)
-        )
 
     async def wait_for_message(self) -> None:
         """Wait until there is a message, or raise what ended the connection."""
-        await self._turn.checkpoint()
         self._check_between_messages()
-        await self._wait(self._has_message)
+        self.tasks_waiting += 1
+        try:
+            if not await self._connection.wait_until(self._has_message):
+                await self._turn.checkpoint()
+                await self._connection.wait_until(self._has_message)
+        finally:
+            self.tasks_waiting -= 1
         if not self._inbox.messages:
             raise await self._connection.closed(ClosedOnReceive)
 
@@ -55,7 +47,9 @@ class Receiver:
         count = self._inbox.messages
         if max_messages is not None:
             count = min(count, max_messages)
-        return [self.take_message() for _ in range(count)]
+        messages = self._inbox.take_messages(count)
+        self._make_room()
+        return messages
 
     def receive_nowait(self) -> str | bytes:
         """Take a message, or raise ``trio.WouldBlock`` or what ended the connection."""
@@ -72,11 +66,13 @@ class Receiver:
         await self._turn.checkpoint()
         if self.tasks_waiting:
             raise trio.BusyResourceError("another task is receiving")
-        self._frame_wanted = True
+        self._inbox.want_frame(True)
+        self.tasks_waiting += 1
         try:
-            await self._wait(self._has_frame)
+            await self._connection.wait_until(self._has_frame)
         finally:
-            self._frame_wanted = False
+            self.tasks_waiting -= 1
+            self._inbox.want_frame(False)
         if not self._inbox.has_frame:
             raise await self._connection.closed(ClosedOnReceive)
         frame = self._inbox.take_frame()
@@ -93,15 +89,8 @@ class Receiver:
     def _has_frame(self) -> bool:
         return self._inbox.has_frame or self._protocol.ending is not None
 
-    async def _wait(self, is_there: Callable[[], bool]) -> None:
-        self.tasks_waiting += 1
-        try:
-            await self._connection.wait_until(is_there)
-        finally:
-            self.tasks_waiting -= 1
-
     def _check_between_messages(self) -> None:
-        if self._frame_wanted:
+        if self._inbox.frame_wanted:
             raise trio.BusyResourceError("another task is receiving frames")
         over = self._connection.protocol.ending is not None and not self._inbox.messages
         if self._inbox.half_taken and not over:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from time import perf_counter
 from types import TracebackType
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import trio
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
 from trio_wsclient._connection import Connection
 from trio_wsclient._errors import ClosedOnSend
 from trio_wsclient._events import Opcode
+from trio_wsclient._frames import PIECE_SIZE
 from trio_wsclient._leader import never
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
@@ -42,16 +44,20 @@ def encode_binary(data: str | BytesLike) -> bytes:
         TypeError: It is neither a ``str`` nor bytes-like.
         ValueError: It has a lone surrogate.
     """
+    if isinstance(data, bytes):
+        return bytes(data)  # of a class of the caller's own a copy
     if isinstance(data, str):
         return data.encode()
-    if isinstance(data, bytes | bytearray | memoryview):
+    if isinstance(data, bytearray | memoryview):
         return bytes(data)
     raise TypeError(f"a message is a str or bytes-like, not {type(data).__name__}")
 
 
 def encode(message: str | BytesLike) -> tuple[Opcode, bytes]:
     """Return opcode and payload of a message, by its type."""
-    return Opcode.TEXT if isinstance(message, str) else Opcode.BINARY, encode_binary(message)
+    if isinstance(message, str):
+        return Opcode.TEXT, message.encode()
+    return Opcode.BINARY, encode_binary(message)
 
 
 def encode_text_part(part: str) -> bytes:
@@ -80,7 +86,11 @@ class Sender:
 
     def __init__(self, connection: Connection, *, fragment_size: int | None) -> None:
         self._connection: Final = connection
+        self._outbox = connection.outbox
+        self._turn = connection.turn
         self._fragment_size = fragment_size
+        # Bytes of a message that is written in one piece.
+        self._max_at_once = min(PIECE_SIZE - 1, fragment_size or PIECE_SIZE)
         self._turns: list[trio.lowlevel.Task] = []  # the first one sends, the others wait
         self.messages_sent: int = 0
 
@@ -90,18 +100,20 @@ class Sender:
 
     async def send_message(self, opcode: Opcode, payload: bytes) -> None:
         """Send a message."""
-        connection = self._connection
-        await connection.turn.checkpoint()
-        size = len(payload)
-        if self._turns or not connection.outbox.may_write_at_once(size) or self._is_split(size):
+        if perf_counter() < self._turn.ends:
+            await checkpoint_if_cancelled()
+        else:
+            await self._turn.checkpoint()
+        outbox = self._outbox
+        if self._turns or len(payload) > self._max_at_once or not outbox.may_write_at_once:
             await self.send([(opcode, payload)])
             return
-        if not await connection.outbox.write_at_once(opcode, payload):
-            raise await connection.closed(ClosedOnSend)
+        is_written = outbox.write_at_once(opcode, payload)
+        if outbox.unflushed:
+            is_written = await outbox.flush()
+        if not is_written:
+            raise await self._connection.closed(ClosedOnSend)
         self.messages_sent += 1
-
-    def _is_split(self, size: int) -> bool:
-        return self._fragment_size is not None and size > self._fragment_size
 
     async def send(self, messages: Sequence[tuple[Opcode, bytes]]) -> None:
         """Send messages, in one write unless one of them has to be split."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from trio_wsclient import _frames
-from trio_wsclient._events import DataFrame, Entry
+from trio_wsclient._events import Entry
 
 CONTROL: Final = 8  # opcodes from here on are of control frames (RFC 6455 §5.2)
 TRACE_SIZE: Final = 24  # bytes of a payload that a trace shows
@@ -56,16 +56,30 @@ class Splitter:
         self._position = 0
         self.starved = False
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether all has been taken, up to the border of a frame."""
+        return self._position == len(self._data) and not self.remaining
+
+    def hold(self, data: bytes, position: int) -> None:
+        """Take more input, of which so many bytes are taken already; there must be none before."""
+        self._data = data
+        self._position = position
+        self.starved = False
+
     def take_plain(
-        self, max_size: int, make_text: Callable[[bytes], DataFrame] | None
+        self, decode: Callable[[bytes, int], tuple[list[Entry], int, int]]
     ) -> tuple[list[Entry], int]:
-        """Take the plain frames that come next; see ``_frames.decode``.
+        """Take the plain frames that come next.
+
+        Args:
+            decode: Called with the input and a position, as ``_frames.decode`` has them.
 
         Returns:
             The messages, and how many bytes they take.
         """
         data = self._data
-        messages, self._position, size = _frames.decode(data, self._position, max_size, make_text)
+        messages, self._position, size = decode(data, self._position)
         self.starved = self._position == len(data)
         return messages, size
 

@@ -22,9 +22,8 @@ from contextlib import suppress
 from typing import Final
 
 import trio
-from trio.lowlevel import checkpoint_if_cancelled
 
-from trio_wsclient._eager import READ_SIZE, EagerSocketStream, EagerStream
+from trio_wsclient._eager import LONG_READ_SIZE, EagerSocketStream, EagerStream
 
 _RECORD_SIZE: Final = 16_384  # bytes of plaintext (RFC 8446 §5.1): OpenSSL reads one at a time
 
@@ -117,8 +116,8 @@ class EagerTLSStream(EagerStream):
     # Receiving
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await checkpoint_if_cancelled()
-        while (data := self._decrypt(max_bytes or READ_SIZE)) is None:
+        await self.turn.checkpoint()
+        while (data := self._decrypt(max_bytes or LONG_READ_SIZE)) is None:
             await self._hear()
         return data
 
