@@ -8,8 +8,8 @@ import math
 import os
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Literal, TypedDict
+from dataclasses import dataclass, field, fields
+from typing import Final, Literal, TypeAlias, TypedDict
 
 import trio
 from wsproto.extensions import Extension
@@ -140,30 +140,11 @@ class Options:
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("trio_wsclient"))
 
     def __post_init__(self) -> None:
-        for name in ("open_timeout", "close_timeout", "ping_interval", "ping_timeout"):
-            self._check_seconds(name, optional=name != "close_timeout")
-        for name in ("max_message_size", "max_frame_size", "max_buffered_bytes", "fragment_size"):
-            self._check_size(name, optional=name != "max_buffered_bytes")
-        self._check_type("decode_text", bool)
-        for name in ("origin", "user_agent", "server_hostname", "local_address"):
-            self._check_type(name, str, type(None))
-        self._check_type("ssl_context", ssl.SSLContext, type(None))
-        self._check_type("stream", trio.abc.Stream, type(None))
-        self._check_type("unix_socket", str, os.PathLike, type(None))
-        self._check_type("logger", logging.Logger)
+        for name, check in _CHECKS.items():
+            value = getattr(self, name)
+            if value is not _DEFAULTS[name]:  # Those are sound: that costs nobody any time.
+                check(name, value)
         self._check_routes()
-        if isinstance(self.max_redirects, bool) or not isinstance(self.max_redirects, int):
-            raise TypeError(f"max_redirects is an int, not {type(self.max_redirects).__name__}")
-        if self.max_redirects < 0:
-            raise ValueError(f"max_redirects can't be negative, as is {self.max_redirects}")
-        if self.redirect_headers is not None and not callable(self.redirect_headers):
-            raise TypeError("redirect_headers has to be callable, or None")
-        self._check_type("compression", str, PerMessageDeflate, type(None))
-        if isinstance(self.compression, str) and self.compression != "deflate":
-            raise ValueError(f"compression has to be 'deflate', not {self.compression!r}")
-        hostname = self.server_hostname
-        if hostname is not None and not (hostname.isascii() and hostname.isprintable()):
-            raise ValueError("server_hostname has to be ASCII: write it as an A-label (RFC 5890)")
         # In place: what was passed may be changed, or be an iterator.
         object.__setattr__(self, "extensions", check_extensions(self.extensions))
         object.__setattr__(self, "subprotocols", check_subprotocols(self.subprotocols))
@@ -174,7 +155,6 @@ class Options:
         """Check that there is one way to connect, not two."""
         if isinstance(self.proxy, str) and self.proxy != "environment":
             object.__setattr__(self, "proxy", Proxy(self.proxy))
-        self._check_type("proxy", str, Proxy, type(None))
         routes = [
             name for name in ("stream", "unix_socket", "proxy") if getattr(self, name) is not None
         ]
@@ -213,14 +193,21 @@ class Options:
             if value is not None:
                 check_field(name, value)
 
-    def _check_type(self, name: str, *types: type) -> None:
-        value = getattr(self, name)
+
+_Check: TypeAlias = Callable[[str, object], None]
+
+
+def _is_of(*types: type) -> _Check:
+    def check(name: str, value: object) -> None:
         if not isinstance(value, types):
             expected = " or ".join(t.__name__ for t in types)
             raise TypeError(f"{name} has to be {expected}, not {type(value).__name__}")
 
-    def _check_seconds(self, name: str, *, optional: bool) -> None:
-        value = getattr(self, name)
+    return check
+
+
+def _is_seconds(*, optional: bool) -> _Check:
+    def check(name: str, value: object) -> None:
         if value is None and optional:
             return
         if not isinstance(value, int | float) or isinstance(value, bool):
@@ -228,11 +215,66 @@ class Options:
         if not 0 < value < math.inf:
             raise ValueError(f"{name} has to be a positive number of seconds, not {value}")
 
-    def _check_size(self, name: str, *, optional: bool) -> None:
-        value = getattr(self, name)
+    return check
+
+
+def _is_size(*, optional: bool) -> _Check:
+    def check(name: str, value: object) -> None:
         if value is None and optional:
             return
         if not isinstance(value, int) or isinstance(value, bool):
             raise TypeError(f"{name} has to be a number of bytes, not {type(value).__name__}")
         if value < 1:
             raise ValueError(f"{name} has to be at least 1 byte, not {value}")
+
+    return check
+
+
+def _is_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is an int, not {type(value).__name__}")
+    if value < 0:
+        raise ValueError(f"{name} can't be negative, as is {value}")
+
+
+def _is_callable(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} has to be callable, or None")
+
+
+def _is_compression(name: str, value: object) -> None:
+    _is_of(str, PerMessageDeflate, type(None))(name, value)
+    if isinstance(value, str) and value != "deflate":
+        raise ValueError(f"{name} has to be 'deflate', not {value!r}")
+
+
+def _is_hostname(name: str, value: object) -> None:
+    _is_of(str, type(None))(name, value)
+    if isinstance(value, str) and not (value.isascii() and value.isprintable()):
+        raise ValueError(f"{name} has to be ASCII: write it as an A-label (RFC 5890)")
+
+
+_CHECKS: Final[dict[str, _Check]] = {
+    "open_timeout": _is_seconds(optional=True),
+    "close_timeout": _is_seconds(optional=False),
+    "ping_interval": _is_seconds(optional=True),
+    "ping_timeout": _is_seconds(optional=True),
+    "max_message_size": _is_size(optional=True),
+    "max_frame_size": _is_size(optional=True),
+    "max_buffered_bytes": _is_size(optional=False),
+    "decode_text": _is_of(bool),
+    "fragment_size": _is_size(optional=True),
+    "origin": _is_of(str, type(None)),
+    "user_agent": _is_of(str, type(None)),
+    "compression": _is_compression,
+    "ssl_context": _is_of(ssl.SSLContext, type(None)),
+    "server_hostname": _is_hostname,
+    "stream": _is_of(trio.abc.Stream, type(None)),
+    "unix_socket": _is_of(str, os.PathLike, type(None)),
+    "proxy": _is_of(str, Proxy, type(None)),
+    "max_redirects": _is_count,
+    "redirect_headers": _is_callable,
+    "local_address": _is_of(str, type(None)),
+    "logger": _is_of(logging.Logger),
+}
+_DEFAULTS: Final = {each.name: each.default for each in fields(Options)}
