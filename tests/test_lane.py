@@ -56,7 +56,7 @@ payloads = (
     texts
     | st.binary(max_size=8)
     | st.sampled_from([b"a" * 20, b"a" * 21, b"b" * 125, b"c" * 126, b"\xff" * 300])
-    | st.sampled_from(["ä" * 70_000, "x" * 65_536]).map(str.encode)
+    | st.sampled_from(["ä" * 70_000, "x" * 65_536, "y" * 65_537]).map(str.encode)
 )
 plain = st.builds(wire.frame, st.sampled_from([wire.TEXT, wire.BINARY]), payloads)
 compressed = st.builds(
@@ -84,7 +84,7 @@ options = st.fixed_dictionaries(
 )
 # Many more of them: lane_differences.py.
 given_cut_streams = given(
-    streams, options, st.lists(st.integers(1, 300), max_size=8), st.integers(1, 100_000)
+    streams, options, st.lists(st.integers(1, 300), max_size=8), st.integers(1, 300_000)
 )
 
 
@@ -171,6 +171,15 @@ def test_a_long_message_is_gathered_piece_by_piece():
     subject.receive_data(b"x")
     assert flat(subject.next_events()) == [b"x" * 200_000]
     assert subject.partial_size == 0
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536, 65_537, 100_000, 262_145])
+@pytest.mark.parametrize("first", [0, 1, 20, 16_384, 16_385, 32_768, 65_534])
+def test_a_long_message_is_whole_though_nearly_all_of_it_comes_at_once(size: int, first: int):
+    payload = b"x" * size
+    data = wire.binary(payload)
+    first += len(data) - size
+    assert read(protocol(in_lane=True), data[:first], data[first:]) == [payload]
 
 
 def test_text_fails_as_soon_as_it_is_not_utf8():

@@ -220,7 +220,8 @@ class _Growing:
         if self._decoder is not None:
             self._decoder.decode(piece, is_last)
         self._payload.write(piece)
-        if self.size * _AMPLIFICATION >= self._declared_size and not self._has_room:
+        is_soon_whole = self.size * _AMPLIFICATION >= self._declared_size
+        if is_soon_whole and not (self._has_room or is_last):
             self._make_room()
 
     def _make_room(self) -> None:
