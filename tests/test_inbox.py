@@ -145,6 +145,21 @@ def test_fragments_without_their_end_take_room_too():
     assert box.messages == 0
 
 
+def test_what_is_noted_of_small_entries_is_less_than_they_are_and_room_comes_back_bit_by_bit():
+    limit = 10_000 * OVERHEAD
+    box = inbox(limit=limit)
+    for _ in range(10_000):
+        box.put(DataFrame(Opcode.CONTINUATION, b"", fin=False))
+    assert len(box._counts) < 100
+    rooms = []
+    for _ in range(10_000):
+        box.take_frame()
+        rooms.append(box.has_room(beside=limit // 2) and len(rooms))
+    first = next(filter(None, rooms))
+    assert 5000 <= first <= 5200
+    assert all(rooms[first:])
+
+
 messages = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
     st.binary(max_size=5),

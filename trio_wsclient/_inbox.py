@@ -16,6 +16,8 @@ from trio_wsclient._events import DataFrame, Entry, Opcode
 # place in the queue, so that a flood of empty frames is bounded too.
 _OVERHEAD: Final = 128
 
+_MOMENTS: Final = 64  # into which a full inbox is divided, for telling how much of it is taken
+
 _NOTHING: Final[deque[Entry]] = deque()
 
 
@@ -41,8 +43,9 @@ class Inbox:
         self._unfinished = 0  # of those, how many are not the last frame of their message
         self._put = 0  # entries so far
         self._parts_put = 0  # of those, how many were not the last frame of their message
-        # A pair for each put: how many entries there have been then, and what those new count.
+        # How many entries there had been at some moments, and what those new by then count.
         self._counts: list[tuple[int, int]] = []
+        self._smallest = max_buffered_bytes // _MOMENTS  # bytes from one moment to the next
         self._counted = 0  # bytes, in sum
         self.is_full: bool = False  # whether there was no room when that was last asked
         self.half_taken: bool = False  # whether the first entry is the middle of a message
@@ -106,7 +109,11 @@ class Inbox:
             self._counted = 0
         self._put += entries
         self._counted += size
-        self._counts.append((self._put, size))
+        counts = self._counts
+        if counts and counts[-1][1] < self._smallest:
+            counts[-1] = (self._put, counts[-1][1] + size)
+        else:
+            counts.append((self._put, size))
 
     def _forget_taken(self) -> None:
         taken = self._put - len(self._entries)
