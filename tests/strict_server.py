@@ -185,7 +185,7 @@ async def tcp(server: StrictServer) -> AsyncIterator[Connected]:
 
 
 @functools.cache
-def _tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     ca = trustme.CA()
     client = ssl.create_default_context()
     ca.configure_trust(client)
@@ -194,7 +194,7 @@ def _tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 @asynccontextmanager
 async def tls(server: StrictServer) -> AsyncIterator[Connected]:
-    server_context, client_context = _tls_contexts()
+    server_context, client_context = tls_contexts()
     async with loopback_server(server, ssl_context=server_context) as url:
         yield url, {"ssl_context": client_context}
 
