@@ -7,12 +7,27 @@ import os
 import pytest
 import wire
 
+from trio_wsclient import _frames
 from trio_wsclient._frames import BINARY, PIECE_SIZE, TEXT, build, build_in_pieces
 
 
 def test_each_frame_has_a_key_of_its_own():
     keys = {build(BINARY, b"\0\0\0\0")[2:6] for _ in range(5000)}
     assert len(keys) > 4990  # of 2**32: two may be equal
+
+
+def test_the_last_key_may_be_taken_by_another_thread_meanwhile(monkeypatch: pytest.MonkeyPatch):
+    class Drained(list):
+        """Has its last key taken as soon as it was asked whether there is one."""
+
+        def __bool__(self) -> bool:
+            there = len(self) > 0
+            self.clear()
+            return there
+
+    monkeypatch.setattr(_frames, "_keys", Drained([b"last"]))
+    assert len(build(BINARY, b"")) == 6
+    assert len({build(BINARY, b"\0\0\0\0")[2:6] for _ in range(2000)}) > 1990
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")

@@ -58,16 +58,12 @@ _mask = _chosen.mask
 
 def build(first_byte: int, payload: bytes) -> bytes:
     """Build a frame as a client sends it, masked with a fresh key (RFC 6455 §5.3)."""
-    if not _keys:
-        _draw_keys()
-    return _build(first_byte, payload, _keys.pop())
+    return _build(first_byte, payload, _take_key())
 
 
 def build_in_pieces(first_byte: int, payload: bytes) -> Iterator[bytes | bytearray]:
     """Build a frame piece by piece: what is masked as it is written stays in the cache."""
-    if not _keys:
-        _draw_keys()
-    key = _keys.pop()
+    key = _take_key()
     stop = PIECE_SIZE - _MAX_HEADER_SIZE
     yield b"".join((header(first_byte, len(payload)), key, _mask(payload, key, 0, stop)))
     for start in range(stop, len(payload), PIECE_SIZE):
@@ -77,8 +73,13 @@ def build_in_pieces(first_byte: int, payload: bytes) -> Iterator[bytes | bytearr
 _keys: list[bytes] = []
 
 
-def _draw_keys() -> None:
-    _keys.extend(_KEYS.unpack(os.urandom(_KEYS.size)))
+def _take_key() -> bytes:
+    try:
+        return _keys.pop()  # Not asked before whether there is one: another thread may take it.
+    except IndexError:
+        key, *others = _KEYS.unpack(os.urandom(_KEYS.size))
+        _keys.extend(others)
+        return key
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
