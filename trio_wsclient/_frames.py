@@ -77,9 +77,9 @@ def _take_key() -> bytes:
     try:
         return _keys.pop()  # Not asked before whether there is one: another thread may take it.
     except IndexError:
-        key, *others = _KEYS.unpack(os.urandom(_KEYS.size))
-        _keys.extend(others)
-        return key
+        fresh: tuple[bytes, ...] = _KEYS.unpack(os.urandom(_KEYS.size))
+        _keys.extend(fresh[1:])
+        return fresh[0]
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
