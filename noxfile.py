@@ -16,6 +16,7 @@ nox.options.sessions = [
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PYPROJECT, "test")
+PYTEST = ("pytest", "-n", "auto")  # by as many processes as there are processors
 
 ALL_CASES = "1-7,9,10,12,13"  # of the Autobahn suite
 
@@ -40,7 +41,7 @@ def tests(session: nox.Session) -> None:
     """The tests; on the oldest interpreter with 100 % branch coverage of the package."""
     session.install(".", *TEST)
     if session.python != PYTHONS[0]:  # Measuring doubles the time, and the code is the same.
-        session.run("pytest", *session.posargs)
+        session.run(*PYTEST, *session.posargs)
         return
     env = {"COVERAGE_FILE": f"{session.create_tmp()}/coverage"}
     # -P, as what is installed has the accelerator, and what lies here has not.
@@ -56,14 +57,14 @@ def oldest(session: nox.Session) -> None:
     if session.venv_backend != "uv":
         session.skip("only uv can resolve to the lowest versions")
     session.install("--resolution=lowest-direct", ".", *TEST)
-    session.run("pytest", *session.posargs)
+    session.run(*PYTEST, *session.posargs)
 
 
 @nox.session(python="3.13")
 def pure(session: nox.Session) -> None:
     """The tests without the accelerator."""
     env = install(session, "python", *TEST)
-    session.run("pytest", *session.posargs, env=env)
+    session.run(*PYTEST, *session.posargs, env=env)
 
 
 def install(session: nox.Session, frames: str, *dependencies: str) -> dict[str, str]:
@@ -79,7 +80,7 @@ def install(session: nox.Session, frames: str, *dependencies: str) -> dict[str, 
 def variants(session: nox.Session, frames: str) -> None:
     """All that takes long, with the accelerator and without: some 50 minutes; not part of CI."""
     env = install(session, frames, *TEST, "pip")
-    session.run("pytest", env=env)
+    session.run(*PYTEST, env=env)
     session.run("python", "tests/soak_cycles.py", env=env)
     session.run("python", "tests/lane_differences.py", env=env)
     run_conformance(session, ALL_CASES, env)
@@ -164,7 +165,7 @@ def peers(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-def soak(session: nox.Session) -> None:
+def cycles(session: nox.Session) -> None:
     """10,000 times open, echo and close: nothing may be left of it."""
     session.install(".", *TEST)
     session.run("python", "tests/soak_cycles.py", *session.posargs)
