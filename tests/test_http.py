@@ -231,6 +231,12 @@ def test_what_is_not_http_is_refused_in_a_printable_line(begin, answer: bytes):
 
 
 @either
+def test_what_is_obviously_no_answer_is_called_one_all_the_same(begin):
+    with pytest.raises(MalformedAnswer, match=r"not HTTP/1\.1: illegal status line"):
+        begin().receive_data(b"\x16\x03\x01")
+
+
+@either
 @pytest.mark.parametrize("size", [0, 1, 12, 30])
 @pytest.mark.parametrize("interim", [b"", CONTINUE], ids=["alone", "behind a 100"])
 def test_an_answer_that_is_cut_off_is_said_to_be(begin, size: int, interim: bytes):

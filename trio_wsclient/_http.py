@@ -93,7 +93,9 @@ class Exchange:
                 elif not piece:
                     raise MalformedAnswer("TCP ended before the answer was complete") from exc
                 else:
-                    raise MalformedAnswer(f"not HTTP/1.1: {quote(str(exc))}") from exc
+                    # So h11 calls what it gives up at the first byte, answers too.
+                    text = str(exc).replace("illegal request line", "illegal status line")
+                    raise MalformedAnswer(f"not HTTP/1.1: {quote(text)}") from exc
             if start == len(data):
                 break
         if self.switched:
