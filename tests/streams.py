@@ -13,6 +13,7 @@ class Valve(trio.abc.Stream):
         self.opened = trio.Event()
         self.opened.set()
         self.writing = 0
+        self.is_closed = False
 
     def shut(self) -> None:
         self.opened = trio.Event()
@@ -32,6 +33,7 @@ class Valve(trio.abc.Stream):
         return await self.inner.receive_some(max_bytes)
 
     async def aclose(self) -> None:
+        self.is_closed = True
         self.opened.set()
         await self.inner.aclose()
 
