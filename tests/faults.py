@@ -153,6 +153,10 @@ def one_byte(_socket: FaultySocket, call: Callable[[int], object], size: int) ->
     return call(min(size, 1))
 
 
+def seven_bytes(_socket: FaultySocket, call: Callable[[int], object], size: int) -> object:
+    return call(min(size, 7))  # Never the whole of anything, and not for too long a time.
+
+
 def half(_socket: FaultySocket, call: Callable[[int], object], size: int) -> object:
     return call(max(1, size // 2))
 
