@@ -212,6 +212,7 @@ NOT_DEFLATE = {
     "a distance beyond BFINAL": (FINAL + HELLO_AGAIN, "invalid distance too far back"),
     "no end in a plain block": (stored(b"Hello")[:8], "the message ends inside a block"),
     "no end in a block of fixed codes": (HELLO[:4], "the message ends inside a block"),
+    "no end in the lengths of a block": (b"\x5c\x11", "the message ends inside a block"),
 }
 
 TOO_BIG = f"a message over max_message_size ({LIMIT}) once inflated"

@@ -101,41 +101,50 @@ ACCEPTING = {
 NOT_101 = {
     "HTTP/1.0": (switching(status="HTTP/1.0 101 OK"), "HTTP/1.0, not HTTP/1.1"),
     "HTTP/2.0": (switching(status="HTTP/2.0 101 OK"), "HTTP/2.0, not HTTP/1.1"),
-    "no Upgrade": (switching(upgrade=None), "header Upgrade is missing"),
-    "another Upgrade": (switching(upgrade="Upgrade: h2c"), "header Upgrade is 'h2c'"),
+    "no Upgrade": (switching(upgrade=None), "header Upgrade is missing; it has to be websocket"),
+    "another Upgrade": (
+        switching(upgrade="Upgrade: h2c"),
+        "header Upgrade is 'h2c'; it has to be websocket",
+    ),
     "more than one Upgrade": (
         switching(upgrade="Upgrade: websocket, h2c"),
-        "header Upgrade is 'websocket, h2c'",
+        "header Upgrade is 'websocket, h2c'; it has to be websocket",
     ),
     "Upgrade twice": (
         switching("Upgrade: websocket"),
-        "header Upgrade is 'websocket' and 'websocket'",
+        "header Upgrade is 'websocket' and 'websocket'; it has to be websocket",
     ),
-    "no Connection": (switching(connection=None), "header Connection is missing"),
+    "no Connection": (
+        switching(connection=None),
+        "header Connection is missing; it has to be Upgrade",
+    ),
     "another Connection": (
         switching(connection="Connection: keep-alive"),
-        "header Connection is 'keep-alive'",
+        "header Connection is 'keep-alive'; it has to be Upgrade",
     ),
     "half a Connection": (
         switching(connection="Connection: Upgraded"),
-        "header Connection is 'Upgraded'",
+        "header Connection is 'Upgraded'; it has to be Upgrade",
     ),
-    "no Accept": (switching(accept=None), "header Sec-WebSocket-Accept is missing"),
+    "no Accept": (
+        switching(accept=None),
+        "header Sec-WebSocket-Accept is missing; it has to be <accept>",
+    ),
     "an empty Accept": (
         switching(accept="Sec-WebSocket-Accept:"),
-        "header Sec-WebSocket-Accept is ''",
+        "header Sec-WebSocket-Accept is ''; it has to be <accept>",
     ),
     "the Accept of another key": (
         switching(accept="Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
-        "header Sec-WebSocket-Accept is 's3pPLMBiTxaQ9kYGzzhZRbK",
+        "header Sec-WebSocket-Accept is 's3pPLMBiTxaQ9kYGzzhZRbK+xOo='; it has to be <accept>",
     ),
     "Accept twice": (
         switching("Sec-WebSocket-Accept: <accept>"),
-        "header Sec-WebSocket-Accept is '<accept>' and '<accept>'",
+        "header Sec-WebSocket-Accept is '<accept>' and '<accept>'; it has to be <accept>",
     ),
     "Accept with something behind it": (
         switching(accept="Sec-WebSocket-Accept: <accept>, x"),
-        "header Sec-WebSocket-Accept is '<accept>, x'",
+        "header Sec-WebSocket-Accept is '<accept>, x'; it has to be <accept>",
     ),
     "an extension": (
         switching("Sec-WebSocket-Extensions: permessage-deflate"),

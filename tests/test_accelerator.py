@@ -48,6 +48,12 @@ def test_without_it_pure_python_does_the_same(monkeypatch):
     assert _frames.choose({}) is _frames_py
 
 
+def test_it_is_a_module_beside_the_others(monkeypatch):
+    monkeypatch.setattr(importlib, "import_module", lambda name: name)
+    assert _frames.choose({}) == "trio_wsclient._frames_c"
+    assert _frames.choose({"TRIO_WSCLIENT_PURE": "1"}) is _frames_py
+
+
 # Agreement
 
 frames = st.one_of(

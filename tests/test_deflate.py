@@ -8,12 +8,15 @@ from collections.abc import Callable
 
 import pytest
 import wire
-from deflate_tables import RSV1, TAIL, Compressor, deflating, repetitive, squeezed
+from deflate_tables import RSV1, TAIL, Compressor, deflating, repetitive, squeezed, stored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protocol_tables import read
+from wsproto.frame_protocol import FrameProtocol, RsvBits
+from wsproto.frame_protocol import Opcode as WireOpcode
 
 from trio_wsclient import Opcode, PerMessageDeflate
+from trio_wsclient._deflate import Deflate
 from trio_wsclient._protocol import Protocol
 
 
@@ -175,6 +178,16 @@ def test_an_empty_message_is_one_byte(times: int):
     assert frames == [wire.ClientFrame(wire.TEXT, b"\0", rsv=RSV1)] * times
 
 
+def test_other_reserved_bits_are_left_to_other_extensions():
+    deflate = Deflate(PerMessageDeflate(min_size=0), max_message_size=None)
+    deflate.finalize("permessage-deflate")
+    for rsv in (RsvBits(False, True, False), RsvBits(False, False, True)):
+        changed, _ = deflate.frame_outbound(
+            FrameProtocol(True, []), WireOpcode.TEXT, rsv, b"a", True
+        )
+        assert changed == rsv._replace(rsv1=True)
+
+
 # What a server makes of them
 
 parts = st.binary(max_size=40) | st.binary(min_size=1, max_size=9).map(lambda part: part * 30)
@@ -244,6 +257,27 @@ def test_the_level_is_that_of_zlib():
 
 
 # Memory
+
+
+def test_of_all_frames_of_a_message_no_more_is_inflated_than_its_limit_and_a_byte(monkeypatch):
+    asked = []
+
+    class Watched:
+        def __init__(self, bits: int) -> None:
+            self._zlib = decompressobj(bits)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            asked.append(most)
+            return self._zlib.decompress(data, most)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._zlib, name)
+
+    decompressobj = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", Watched)
+    first = squeezed(stored(bytes(600)) + TAIL, fin=False)
+    read(deflating(limit=1000), first, wire.continuation(stored(bytes(400))))
+    assert asked == [1001, 401, 1]
 
 
 def retained(protocol: Protocol, use: Callable[[Protocol], object]) -> int:

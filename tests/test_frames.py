@@ -65,6 +65,8 @@ def test_text_outside_ascii_takes_what_cpython_needs_for_it(frames):
         wire.frame(wire.BINARY, b"a", rsv=1),
         wire.frame(wire.BINARY, b"a", masked=True),
         wire.frame(wire.BINARY, bytes(126), masked=True),
+        # As the size of a frame its key would be one of 65,536 bytes.
+        b"\x82\x80" + (65_536).to_bytes(8, "big") + bytes(65_536),
         wire.frame(wire.BINARY, bytes(125), length_size=2),
         wire.frame(wire.BINARY, bytes(65_535), length_size=8),
         wire.frame(wire.BINARY, b"", length=2**63),

@@ -16,6 +16,20 @@ def test_each_frame_has_a_key_of_its_own():
     assert len(keys) > 4990  # of 2**32: two may be equal
 
 
+def test_of_what_the_system_draws_each_key_is_used(monkeypatch: pytest.MonkeyPatch):
+    drawn = []
+
+    def urandom(size: int) -> bytes:
+        drawn.append(bytes(i // 4 % 256 for i in range(size)))
+        return drawn[-1]
+
+    monkeypatch.setattr(_frames, "_keys", [])
+    monkeypatch.setattr(os, "urandom", urandom)
+    for _ in range(2048):
+        build(BINARY, b"")
+    assert [len(each) for each in drawn] == [4096, 4096]
+
+
 def test_the_last_key_may_be_taken_by_another_thread_meanwhile(monkeypatch: pytest.MonkeyPatch):
     class Drained(list):
         """Has its last key taken as soon as it was asked whether there is one."""

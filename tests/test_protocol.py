@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import wire
+from extensions import Named
 from protocol_tables import (
     BREACHES,
     CONVERSATIONS,
@@ -64,6 +65,39 @@ def test_a_long_burst_is_handed_over_in_slices():
             sizes.append(len(flat(protocol.next_events())))
         assert sum(sizes) == 10_000
         assert max(sizes) <= most
+
+
+@pytest.mark.parametrize("take", [Protocol.receive_data, Protocol.receive_plain])
+def test_frames_that_are_read_are_told_of_and_from_then_on(take):
+    told = []
+    protocol = Protocol()
+    read(protocol, wire.text("untold"))
+    take(protocol, wire.text("a"), lambda *facts: told.append(facts))
+    assert flat(protocol.next_events()) == ["a"]
+    take(protocol, wire.ping(b"p"), lambda *facts: told.append(facts))
+    assert protocol.next_events() == [Ping(b"p")]
+    take(protocol, wire.text("untold"))
+    assert len(told) == 2
+
+
+def test_of_a_frame_that_is_refused_it_is_told_as_well():
+    told = []
+    protocol = Protocol()
+    protocol.receive_data(wire.text("a") + wire.frame(3, b"b"), lambda *facts: told.append(facts))
+    while protocol.input_pending:
+        protocol.next_events()
+    assert protocol.breach is not None
+    assert len(told) == 2
+
+
+def test_messages_that_are_plain_are_taken_at_once_and_what_is_behind_them_is_left():
+    protocol = Protocol()
+    assert protocol.receive_plain(wire.text("a") + wire.binary(b"bc") + wire.ping(b"p")) == (
+        ["a", b"bc"],
+        3,
+    )
+    assert protocol.receive_plain(wire.text("d")) == ([], 0)
+    assert flat(protocol.next_events()) == [Ping(b"p"), "d"]
 
 
 # Breaches (RFC 6455 §5 and §7.4)
@@ -173,6 +207,18 @@ def test_text_in_fragments_fails_at_its_first_wrong_byte(right: bytes, wrong: by
 # decode_text
 
 
+@pytest.mark.parametrize(
+    "data",
+    [bad_text(b"\xff"), wire.text("", fin=False) + wire.continuation(b"\xff", fin=False)],
+    ids=["a message", "a fragment"],
+)
+def test_the_decoders_own_words_are_the_cause(data: bytes):
+    protocol = Protocol()
+    read(protocol, data)
+    assert protocol.failure is not None
+    assert isinstance(protocol.failure.__cause__, UnicodeDecodeError)
+
+
 def test_text_that_is_not_to_be_decoded_comes_as_bytes_unchecked():
     protocol = Protocol(decode_text=False)
     data = bad_text(b"\xff") + wire.text("ä") + wire.binary(b"b")
@@ -229,6 +275,22 @@ def test_a_message_leaves_with_its_opcode_and_the_shortest_length(opcode: Opcode
     assert parsed(data) == wire.ClientFrame(opcode, payload)
     header_size = 2 if size < 126 else 4 if size < 65536 else 10
     assert len(data) == header_size + 4 + size
+
+
+@pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
+@pytest.mark.parametrize("extensions", [[], [Named("x-foreign")]], ids=["none", "foreign"])
+def test_a_long_message_leaves_as_one_frame_too(opcode: Opcode, extensions: list[Named]):
+    payload = bytes(index % 251 for index in range(200_001))
+    pieces = list(Protocol(extensions=extensions).send_long(opcode, payload))
+    assert len(pieces) == (1 if extensions else 4)
+    assert parsed(b"".join(pieces)) == wire.ClientFrame(opcode, payload)
+
+
+def test_a_long_message_is_not_begun_behind_a_close():
+    protocol = Protocol()
+    protocol.close(1000)
+    with pytest.raises(LocalProtocolError):
+        protocol.send_long(Opcode.BINARY, bytes(200_001))
 
 
 @pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])

@@ -49,6 +49,13 @@ def test_nothing_is_read_behind_the_servers_close():
     assert len(sent(protocol)) == 1
 
 
+def test_what_comes_later_behind_the_servers_close_is_not_looked_at_either():
+    protocol = Protocol()
+    assert read(protocol, wire.close(1000)) == []
+    protocol.receive_data(wire.ping())
+    assert not protocol.input_pending
+
+
 @pytest.mark.parametrize(
     ("before", "is_cut_off"),
     [

@@ -24,7 +24,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVarTuple
 
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
@@ -46,7 +46,7 @@ _STREAM_WORK: Final = 1024  # as many bytes could be inflated while zlib begins 
 _NO_RSV: Final = RsvBits(False, False, False)
 _RSV1: Final = RsvBits(True, False, False)
 
-_P = ParamSpec("_P")
+_Ts = TypeVarTuple("_Ts")
 _Proto: TypeAlias = FrameDecoder | FrameProtocol
 
 
@@ -250,11 +250,9 @@ class Deflate(JudgingExtension):
         self._is_incoming = self._is_compressed = False
         return self._judge(self._inflater.finish) if was_compressed else None
 
-    def _judge(
-        self, inflate: Callable[_P, bytes], *args: _P.args, **kwargs: _P.kwargs
-    ) -> bytes | CloseReason:
+    def _judge(self, inflate: Callable[[*_Ts], bytes], *args: *_Ts) -> bytes | CloseReason:
         try:
-            return inflate(*args, **kwargs)
+            return inflate(*args)
         except _TooBigError as exc:
             self.refusal = str(exc)
             return CloseReason.MESSAGE_TOO_BIG
