@@ -12,6 +12,7 @@ nox.options.download_python = "never"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = [
     *("tests", "oldest", "pure", "types", "lint", "sanitize", "conformance", "interop"),
+    *("fuzz", "soak"),
 ]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
@@ -40,15 +41,12 @@ if shutil.which("python3.14"):
 def tests(session: nox.Session) -> None:
     """The tests; on the oldest interpreter with 100 % branch coverage of the package."""
     session.install(".", *TEST)
-    if session.python != PYTHONS[0]:  # Measuring doubles the time, and the code is the same.
+    # Measuring doubles the time, and the code is the same on the others.
+    if session.python != PYTHONS[0] or session.posargs:
         session.run(*PYTEST, *session.posargs)
         return
     env = {"COVERAGE_FILE": f"{session.create_tmp()}/coverage"}
-    # -P, as what is installed has the accelerator, and what lies here has not.
-    coverage = ("python", "-P", "-m", "coverage", "run")
-    session.run(*coverage, "-m", "pytest", *session.posargs, env=env)
-    if not session.posargs:
-        session.run("coverage", "report", "--fail-under=100", env=env)
+    session.run(*PYTEST, "--cov", "--cov-fail-under=100", env=env)
 
 
 @nox.session(python=PYTHONS[0])
@@ -164,11 +162,36 @@ def peers(session: nox.Session) -> None:
         session.run("python", "-m", "peers.run", *session.posargs)
 
 
+@nox.session(python="3.13")
+@nox.parametrize("frames", ["c", "python"])
+def fuzz(session: nox.Session, frames: str) -> None:
+    """All that reads a peer's bytes, by atheris; `-- --seconds 600` for longer, for each target."""
+    env = install(session, frames, *nox.project.dependency_groups(PYPROJECT, "fuzz"))
+    session.run("python", "tests/fuzz/run.py", *(session.posargs or ["--seconds=6"]), env=env)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """2,000 connections with mixed traffic, cancels and restarts: `-- 30` for as many minutes."""
+    session.install(".", *TEST)
+    minutes = session.posargs[0] if session.posargs else "2"
+    session.run("python", "tests/soak_load.py", f"--minutes={minutes}")
+
+
 @nox.session(default=False)
 def cycles(session: nox.Session) -> None:
     """10,000 times open, echo and close: nothing may be left of it."""
     session.install(".", *TEST)
     session.run("python", "tests/soak_cycles.py", *session.posargs)
+
+
+@nox.session(python="3.13", default=False)
+def mutate(session: nox.Session) -> None:
+    """What the tests of the layers without I/O would not notice, by mutmut: some hours."""
+    env = {"TRIO_WSCLIENT_PURE": "1"}
+    session.install(".", *TEST, *nox.project.dependency_groups(PYPROJECT, "mutate"), env=env)
+    session.run("mutmut", "run", *session.posargs, env=env)
+    session.run("mutmut", "results", env=env)
 
 
 @nox.session(python="3.13", default=False)

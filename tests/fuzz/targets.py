@@ -1,0 +1,184 @@
+"""What is fuzzed: all that reads a peer's bytes. A target is given any bytes, and must not raise.
+
+Each knows what is right beyond that: the fast lane says what wsproto alone says, and an answer
+means the same however it is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from unittest import mock
+
+import h11
+import trio
+import wire
+from handshake_tables import complete, outcome
+from test_lane import outcome as conversation
+from test_lane import protocol
+
+from trio_wsclient import PerMessageDeflate, ProxyError, _socks
+from trio_wsclient._deflate import Deflate
+from trio_wsclient._handshake import Handshake
+from trio_wsclient._http import Exchange, MalformedAnswer
+from trio_wsclient._url import parse
+
+LIMITS = [None, 1, 20, 125, 126, 1000, 65_535, 65_536]
+
+
+class Choices:
+    """Choices and data that are taken out of the bytes of the fuzzer."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def number(self, most: int) -> int:
+        """Take a number from 0 to `most`."""
+        byte = self._data[:1] or b"\0"
+        self._data = self._data[1:]
+        return byte[0] % (most + 1)
+
+    def take(self, size: int) -> bytes:
+        taken, self._data = self._data[:size], self._data[size:]
+        return taken
+
+    @property
+    def rest(self) -> bytes:
+        return self._data
+
+
+def pieces_of(data: bytes, size: int) -> list[bytes]:
+    return wire.cut(data, range(size, len(data), size)) if data else []
+
+
+def compare(choices: Choices, data: bytes, size: int) -> None:
+    options = {
+        "decode_text": choices.number(1) == 0,
+        "deflate": choices.number(1) == 1,
+        "max_message_size": LIMITS[choices.number(7)],
+        "max_frame_size": LIMITS[choices.number(7)],
+    }
+    pieces = pieces_of(data, size)
+    alone = conversation(protocol(in_lane=False, **options), pieces)
+    assert conversation(protocol(in_lane=True, **options), pieces) == alone
+
+
+def frames(data: bytes) -> None:
+    """Frames, as any bytes."""
+    choices = Choices(data)
+    size, settings = 1 + choices.number(255), Choices(choices.take(4))
+    compare(settings, choices.rest, size)
+
+
+def messages(data: bytes) -> None:
+    """Frames that are sound as such, with anything in them: above all what is to be inflated."""
+    choices = Choices(data)
+    size, settings = 1 + choices.number(255), Choices(b"\0\1" + choices.take(2))
+    sent = b""
+    while choices.rest:
+        kind = choices.number(11)
+        payload = choices.take(choices.number(130))
+        opcode = (wire.TEXT, wire.BINARY, wire.CONTINUATION, wire.PING, wire.PONG, wire.CLOSE)[
+            kind % 6
+        ]
+        is_control = opcode >= wire.CLOSE
+        rsv = 4 if kind < 6 and not is_control and opcode != wire.CONTINUATION else 0
+        fin = is_control or choices.number(3) > 0
+        sent += wire.frame(opcode, payload[:125] if is_control else payload, fin=fin, rsv=rsv)
+    compare(settings, sent, size)
+
+
+def handshake(data: bytes) -> None:
+    """The answer to the opening handshake."""
+    choices = Choices(data)
+    size = 1 + choices.number(255)
+    subprotocols = ["chat", "x"][: choices.number(2)]
+    has_deflate = choices.number(1) == 1
+
+    def judged(cut: Callable[[bytes], list[bytes]]) -> tuple[object, ...]:
+        extensions = [Deflate(PerMessageDeflate(), max_message_size=1000)] if has_deflate else []
+        shake = Handshake(parse("ws://x/"), subprotocols=subprotocols, extensions=extensions)
+        kind, *told = outcome(shake, *cut(complete(shake, choices.rest)))
+        # h11's words may depend on how the bytes were cut.
+        return (kind, str(told[0]).partition(": ")[0]) if kind == "invalid" else (kind, *told)
+
+    with mock.patch("os.urandom", bytes):  # so that each is told the same key
+        whole = judged(lambda answer: [answer] if answer else [])  # b"" would be the end
+        assert judged(lambda answer: pieces_of(answer, size)) == whole
+
+
+class Canned(trio.abc.Stream):
+    """A stream whose calls never wait, so that no event loop is needed."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self.data = data
+        self._size = size
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    async def wait_send_all_might_not_block(self) -> None:
+        pass
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        size = min(self._size, max_bytes or self._size)
+        data, self.data = self.data[:size], self.data[size:]
+        return data
+
+    async def aclose(self) -> None:
+        pass
+
+
+def run(function: Coroutine[object, object, object]) -> None:
+    try:
+        function.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it waits for something")
+
+
+def socks(data: bytes) -> None:
+    """The answers of a SOCKS5 proxy."""
+    choices = Choices(data)
+    credentials = (b"name", b"password") if choices.number(1) else None
+
+    def judged(size: int) -> tuple[str, bytes]:
+        stream = Canned(choices.rest, size)
+        try:
+            run(_socks.connect(stream, "host.example", 80, credentials=credentials))
+        except ProxyError as exc:
+            assert "\n" not in str(exc)
+            return str(exc), b""
+        return "connected", stream.data
+
+    assert judged(1) == judged(1000)
+
+
+def connect(data: bytes) -> None:
+    """The answer of an HTTP proxy to CONNECT."""
+    choices = Choices(data)
+    size = 1 + choices.number(255)
+
+    def judged(pieces: list[bytes]) -> tuple[object, ...]:
+        exchange = Exchange(h11.Request(method="CONNECT", target="x:1", headers=[("Host", "x:1")]))
+        try:
+            for number, piece in enumerate(pieces):
+                if exchange.complete:
+                    rest = b"".join(pieces[number:])
+                    return exchange.answer, exchange.trailing_data + rest, exchange.body
+                exchange.receive_data(piece)
+        except MalformedAnswer as exc:
+            assert "\n" not in str(exc)
+            return (str(exc).partition(": ")[0],)
+        return exchange.answer, exchange.trailing_data, exchange.body
+
+    answer = choices.rest
+    whole, cut = judged([answer] if answer else []), judged(pieces_of(answer, size))
+    if len(whole) == 1 or len(cut) == 1:
+        assert whole == cut
+    else:
+        assert (whole[0] is None) == (cut[0] is None)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target for target in (frames, messages, handshake, socks, connect)
+}
