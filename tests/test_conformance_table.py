@@ -15,7 +15,6 @@ DOCUMENT = (ROOT / "docs/reference/conformance.rst").read_text(encoding="utf-8")
 NAME = re.compile(r"``(tests/\S+?\.py)::(?:``\\\n +``)?(\S+?)``")
 ROW = re.compile(r"^   \* - ([SE]\d+)\n(.*?)(?=^   \* - |^\S|\Z)", re.MULTILINE | re.DOTALL)
 ROWS = ROW.findall(DOCUMENT)
-HELD_LATER = {"E5"}  # reconnection
 
 
 def names_in(row: str) -> list[tuple[str, str]]:
@@ -42,7 +41,7 @@ def test_each_point_has_one_row_in_order():
 @pytest.mark.parametrize(("point", "row"), ROWS, ids=[point for point, _ in ROWS])
 def test_each_row_names_tests_and_they_exist(point: str, row: str):
     names = names_in(row)
-    assert names or point in HELD_LATER
+    assert names
     assert [name for file, name in names if name not in defined_in(file)] == []
 
 

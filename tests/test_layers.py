@@ -23,7 +23,7 @@ LAYERS = [
     {"_passes", "_turn", "_eager", "_tls", "_transport", "_tunnel", "_http_connect", "_socks"},
     {"_leader", "_outbox", "_connection", "_keepalive"},
     {"_receiver", "_sender", "_client", "_opening", "_open"},
-    set(),
+    {"_retry", "_reconnect"},
     {"__init__"},
     {"__main__", "_demo"},
 ]

@@ -21,7 +21,7 @@ from socks_tables import (
 )
 
 from trio_wsclient import HandshakeError, ProxyError
-from trio_wsclient._socks import AddressError, connect
+from trio_wsclient._socks import AddressError, UnreachableError, connect
 
 BOUND = 10  # seconds for what takes no time
 CREDENTIALS = (b"n4me", b"s3cret")
@@ -63,7 +63,7 @@ async def errors_over(
 @pytest.mark.parametrize(
     ("reply", "text", "kind"),
     [
-        (1, "general failure", ProxyError),
+        (1, "general failure", UnreachableError),
         (2, "not allowed by its rules", ProxyError),
         (3, "network unreachable", AddressError),
         (4, "host unreachable", AddressError),

@@ -23,6 +23,8 @@ from trio_wsclient._open import open_websocket_client, run_websocket_client
 from trio_wsclient._options import ClientOptions
 from trio_wsclient._proxy import Proxy
 from trio_wsclient._receiver import Frames
+from trio_wsclient._reconnect import Reconnecting, Reconnection, reconnecting
+from trio_wsclient._retry import retry_delay
 from trio_wsclient._sender import MessageWriter
 from trio_wsclient._version import __version__
 
@@ -47,10 +49,14 @@ __all__ = [
     "PerMessageDeflate",
     "Proxy",
     "ProxyError",
+    "Reconnecting",
+    "Reconnection",
     "WebSocketClient",
     "WebSocketError",
     "WebSocketInternalError",
     "__version__",
     "open_websocket_client",
+    "reconnecting",
+    "retry_delay",
     "run_websocket_client",
 ]

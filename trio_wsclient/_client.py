@@ -12,7 +12,7 @@ from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
 from trio_wsclient._close import CloseFrame, check_close
 from trio_wsclient._connection import Connection
-from trio_wsclient._errors import ClosedOnSend
+from trio_wsclient._errors import ClosedOnSend, ConnectionClosed, ConnectionClosedOK
 from trio_wsclient._events import Opcode
 from trio_wsclient._headers import Headers
 from trio_wsclient._pings import check_ping_payload, random_payload
@@ -133,6 +133,17 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     def logger(self) -> logging.Logger:
         """Where the connection logs."""
         return self._opened.logger
+
+    @property
+    def connection_id(self) -> int:
+        """The number of the connection in this process, as its log and its errors have it."""
+        return self._connection.log.connection_id
+
+    @property
+    def outcome(self) -> ConnectionClosed | None:
+        """How the connection ended, as its calls would raise it; ``None`` until that is known."""
+        connection = self._connection
+        return connection.closed_now(ConnectionClosedOK) if connection.outcome_known else None
 
     @property
     def latency(self) -> float | None:

@@ -138,6 +138,11 @@ class Connection:
 
     def closed_now(self, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
         """Make the exception that says how the connection ended, from what is known."""
+        error = self._outcome(kind)
+        error.connection_id = self.log.connection_id
+        return error
+
+    def _outcome(self, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
         protocol = self.protocol
         received, sent = protocol.close_received, protocol.close_sent
         if protocol.ending is Ending.LOCAL:

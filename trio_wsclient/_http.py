@@ -91,7 +91,8 @@ class Exchange:
                 if self.refused:  # A refusal stays one, also with half a body.
                     self._body_complete = True
                 elif not piece:
-                    raise MalformedAnswer("TCP ended before the answer was complete") from exc
+                    text = "TCP ended before the answer was complete"
+                    raise MalformedAnswer(text) from EOFError(str(exc))
                 else:
                     # So h11 calls what it gives up at the first byte, answers too.
                     text = str(exc).replace("illegal request line", "illegal status line")

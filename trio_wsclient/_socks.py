@@ -28,10 +28,15 @@ _REPLIES: Final = {
     7: "command not supported",
     8: "address type not supported",
 }
+_GENERAL_FAILURE: Final = 1
 _OF_THE_ADDRESS: Final = frozenset({3, 4, 5, 6, 8})  # with another one it may be otherwise
 
 
-class AddressError(ProxyError):
+class UnreachableError(ProxyError):
+    """The proxy could not reach the host; later it may."""
+
+
+class AddressError(UnreachableError):
     """The proxy could not reach this address; another one of the host may do."""
 
 
@@ -48,6 +53,7 @@ async def connect(
 
     Raises:
         AddressError: It could not reach the address.
+        UnreachableError: It could not reach the host.
         ProxyError: It did not, for another reason.
     """
     request = bytes([_VERSION, _CONNECT, 0]) + _address(host) + port.to_bytes(2, "big")
@@ -58,8 +64,10 @@ async def connect(
         if version != _VERSION:
             raise ProxyError(f"not a SOCKS5 proxy: it answers with version {version}")
         if reply:
-            error = AddressError if reply in _OF_THE_ADDRESS else ProxyError
-            raise error(f"the SOCKS proxy refused: {_REPLIES.get(reply, f'reply {reply}')}")
+            text = f"the SOCKS proxy refused: {_REPLIES.get(reply, f'reply {reply}')}"
+            if reply in _OF_THE_ADDRESS:
+                raise AddressError(text)
+            raise UnreachableError(text) if reply == _GENERAL_FAILURE else ProxyError(text)
         if kind == _NAME:
             (size,) = await _receive_exactly(stream, 1)
         elif kind in _ADDRESS_SIZES:
@@ -100,7 +108,7 @@ async def _receive_exactly(stream: trio.abc.Stream, size: int) -> bytes:
     while len(data) < size:
         piece = await stream.receive_some(size - len(data))
         if not piece:
-            raise ProxyError("the SOCKS proxy ended TCP within its answer")
+            raise ProxyError("the SOCKS proxy ended TCP within its answer") from EOFError()
         data += piece
     return data
 

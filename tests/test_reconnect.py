@@ -1,0 +1,599 @@
+"""The loop over connections: what goes on, what ends it, and that nothing stays open (E5)."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import trio
+import trio.testing
+import wire
+from scripted_server import Peer, deaf, loopback_server
+
+from trio_wsclient import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    ConnectionRejected,
+    HandshakeError,
+    InvalidURL,
+    Reconnection,
+    WebSocketClient,
+    WebSocketError,
+    _transport,
+    open_websocket_client,
+    reconnecting,
+    retry_delay,
+)
+
+URL = "ws://server/"
+Server = Callable[[Peer], Awaitable[object]] | Exception
+
+
+class Town:
+    """Stands for the network: each connection is served by the next script, or fails.
+
+    `streams` has the client's end of each; `tried_at` the times.
+    """
+
+    def __init__(self, nursery: trio.Nursery, *servers: Server) -> None:
+        self._nursery = nursery
+        self.servers = deque(servers)
+        self.streams: list[trio.StapledStream] = []
+        self.tried_at: list[float] = []
+
+    async def connect(
+        self, host: str, port: int, *, local_address: str | None = None
+    ) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        self.tried_at.append(trio.current_time())
+        server = self.servers.popleft() if len(self.servers) > 1 else self.servers[0]
+        if isinstance(server, Exception):
+            raise server
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._nursery.start_soon(server, Peer(theirs))
+        self.streams.append(ours)
+        return ours
+
+    async def nothing_is_open(self) -> bool:
+        for stream in self.streams:
+            with pytest.raises(trio.ClosedResourceError):
+                await stream.send_all(b"x")
+        return True
+
+
+@pytest.fixture
+def town(monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery) -> Callable[..., Town]:
+    def make(*servers: Server) -> Town:
+        made = Town(nursery, *servers)
+        monkeypatch.setattr(_transport, "connect_tcp", made.connect)
+        return made
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _largest_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "uniform", lambda _, most: most)
+
+
+REFUSED = HandshakeError("TCP: connection refused")
+REFUSED.__cause__ = ConnectionRefusedError()
+
+
+def says(*messages: str, code: int | None = 1001, after: float = 0) -> Server:
+    """Make a server that sends messages, closes, and waits for the answer."""
+
+    async def server(peer: Peer) -> None:
+        await peer.accept()
+        for message in messages:
+            await peer.send(wire.text(message))
+        await trio.sleep(after)
+        with suppress(trio.BrokenResourceError):
+            await peer.send(wire.close(code))
+            await peer.expect_close()
+        await peer.stream.aclose()
+
+    return server
+
+
+def cuts(*messages: str, after: float = 0) -> Server:
+    """Make a server that sends messages and ends TCP."""
+
+    async def server(peer: Peer) -> None:
+        await peer.accept()
+        for message in messages:
+            await peer.send(wire.text(message))
+        await trio.sleep(after)
+        await peer.stream.aclose()
+
+    return server
+
+
+def refuses(status: str, *lines: str) -> Server:
+    async def server(peer: Peer) -> None:
+        await peer.read_request()
+        head = [f"HTTP/1.1 {status}", "Content-Length: 0", *lines, "", ""]
+        await peer.send("\r\n".join(head).encode())
+
+    return server
+
+
+async def waits(peer: Peer) -> None:
+    """Accept, and answer the Close, if anybody is left to answer."""
+    await peer.accept()
+    with suppress(trio.BrokenResourceError):
+        await peer.close_politely()
+
+
+async def messages_of(loop: AsyncIterator[Reconnection]) -> list[str | bytes]:
+    received = []
+    async for connection in loop:
+        async with connection as ws:
+            async for message in ws:
+                received.append(message)  # noqa: PERF401 what came before an error stays
+    return received
+
+
+# What the loop goes on after
+
+
+async def test_a_loop_goes_over_connections_until_close_1000(town, autojump_clock):
+    town(says("a", "b"), cuts_in_order := says("c", code=None), says("d", code=1000), cuts_in_order)
+    assert await messages_of(reconnecting(URL)) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("code", [1001, None, 1011, 1012, 1013, 1014])
+async def test_it_goes_on_after_a_close_that_is_worth_it(town, autojump_clock, code: int | None):
+    town(says("a", code=code), says("b", code=1000))
+    received = []
+    async for connection in reconnecting(URL):
+        async with connection as ws:
+            while True:
+                received.append(await ws.receive())
+    assert received == ["a", "b"]
+
+
+@pytest.mark.parametrize("call", ["receive", "send", "ping", "batch", "frames"])
+async def test_whichever_call_has_said_that_it_is_over(town, autojump_clock, call: str):
+    town(cuts(after=1), cuts(after=1), says(code=1000))
+
+    async def use(ws: WebSocketClient) -> None:
+        if call == "frames":
+            async for _ in ws.frames():
+                pass
+        calls = {
+            "receive": ws.receive,
+            "batch": ws.receive_batch,
+            "send": lambda: ws.send("x"),
+            "ping": ws.ping,
+        }
+        while call in calls:
+            await calls[call]()
+            await trio.sleep(0.1)
+
+    connections = 0
+    async for connection in reconnecting(URL):
+        async with connection as ws:
+            connections += 1
+            await use(ws)
+    assert connections == 3
+
+
+async def test_a_nurserys_group_of_its_end_alone_is_its_end(town, autojump_clock):
+    town(cuts("a"), says("b", code=1000))
+    received = []
+
+    async def reader(ws: WebSocketClient) -> None:
+        while True:
+            received.append(await ws.receive())
+
+    async for connection in reconnecting(URL):
+        async with connection as ws, trio.open_nursery() as nursery:
+            nursery.start_soon(reader, ws)
+            async with trio.open_nursery() as inner:
+                inner.start_soon(reader, ws)
+    assert received == ["a", "b"]
+
+
+async def test_it_goes_on_when_the_end_was_not_noticed(town, autojump_clock):
+    network = town(cuts(after=1), waits)
+    connections = 0
+    async for connection in reconnecting(URL):
+        async with connection:
+            connections += 1
+            await trio.sleep(2)
+    assert connections == 2
+    assert len(network.tried_at) == 2
+
+
+async def test_leaving_the_block_ends_the_loop(town, autojump_clock):
+    network = town(waits)
+    async for connection in reconnecting(URL):
+        async with connection:
+            pass
+    assert len(network.tried_at) == 1
+
+
+async def test_who_wants_to_go_on_closes_with_another_code(town, autojump_clock):
+    network = town(waits, waits, waits)
+    async for connection in reconnecting(URL):
+        async with connection as ws:
+            if len(network.tried_at) < 3:
+                await ws.aclose(1012)
+    assert len(network.tried_at) == 3
+
+
+# What ends it
+
+
+@pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 1010, 3000, 4999])
+async def test_a_close_that_is_not_worth_it_leaves_the_loop(town, autojump_clock, code: int):
+    network = town(says("a", code=code))
+    with pytest.raises(ConnectionClosedError) as caught:
+        await messages_of(reconnecting(URL))
+    assert caught.value.code == code
+    assert len(network.tried_at) == 1
+    assert await network.nothing_is_open()
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "404 Not Found"])
+async def test_a_refusal_that_is_not_worth_it_leaves_the_loop(town, autojump_clock, status: str):
+    network = town(says("a"), refuses("503 Busy"), refuses(status))
+    with pytest.raises(ConnectionRejected) as caught:
+        await messages_of(reconnecting(URL))
+    assert caught.value.status_code == int(status[:3])
+    assert len(network.tried_at) == 3
+
+
+async def test_a_message_that_is_cut_off_is_an_error_even_with_close_1000(town, autojump_clock):
+    async def server(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(wire.text("a", fin=False) + wire.close(1000))
+        await peer.wait_eof()
+
+    town(server)
+    with pytest.raises(ConnectionClosedError):
+        await messages_of(reconnecting(URL))
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt(), trio.EndOfChannel()])
+async def test_what_the_block_raises_leaves_it_as_it_is(town, autojump_clock, error):
+    network = town(waits)
+    with pytest.raises(type(error)) as caught:
+        async for connection in reconnecting(URL):
+            async with connection:
+                raise error
+    assert caught.value is error
+    assert await network.nothing_is_open()
+
+
+async def test_the_end_of_another_connection_is_not_its_own(town, autojump_clock):
+    network = town(waits, cuts())
+    with pytest.raises(ConnectionClosedError) as caught:
+        async for connection in reconnecting(URL):
+            async with connection as ws, open_websocket_client(URL) as other:
+                assert ws.connection_id != other.connection_id
+                await other.receive()
+    assert caught.value.code == 1006
+    assert len(network.tried_at) == 2
+
+
+async def test_a_group_with_anything_else_leaves_it_as_it_is(town, autojump_clock):
+    town(cuts())
+    group = None
+    with pytest.raises(ExceptionGroup) as caught:
+        async for connection in reconnecting(URL):
+            async with connection as ws:
+                with suppress(trio.TooSlowError):
+                    await trio.sleep(1)
+                try:
+                    await ws.receive()
+                except ConnectionClosed as exc:
+                    group = ExceptionGroup("both", [exc, ValueError("mine")])
+                    raise group from None
+    assert caught.value is group
+
+
+@pytest.mark.parametrize("leave", ["break", "return"])
+async def test_a_loop_may_be_left_at_any_time(town, autojump_clock, leave: str):
+    network = town(says("a"), waits)
+
+    async def use() -> None:
+        async for connection in reconnecting(URL):
+            async with connection as ws:
+                if connection.last_error is None:
+                    await ws.receive()
+                    await ws.receive()
+                elif leave == "break":
+                    break
+                else:
+                    return
+
+    await use()
+    assert len(network.tried_at) == 2
+    assert await network.nothing_is_open()
+
+
+async def test_a_loop_may_be_left_between_two_connections(town, autojump_clock):
+    network = town(says("a"))
+    async for connection in reconnecting(URL):
+        if connection.last_error is not None:
+            break
+        async with connection as ws:
+            async for _ in ws:
+                pass
+    assert len(network.tried_at) == 1
+    assert await network.nothing_is_open()
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5, 3.2, 4])
+async def test_a_deadline_ends_it_wherever_it_is(town, autojump_clock, seconds: float):
+    # At 0 s open, at 1 s cut, at 2 s refused, at 4 s open and deaf.
+    network = town(cuts(after=1), REFUSED, deaf)
+    with trio.move_on_after(seconds) as scope:
+        await messages_of(reconnecting(URL))
+    assert scope.cancelled_caught
+    assert trio.current_time() == pytest.approx(seconds, abs=0.01)
+    assert await network.nothing_is_open()
+
+
+async def test_a_cancel_while_it_opens_leaves_nothing_open(town, autojump_clock):
+    async def silent(peer: Peer) -> None:
+        await peer.read_request()
+
+    network = town(silent)
+    with trio.move_on_after(1) as scope:
+        await messages_of(reconnecting(URL))
+    assert scope.cancelled_caught
+    assert await network.nothing_is_open()
+
+
+# When it tries
+
+
+async def test_delays_double_up_to_a_limit(town, autojump_clock):
+    network = town(*[REFUSED] * 9, says(code=1000))
+    await messages_of(reconnecting(URL, first_delay=1, max_delay=60))
+    times = network.tried_at
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert gaps == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60, 60])
+
+
+async def test_a_delay_is_drawn_from_all_of_its_range(town, autojump_clock, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(random, "uniform", lambda *bounds: drawn.append(bounds) or 0.25)
+    network = town(REFUSED, REFUSED, says(code=1000))
+    await messages_of(reconnecting(URL, first_delay=2, max_delay=3))
+    assert drawn == [(0, 2), (0, 3)]
+    assert network.tried_at == pytest.approx([0, 0.25, 0.5])
+
+
+async def test_a_connection_that_did_not_last_counts_as_a_failure(town, autojump_clock):
+    network = town(says("a"), says("b", after=59), says("c", code=1000))
+    await messages_of(reconnecting(URL))
+    assert network.tried_at == pytest.approx([0, 1, 1 + 59 + 2])
+
+
+async def test_after_a_connection_that_lasted_delays_begin_anew(town, autojump_clock):
+    network = town(REFUSED, REFUSED, says(after=60), REFUSED, says(code=1000))
+    await messages_of(reconnecting(URL))
+    assert network.tried_at == pytest.approx([0, 1, 3, 3 + 60 + 1, 64 + 2])
+
+
+async def test_how_long_it_has_to_last_may_be_said(town, autojump_clock):
+    network = town(REFUSED, REFUSED, says(after=5), says(code=1000))
+    await messages_of(reconnecting(URL, reset_after=5))
+    assert network.tried_at == pytest.approx([0, 1, 3, 3 + 5 + 1])
+
+
+async def test_a_server_that_asks_for_more_time_gets_it(town, autojump_clock):
+    network = town(refuses("503 Busy", "Retry-After: 100"), refuses("429 No"), says(code=1000))
+    await messages_of(reconnecting(URL))
+    assert network.tried_at == pytest.approx([0, 100, 102])
+
+
+async def test_a_day_of_outages_takes_no_time(town, autojump_clock):
+    network = town(REFUSED)
+    with trio.move_on_after(86_400):
+        await messages_of(reconnecting(URL))
+    assert 1400 < len(network.tried_at) < 1500
+
+
+async def test_after_very_many_failures_the_delay_is_still_a_number(town, autojump_clock):
+    network = town(*[REFUSED] * 1200, says(code=1000))
+    await messages_of(reconnecting(URL, max_delay=0.01))
+    assert len(network.tried_at) == 1201
+
+
+async def test_without_delays_each_try_lets_other_tasks_run(town, autojump_clock):
+    network = town(REFUSED)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(messages_of, reconnecting(URL, first_delay=0, max_delay=0))
+        for _ in range(100):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert 10 < len(network.tried_at) < 100
+
+
+# Who decides
+
+
+async def test_what_is_worth_it_is_for_the_user_to_say(town, autojump_clock):
+    asked: list[tuple[WebSocketError, int]] = []
+
+    def decide(error: WebSocketError, failures: int) -> float | None:
+        asked.append((error, failures))
+        return None if failures == 3 else 7.5
+
+    network = town(refuses("404 Not Found"), says(code=1000), cuts())
+    with pytest.raises(ConnectionClosedError):
+        await messages_of(reconnecting(URL, retry_delay=decide, first_delay=0))
+    assert network.tried_at == pytest.approx([0, 7.5, 15])
+    assert [failures for _, failures in asked] == [1, 2, 3]
+    kinds = [ConnectionRejected, ConnectionClosedOK, ConnectionClosedError]
+    assert all(isinstance(error, kind) for (error, _), kind in zip(asked, kinds, strict=True))
+
+
+async def test_tries_are_counted_by_the_user(town, autojump_clock):
+    network = town(REFUSED)
+    with pytest.raises(HandshakeError) as caught:
+        await messages_of(
+            reconnecting(
+                URL, retry_delay=lambda e, failures: None if failures > 5 else retry_delay(e, 1)
+            )
+        )
+    assert caught.value is REFUSED
+    assert len(network.tried_at) == 6
+
+
+async def test_attempts_and_the_last_error_are_known(town, autojump_clock):
+    town(REFUSED, says("a"), cuts(after=60), says(code=1000))
+    seen = []
+    async for connection in reconnecting(URL):
+        before = (connection.attempt, connection.last_error)
+        async with connection as ws:
+            seen.append((before, connection.attempt, connection.last_error))
+            async for _ in ws:
+                pass
+    (first, second, third) = seen
+    assert first == ((1, None), 2, REFUSED)
+    assert (second[0][0], second[1]) == (3, 3)
+    assert isinstance(second[2], ConnectionClosed)
+    assert second[2].code == 1001
+    assert (third[0][0], third[1]) == (2, 2)
+    assert isinstance(third[2], ConnectionClosedError)
+
+
+async def test_each_pause_is_logged(town, autojump_clock, caplog):
+    caplog.set_level(logging.INFO)
+    town(REFUSED, says(code=1000))
+    await messages_of(reconnecting(URL, logger=logging.getLogger("mine")))
+    records = [record for record in caplog.records if record.levelno == logging.INFO]
+    assert [(record.name, record.getMessage()) for record in records] == [
+        ("mine", "trying again in 1.0 s: TCP: connection refused")
+    ]
+
+
+# What is connected to
+
+
+async def test_a_function_is_called_before_each_try(town, autojump_clock):
+    town(REFUSED, says("a"), says("b", code=1000))
+    tokens = iter(["one", "two", "three"])
+    used = []
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[WebSocketClient]:
+        used.append(next(tokens))
+        headers = {"Authorization": f"Bearer {used[-1]}"}
+        async with open_websocket_client(URL, extra_headers=headers) as ws:
+            yield ws
+
+    assert await messages_of(reconnecting(connect)) == ["a", "b"]
+    assert used == ["one", "two", "three"]
+
+
+async def test_an_exception_that_the_function_keeps_back_stays_back(town, autojump_clock):
+    network = town(says(code=1000))
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[WebSocketClient]:
+        with suppress(ValueError):
+            async with open_websocket_client(URL) as ws:
+                yield ws
+
+    async for connection in reconnecting(connect):
+        async with connection as ws:
+            async for _ in ws:
+                pass
+            raise ValueError("kept back")
+    assert len(network.tried_at) == 1
+
+
+async def test_what_a_function_raises_otherwise_leaves_the_loop(town, autojump_clock):
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[WebSocketClient]:
+        raise LookupError("no token")
+        yield
+
+    with pytest.raises(LookupError):
+        await messages_of(reconnecting(connect))
+
+
+async def test_a_real_server_that_comes_back(ca):
+    connections = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal connections
+        connections += 1
+        await peer.accept()
+        await peer.send(wire.text(str(connections)))
+        if connections < 3:
+            await peer.stream.aclose()
+        else:
+            await peer.send(wire.close(1000))
+            await peer.expect_close()
+            await peer.stream.aclose()
+
+    async with loopback_server(script) as url:
+        with trio.fail_after(60):
+            received = await messages_of(reconnecting(url, first_delay=0.01))
+    assert received == ["1", "2", "3"]
+
+
+# Wrong use
+
+
+async def test_a_connection_is_entered_once(town, autojump_clock):
+    town(waits)
+    async for connection in reconnecting(URL):
+        async with connection:
+            with pytest.raises(RuntimeError, match="entered already"):
+                await connection.__aenter__()
+
+
+async def test_connections_that_are_not_entered_cost_no_more_than_a_pass():
+    count = 0
+    loop = reconnecting(URL)
+    async for _ in loop:
+        count += 1
+        with trio.testing.assert_checkpoints():
+            await loop.__anext__()
+        if count == 3:
+            break
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "problem"),
+    [
+        ({"first_delay": -1}, ValueError, "first_delay has to be"),
+        ({"max_delay": float("inf")}, ValueError, "max_delay has to be"),
+        ({"reset_after": float("nan")}, ValueError, "reset_after has to be"),
+        ({"first_delay": "1"}, TypeError, "first_delay has to be"),
+        ({"reset_after": True}, TypeError, "reset_after has to be"),
+        ({"retry_delay": None}, TypeError, "retry_delay has to be"),
+        ({"stream": trio.testing.memory_stream_pair()[0]}, ValueError, "stream is for one"),
+        ({"extensions": [object()]}, ValueError, "extensions is for one"),
+        ({"open_timeout": 0}, ValueError, "open_timeout"),
+        ({"nonsense": 1}, TypeError, "nonsense"),
+    ],
+)
+def test_wrong_arguments_are_told_at_once(arguments, error, problem: str):
+    with pytest.raises(error, match=problem):
+        reconnecting(URL, **arguments)
+
+
+def test_a_wrong_url_is_told_at_once():
+    with pytest.raises(InvalidURL):
+        reconnecting("http://server/")
+
+
+def test_options_go_to_a_url():
+    with pytest.raises(TypeError, match="a function passes its own"):
+        reconnecting(lambda: open_websocket_client(URL), open_timeout=1)

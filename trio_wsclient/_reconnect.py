@@ -1,0 +1,274 @@
+"""Connecting again: a loop over connections, with a pause where one did not last.
+
+Nothing is held open between two connections: ``__anext__`` opens nothing, and what ``__aenter__``
+has opened is closed by ``__aexit__``, around the user's own block. So the loop may be left at any
+time, in any way (PEP 789).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from types import TracebackType
+from typing import Final, TypeAlias, Unpack, overload
+
+import trio
+
+from trio_wsclient import _retry
+from trio_wsclient._client import WebSocketClient
+from trio_wsclient._errors import (
+    ConnectionClosed,
+    ConnectionClosedOK,
+    HandshakeError,
+    WebSocketError,
+)
+from trio_wsclient._open import open_websocket_client
+from trio_wsclient._options import ClientOptions
+
+_Open: TypeAlias = Callable[[], AbstractAsyncContextManager[WebSocketClient]]
+_RetryDelay: TypeAlias = Callable[[WebSocketError, int], float | None]
+
+_FOR_ONE: Final = ("stream", "extensions")  # options that can be used once only
+_MAX_DOUBLINGS: Final = 60  # from then on any delay is years
+
+
+@overload
+def reconnecting(
+    target: str,
+    /,
+    *,
+    retry_delay: _RetryDelay = ...,
+    first_delay: float = ...,
+    max_delay: float = ...,
+    reset_after: float = ...,
+    **options: Unpack[ClientOptions],
+) -> Reconnecting: ...
+
+
+@overload
+def reconnecting(
+    target: _Open,
+    /,
+    *,
+    retry_delay: _RetryDelay = ...,
+    first_delay: float = ...,
+    max_delay: float = ...,
+    reset_after: float = ...,
+) -> Reconnecting: ...
+
+
+def reconnecting(
+    target: str | _Open,
+    /,
+    *,
+    retry_delay: _RetryDelay = _retry.retry_delay,
+    first_delay: float = 1.0,
+    max_delay: float = 60.0,
+    reset_after: float = 60.0,
+    **options: Unpack[ClientOptions],
+) -> Reconnecting:
+    """Iterate over connections to a server, each opened when the one before has ended.
+
+    Example:
+        ::
+
+            async for connection in reconnecting("wss://example.org/feed"):
+                async with connection as ws:
+                    await ws.send("subscribe")
+                    async for message in ws:
+                        print(message)
+
+    Entering a connection tries until it is open. Its block is that of ``open_websocket_client``,
+    but that the end of this connection, raised by one of its calls, does not leave it (nor does a
+    nursery's group of nothing else) if another try is worth it: then the loop goes on. It is over
+    after Close 1000, also if that was ours because the block was left; to go on all the same close
+    with another code, ``await ws.aclose(1012)``. All other exceptions leave the block and the loop
+    as they are. ``break`` and ``return`` end both, and nothing is held open between two
+    connections. For a deadline, put the loop into ``trio.move_on_after``.
+
+    Before each try but the first it waits for a random time: at most ``first_delay`` after a
+    failure, twice that after the second in a row, and so on up to ``max_delay``. A failure is a try
+    that has failed, or a connection that has ended; one that lasted begins a new row.
+
+    Args:
+        target: A URL; or a function that makes what is to be entered, an asynchronous context
+            manager that gives a ``WebSocketClient``. It is called before each try: for URLs and
+            tokens that expire, and for what can be used once only.
+        retry_delay: Called with each error, and the number of failures in a row, that one included;
+            returns for how many seconds to wait at least, or ``None`` to give up. To count tries::
+
+                lambda error, failures: None if failures > 5 else retry_delay(error, failures)
+
+        first_delay: In seconds, as are the next two, for servers that are back soon.
+        max_delay: For a feed that has to be there within seconds of its server's return.
+        reset_after: How long a connection has to last for the failures before it to be forgotten;
+            shorter for servers that end each connection after some minutes.
+        **options: See ``ClientOptions``; not with a function.
+
+    Returns:
+        An asynchronous iterator over connections to be entered, each with the attributes
+        ``attempt`` and ``last_error``, from which a session can be resumed.
+
+    Raises:
+        TypeError: An argument is of the wrong type. Raised by the call itself, as are the next two.
+        ValueError: A number is out of range, or an option can be used for one connection only.
+        InvalidURL: The URL is not one of a WebSocket.
+        HandshakeError: No connection came about, and another try is not worth it. Raised when a
+            connection is entered.
+        ConnectionClosedError: The connection ended, likewise. Raised when its block is left.
+    """
+    delays = {"first_delay": first_delay, "max_delay": max_delay, "reset_after": reset_after}
+    for name, value in delays.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name} has to be a number of seconds, not {type(value).__name__}")
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} has to be a number of seconds, not {value}")
+    if not callable(retry_delay):
+        raise TypeError("retry_delay has to be callable")
+    if callable(target):
+        if options:
+            raise TypeError("options go to a URL; a function passes its own")
+    else:
+        for name in _FOR_ONE:
+            if options.get(name):
+                raise ValueError(f"{name} is for one connection: pass a function that makes each")
+        target = partial(open_websocket_client, target, **options)
+        target()  # What is wrong with URL and options is said now.
+    logger = options.get("logger") or logging.getLogger("trio_wsclient")
+    return Reconnecting(_Schedule(target, retry_delay, **delays, logger=logger))
+
+
+class _Schedule:
+    """When to try, and how often it was tried."""
+
+    def __init__(
+        self,
+        open_connection: _Open,
+        retry_delay: _RetryDelay,
+        *,
+        first_delay: float,
+        max_delay: float,
+        reset_after: float,
+        logger: logging.Logger,
+    ) -> None:
+        self._open = open_connection
+        self._retry_delay = retry_delay
+        self._first_delay = first_delay
+        self._max_delay = max_delay
+        self._reset_after = reset_after
+        self._logger = logger
+        self._pause = 0.0  # seconds before the next try
+        self.is_over: bool = False
+        self.failures: int = 0  # in a row
+        self.last_error: WebSocketError | None = None
+
+    async def open(self) -> tuple[AbstractAsyncContextManager[WebSocketClient], WebSocketClient]:
+        """Try until a connection is open, or another try is not worth it."""
+        while True:
+            await trio.sleep(self._pause)
+            block = self._open()
+            try:
+                return block, await block.__aenter__()
+            except HandshakeError as exc:
+                if not self.goes_on_after(exc):
+                    raise
+
+    def goes_on_after(self, error: WebSocketError, *, lasted: float = 0.0) -> bool:
+        """Take note of a failure, and tell whether to try again.
+
+        Args:
+            error: What it was.
+            lasted: Seconds that the connection did.
+        """
+        self.failures = 1 if lasted >= self._reset_after else self.failures + 1
+        self.last_error = error
+        least = self._retry_delay(error, self.failures)
+        if least is None:
+            self.is_over = True
+            return False
+        most = min(self._first_delay * 2 ** min(self.failures - 1, _MAX_DOUBLINGS), self._max_delay)
+        # Full jitter: clients that were cut off together do not come back together.
+        self._pause = max(least, random.uniform(0, most))  # noqa: S311 nothing secret
+        self._logger.info("trying again in %.1f s: %s", self._pause, error)
+        return True
+
+
+class Reconnecting:
+    """An asynchronous iterator over connections; see ``reconnecting``."""
+
+    def __init__(self, schedule: _Schedule) -> None:
+        self._schedule = schedule
+
+    def __aiter__(self) -> Reconnecting:
+        return self
+
+    async def __anext__(self) -> Reconnection:
+        """Return the next connection, which is still to be entered."""
+        await trio.lowlevel.checkpoint()
+        if self._schedule.is_over:
+            raise StopAsyncIteration
+        return Reconnection(self._schedule)
+
+
+class Reconnection(AbstractAsyncContextManager[WebSocketClient]):
+    """One connection of the loop, to be entered once."""
+
+    def __init__(self, schedule: _Schedule) -> None:
+        self._schedule = schedule
+        self._is_entered = False
+        self._opened_at = 0.0
+        self._block: AbstractAsyncContextManager[WebSocketClient]
+        self._client: WebSocketClient
+
+    @property
+    def attempt(self) -> int:
+        """Which try it is: 1 more than there were failures in a row."""
+        return self._schedule.failures + 1
+
+    @property
+    def last_error(self) -> WebSocketError | None:
+        """What the latest failure was; ``None`` if there was none yet."""
+        return self._schedule.last_error
+
+    async def __aenter__(self) -> WebSocketClient:
+        """Try until a connection is open; cancelled, nothing is.
+
+        Raises:
+            HandshakeError: Another try is not worth it.
+            RuntimeError: It was entered already.
+        """
+        if self._is_entered:
+            raise RuntimeError("this connection was entered already; take the next one")
+        self._is_entered = True
+        self._block, self._client = await self._schedule.open()
+        self._opened_at = trio.current_time()
+        return self._client
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """Close the connection; swallow its own end if the loop goes on, or is over in order."""
+        lasted = trio.current_time() - self._opened_at
+        if await self._block.__aexit__(exc_type, exc, traceback):
+            exc = None
+        error = self._client.outcome if exc is None else self._own_end(exc)
+        if error is None:
+            return exc is None
+        goes_on = self._schedule.goes_on_after(error, lasted=lasted)
+        return goes_on or exc is None or isinstance(error, ConnectionClosedOK)
+
+    def _own_end(self, exc: BaseException) -> ConnectionClosed | None:
+        """Return the end of this connection, if the exception says that and nothing else."""
+        if isinstance(exc, BaseExceptionGroup):
+            ends = [self._own_end(each) for each in exc.exceptions]
+            return ends[0] if all(ends) else None
+        if isinstance(exc, ConnectionClosed) and exc.connection_id == self._client.connection_id:
+            return exc
+        return None
