@@ -107,8 +107,16 @@ class Connection:
             turn=self.turn,
         )
         self.bytes_received: int = 0
+        self._full_since: float | None = None  # since when the inbox has no room
+        self._full_seconds = 0.0  # for how long it had none before
 
     # Facts
+
+    @property
+    def full_seconds(self) -> float:
+        """For how long, in all, nothing was read because the inbox had no room."""
+        since = self._full_since
+        return self._full_seconds + (0 if since is None else trio.current_time() - since)
 
     @property
     def outcome_known(self) -> bool:
@@ -169,9 +177,16 @@ class Connection:
     def may_read(self) -> bool:
         """Tell whether to read though nobody wants a message (R2)."""
         protocol = self.protocol
-        if protocol.breach is not None or protocol.ending is not None or self._reads_on:
-            return True
-        return self.inbox.has_room(beside=protocol.partial_size)
+        may = (
+            protocol.breach is not None
+            or protocol.ending is not None
+            or self._reads_on
+            or self.inbox.has_room(beside=protocol.partial_size)
+        )
+        if may is not (self._full_since is None):
+            self._full_seconds = self.full_seconds
+            self._full_since = None if may else trio.current_time()
+        return may
 
     def read_on(self) -> None:
         """Have the message under way read to its end, for somebody who does not wait (R2)."""

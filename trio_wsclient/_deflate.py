@@ -125,6 +125,7 @@ class Deflate(JudgingExtension):
         self._is_incoming = False  # whether an incoming message is under way
         self._is_compressed = False  # whether it is compressed
         self._is_control = False  # whether the incoming frame under way is of control
+        self.saved_sent: int = 0  # bytes that compression has made fewer; also below zero
 
     # Negotiation
 
@@ -180,6 +181,11 @@ class Deflate(JudgingExtension):
         """What inflating has cost so far: the bytes that came out, and some for each stream."""
         return self._inflater.work
 
+    @property
+    def saved_received(self) -> int:
+        """By how many bytes what came is longer inflated."""
+        return self._inflater.saved
+
     # Messages in a single frame, without the hooks
 
     def compress_message(self, data: bytes) -> bytes | None:
@@ -217,12 +223,13 @@ class Deflate(JudgingExtension):
                 self._settings.memory_level,
             )
         compressor = self._compressor
-        data = compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
-        if not fin:
-            return data
-        if not self._client_takeover:
-            self._compressor = None
-        return data.removesuffix(_TAIL)
+        compressed = compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
+        if fin:
+            compressed = compressed.removesuffix(_TAIL)
+            if not self._client_takeover:
+                self._compressor = None
+        self.saved_sent += len(data) - len(compressed)
+        return compressed
 
     # Incoming
 
@@ -277,6 +284,7 @@ class _Inflater:
         self._size = 0  # bytes that have come out, of the message under way
         self._is_empty = True  # whether none has gone in
         self.work: int = 0
+        self.saved: int = 0  # bytes that came out, less those that went in
 
     def configure(self, bits: int, *, takeover: bool) -> None:
         self._bits = bits
@@ -289,6 +297,7 @@ class _Inflater:
     def inflate(self, data: bytes) -> bytes:
         limit = self._max_message_size
         made = []
+        self.saved -= len(data)
         while data:
             self._is_empty = False
             if self._zlib is None:
@@ -300,6 +309,7 @@ class _Inflater:
             if limit is not None and self._size > limit:
                 raise _TooBigError(f"a message over max_message_size ({limit}) once inflated")
             self.work += len(piece)
+            self.saved += len(piece)
             made.append(piece)
             data = self._zlib.unused_data
             if self._zlib.eof:  # RFC 7692 §7.2.3.4: a block with BFINAL

@@ -51,6 +51,7 @@ class Inbox:
         self.half_taken: bool = False  # whether the first entry is the middle of a message
         self.frame_wanted: bool = False  # whether a task waits for a frame
         self.at_once: deque[Entry] = self._entries
+        self.most_bytes: int = 0  # that the entries ever counted, or a few more
 
     def has_room(self, *, beside: int) -> bool:
         """Tell whether more should be received, ``beside`` so many bytes that are not here yet."""
@@ -107,8 +108,11 @@ class Inbox:
         if not self._entries:
             self._counts.clear()
             self._counted = 0
+        else:
+            self._forget_taken()
         self._put += entries
         self._counted += size
+        self.most_bytes = max(self.most_bytes, self._counted)
         counts = self._counts
         if counts and counts[-1][1] < self._smallest:
             counts[-1] = (self._put, counts[-1][1] + size)

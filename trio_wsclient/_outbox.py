@@ -76,6 +76,15 @@ class Outbox:
         self.error: Exception | None = None  # why nothing can be written any more
         self.unflushed: int = 0  # bytes of a write at once that the stream has not taken as a whole
         self.bytes_sent: int = 0
+        self.pings_received: int = 0
+        self._blocked_since: float | None = None  # since when a write is waited for
+        self._blocked_seconds = 0.0  # before that
+
+    @property
+    def blocked_seconds(self) -> float:
+        """For how long, in all, the stream was waited for to take what is written."""
+        since = self._blocked_since
+        return self._blocked_seconds + (0 if since is None else trio.current_time() - since)
 
     @property
     def is_open(self) -> bool:
@@ -218,6 +227,7 @@ class Outbox:
 
     def add_pong(self, payload: bytes) -> None:
         """Answer a ping."""
+        self.pings_received += 1
         if not self.is_open:
             return
         if self._is_blocked:
@@ -242,6 +252,7 @@ class Outbox:
         return await self._finish(self._send(chain((first,), rest)))
 
     async def _finish(self, sending: Awaitable[None]) -> bool:
+        self._blocked_since = trio.current_time()
         try:
             await sending
         except Exception as exc:  # noqa: BLE001 a user's stream may raise anything: it is over
@@ -251,6 +262,8 @@ class Outbox:
             raise
         finally:
             self._is_blocked = False
+            self._blocked_seconds = self.blocked_seconds
+            self._blocked_since = None
         return True
 
     def _fail(self, error: Exception) -> bool:

@@ -6,6 +6,7 @@ import os
 from typing import Final
 
 _MAX_PAYLOAD_SIZE: Final = 125  # bytes (RFC 6455 §5.5)
+_SMOOTHING: Final = 1 / 8  # RFC 6298 §2: what a new round trip counts
 _RANDOM_PAYLOAD_SIZE: Final = 16  # bytes: so that no pong can be taken for another ping's
 
 
@@ -48,7 +49,9 @@ class Pings:
     """The pings of one connection.
 
     Attributes:
+        sent: How many there were.
         latency: How long the latest pong took, in seconds; ``None`` before the first one.
+        smoothed_latency: The same, smoothed as TCP does it (RFC 6298 §2).
         due: The payload of the keepalive's ping, while it waits to be written.
         silent_since: From when on silence counts against the server, on the clock that stands while
             nobody reads: since the ping was handed to the stream, or, while it still waits, since
@@ -59,7 +62,9 @@ class Pings:
     def __init__(self) -> None:
         self._in_flight: dict[bytes, Flight] = {}  # the oldest first
         self._keepalive: tuple[bytes, Flight] | None = None
+        self.sent: int = 0
         self.latency: float | None = None
+        self.smoothed_latency: float | None = None
         self.due: bytes | None = None
         self.silent_since: float = 0.0
         self.heard: bool = True
@@ -85,6 +90,7 @@ class Pings:
         self.forget(payload, flight)
         self._in_flight[payload] = flight
         flight.sent_at = now
+        self.sent += 1
 
     def forget(self, payload: bytes, flight: Flight) -> None:
         """Take note that nobody waits for this pong any more."""
@@ -107,7 +113,9 @@ class Pings:
             if flight.sent_at is not None:
                 flight.seconds = now - flight.sent_at
                 del self._in_flight[older]
-        self.latency = answered.seconds
+        seconds = self.latency = now - answered.sent_at
+        before = seconds if self.smoothed_latency is None else self.smoothed_latency
+        self.smoothed_latency = before + _SMOOTHING * (seconds - before)
 
     def request(self, payload: bytes, clock: float) -> None:
         """Make the keepalive's ping due; a former one that has no pong is forgotten."""

@@ -124,6 +124,12 @@ class Protocol:
             return State.CLOSED
         return State.OPEN if self.ending is None else State.CLOSING
 
+    @property
+    def saved(self) -> tuple[int, int]:
+        """How many bytes compression has saved, of what was sent, and of what was received."""
+        deflate = self._deflate
+        return (0, 0) if deflate is None else (deflate.saved_sent, deflate.saved_received)
+
     # Endings
 
     def close(self, code: int, reason: str = "") -> None:

@@ -2,7 +2,7 @@
 
 Each target runs in a process of its own, for so many seconds. It ends with status 1, and shows the
 input, if one of them raises, takes more than 20 s for an input, or 2 GiB of memory. With ``--keep``
-what was found is added to the corpus, as far as it covers more.
+the shortest inputs that have covered more than the ones before are added to the corpus.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ def run(target: str, seconds: int, *, keep: bool) -> bool:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        corpus, fresh = folder / "corpus", folder / "merged"
+        corpus = folder / "corpus"
         corpus.mkdir()
-        fresh.mkdir()
         seeds.write(target, corpus)
         command = [sys.executable, __file__, "--in-process", target, *_LIMITS]
         artifacts = f"-artifact_prefix={folder}/found-"
@@ -54,9 +53,7 @@ def run(target: str, seconds: int, *, keep: bool) -> bool:
         runs = [line for line in done.stderr.splitlines() if "number_of_executed_units" in line]
         print(f"{target}: {runs[0].split()[-1]} inputs in {seconds} s, nothing found", flush=True)
         if keep:
-            merge = [*command, "-merge=1", str(fresh), str(corpus)]
-            subprocess.run(merge, check=True, capture_output=True)
-            seeds.keep(target, fresh, _MAX_KEPT)
+            seeds.keep(target, corpus, _MAX_KEPT)
         return True
 
 

@@ -64,9 +64,8 @@ def write(target: str, folder: Path) -> None:
 
 
 def keep(target: str, folder: Path, most: int) -> None:
-    """Keep the shortest inputs of a folder as the corpus of a target."""
-    inputs = (file.read_bytes() for file in folder.iterdir())
-    found = sorted(inputs, key=lambda data: (len(data), data))
+    """Keep the shortest inputs that a fuzzer has added to a folder as the corpus of a target."""
+    found = {file.read_bytes() for file in folder.iterdir()} - {*from_tables(target)}
+    shortest = sorted(found, key=lambda data: (len(data), data))[:most]
     CORPUS.mkdir(exist_ok=True)
-    lines = [data.hex() for data in found[:most]]
-    (CORPUS / f"{target}.txt").write_text("\n".join(lines) + "\n")
+    (CORPUS / f"{target}.txt").write_text("".join(f"{data.hex()}\n" for data in shortest))
