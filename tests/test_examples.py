@@ -10,7 +10,7 @@ import trio
 import wire
 from scripted_server import echo_script, loopback_server
 
-from trio_wsclient import ClientOptions
+from trio_wsclient import ClientOptions, ConnectionClosedError
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
@@ -69,6 +69,23 @@ async def test_feed_prints_what_comes_and_how_it_ended(script, printed, capsys):
     async with loopback_server(script) as url:
         await run_example("feed.py", url)
     assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize(
+    ("code", "printed"),
+    [
+        (1000, "websocket: UNSET, closed with 1000\n"),
+        (1011, "websocket: ERROR, closed with 1011\n"),
+    ],
+)
+async def test_opentelemetry_has_a_span_for_each_connection(code, printed, capsys):
+    async with loopback_server(feed(code, b"")) as url:
+        if code == 1000:
+            await run_example("opentelemetry_spans.py", url)
+        else:
+            with pytest.raises(ConnectionClosedError):
+                await run_example("opentelemetry_spans.py", url)
+    assert capsys.readouterr().out == f"first\nsecond\n{printed}"
 
 
 def test_every_example_is_tested_here():

@@ -12,10 +12,10 @@ import pytest
 import trio_wsclient
 
 LAYERS = [
-    {"_authority", "_close", "_events", "_headers", "_version"},  # frozen data
+    {"_authority", "_close", "_events", "_headers", "_statistics", "_version"},  # frozen data
     {"_errors", "_extension_header"},
     {  # no I/O
-        *("_url", "_proxy", "_no_proxy", "_options", "_log"),
+        *("_url", "_proxy", "_no_proxy", "_options", "_log", "_observer"),
         *("_http", "_handshake", "_redirects", "_extensions", "_deflate"),
         *("_splitter", "_frames", "_frames_py", "_lane", "_framing", "_protocol"),
         *("_inbox", "_pings"),

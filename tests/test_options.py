@@ -62,6 +62,7 @@ def test_the_defaults_are_these():
         "max_redirects": 0,
         "redirect_headers": None,
         "local_address": None,
+        "observer": None,
         "logger": logging.getLogger("trio_wsclient"),
     }
 

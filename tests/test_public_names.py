@@ -31,6 +31,7 @@ NAMES = [
     "InvalidResponse",
     "InvalidURL",
     "MessageWriter",
+    "Observer",
     "Opcode",
     "OpenTimeout",
     "PerMessageDeflate",
@@ -141,6 +142,7 @@ ATTRIBUTES = {
     "InvalidURL": ["problem", "url"],
     "MessageWriter": ["write"],
     "HandshakeError": ["redirects"],
+    "Observer": ["closed", "frame_received", "frame_sent", "opened"],
     "OpenTimeout": ["phase", "redirects", "seconds"],
     "Proxy": [
         *("credentials", "fields", "headers", "host", "is_secure", "is_socks", "port"),

@@ -12,6 +12,7 @@ import itertools
 import logging
 from typing import Final
 
+from trio_wsclient._observer import Observer
 from trio_wsclient._splitter import TRACE_SIZE, Trace
 
 FRAMES: Final = 5  # half of DEBUG, as other libraries have their TRACE
@@ -28,12 +29,24 @@ class Log:
     Args:
         logger: Where it goes.
         url: The URL as it may be shown.
+        observer: Who is told of frames as well.
     """
 
-    def __init__(self, logger: logging.Logger, url: str) -> None:
+    def __init__(self, logger: logging.Logger, url: str, observer: Observer | None = None) -> None:
         self._logger = logger
+        self._observer = observer
         self.url = url
         self.connection_id: Final = next(_ids)
+
+    def observe(self, event: str, *facts: object) -> None:
+        """Tell the observer, if there is one; it can do no harm."""
+        if self._observer is None:
+            return
+        try:
+            getattr(self._observer, event)(self.connection_id, *facts)
+        except Exception:  # noqa: BLE001 whatever a user's code raises
+            self._observer = None
+            self._write(logging.ERROR, "the observer has raised", (), {}, exc_info=True)
 
     def tell(self, message: str, *args: object, **facts: object) -> None:
         """Tell what happens to the connection as a whole."""
@@ -41,11 +54,12 @@ class Log:
 
     def trace(self) -> Trace | None:
         """Return where received frames are to be told of; ``None`` if nobody wants to know."""
-        return self._received if self._logger.isEnabledFor(FRAMES) else None
+        is_wanted = self._observer is not None or self._logger.isEnabledFor(FRAMES)
+        return self._received if is_wanted else None
 
     def sent(self, data: bytes) -> None:
         """Tell of the frames that are written; they are masked, and whole."""
-        if not self._logger.isEnabledFor(FRAMES):
+        if self._observer is None and not self._logger.isEnabledFor(FRAMES):
             return
         start = 0
         while start < len(data):
@@ -58,10 +72,12 @@ class Log:
             mask = data[mask_start:payload_start]
             beginning = data[payload_start : payload_start + min(length, TRACE_SIZE)]
             plain = bytes(byte ^ mask[i % _MASK_SIZE] for i, byte in enumerate(beginning))
+            self.observe("frame_sent", data[start] & 0x0F, length)
             self._frame("sent", data[start], length, plain)
             start = payload_start + length
 
     def _received(self, first_byte: int, size: int, beginning: bytes) -> None:
+        self.observe("frame_received", first_byte & 0x0F, size)
         self._frame("received", first_byte, size, beginning)
 
     def _frame(self, direction: str, first_byte: int, size: int, beginning: bytes) -> None:
@@ -76,12 +92,19 @@ class Log:
         )
 
     def _write(
-        self, level: int, message: str, args: tuple[object, ...], facts: dict[str, object]
+        self,
+        level: int,
+        message: str,
+        args: tuple[object, ...],
+        facts: dict[str, object],
+        *,
+        exc_info: bool = False,
     ) -> None:
         self._logger.log(
             level,
             f"[%d] {message}",  # noqa: G004 it is a format still
             self.connection_id,
             *args,
+            exc_info=exc_info,
             extra={"connection_id": self.connection_id, "url": self.url, **facts},
         )

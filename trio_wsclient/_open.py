@@ -121,7 +121,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
             raise RuntimeError("this block was entered already; open another one")
         self._is_entered = True
         try:
-            self._connection, client = await Opening(self._url, self._options).open()
+            self._connection, self._client = await Opening(self._url, self._options).open()
         except BaseExceptionGroup as group:
             # trio.open_tcp_stream, when it is cancelled, may raise a group of nothing else.
             if group.split(_INTERRUPTS)[1] is not None:
@@ -138,7 +138,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
                 self._options.ping_interval,
                 self._options.ping_timeout,
             )
-        return client
+        return self._client
 
     @enable_ki_protection
     async def __aexit__(
@@ -164,6 +164,8 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         self._connection.log.tell(
             "over; received %s, sent %s", protocol.close_received, protocol.close_sent
         )
+        if self._options.observer is not None:
+            self._connection.log.observe("closed", self._client.outcome, self._client.statistics())
         if not ours:
             return False  # X1
         group = _join(ours)

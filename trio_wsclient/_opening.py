@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Final
 
 import trio
@@ -48,8 +49,10 @@ class Opening:
     def __init__(self, url: URL, options: Options) -> None:
         self._options = options
         self._url = url
-        self._log: Final = Log(options.logger, url.redacted)
+        self._log: Final = Log(options.logger, url.redacted, options.observer)
         self._phase: Phase = "connect"
+        self._phase_began = 0.0
+        self._phases: dict[Phase, float] = {}  # seconds spent in each
         self._redirects: list[str] = []  # the URLs that were left behind
         self._extra_headers = check_extra_headers(options.extra_headers)
         self._is_at_home = True  # whether no redirect has led to another origin
@@ -60,6 +63,7 @@ class Opening:
 
     async def open(self) -> tuple[Connection, WebSocketClient]:
         """Open the connection; if that fails, or is cancelled, leave nothing open."""
+        self._phase_began = trio.current_time()
         timeout = math.inf if self._options.open_timeout is None else self._options.open_timeout
         try:
             with trio.move_on_after(timeout):
@@ -109,8 +113,14 @@ class Opening:
             await _transport.cut(stream)
 
     def _enter(self, phase: Phase, message: str, *args: object) -> None:
+        self._leave_phase()
         self._phase = phase
         self._log.tell(message, *args, phase=phase)
+
+    def _leave_phase(self) -> None:
+        now = trio.current_time()
+        self._phases[self._phase] = self._phases.get(self._phase, 0.0) + now - self._phase_began
+        self._phase_began = now
 
     # Where to connect, and how
 
@@ -263,6 +273,8 @@ class Opening:
             fragment_size=options.fragment_size,
             logger=options.logger,
         )
+        self._leave_phase()
+        self._log.observe("opened", self._url.redacted, MappingProxyType(self._phases))
         return connection, WebSocketClient(connection, opened)
 
 

@@ -18,6 +18,7 @@ from trio_wsclient._deflate import PerMessageDeflate
 from trio_wsclient._extensions import check_extensions
 from trio_wsclient._handshake import check_extra_headers, check_subprotocols
 from trio_wsclient._headers import HeadersLike, check_field
+from trio_wsclient._observer import Observer
 from trio_wsclient._proxy import Proxy
 from trio_wsclient._version import __version__
 
@@ -75,6 +76,7 @@ class ClientOptions(TypedDict, total=False):
             the header fields to go on with, for a token that is meant for both. Without it,
             ``extra_headers`` are dropped there.
         local_address: The IP address of this machine to connect from.
+        observer: What is told of the connection as it happens, for metrics and traces.
         logger: Where it is told how connections open and end, at level DEBUG, and of each frame, at
             level 5, with a payload's first 24 bytes.
     """
@@ -102,6 +104,7 @@ class ClientOptions(TypedDict, total=False):
     max_redirects: int
     redirect_headers: Callable[[str], HeadersLike] | None
     local_address: str | None
+    observer: Observer | None
     logger: logging.Logger
 
 
@@ -137,6 +140,7 @@ class Options:
     max_redirects: int = 0
     redirect_headers: Callable[[str], HeadersLike] | None = None
     local_address: str | None = None
+    observer: Observer | None = None
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("trio_wsclient"))
 
     def __post_init__(self) -> None:
@@ -275,6 +279,7 @@ _CHECKS: Final[dict[str, _Check]] = {
     "max_redirects": _is_count,
     "redirect_headers": _is_callable,
     "local_address": _is_of(str, type(None)),
+    "observer": _is_of(Observer, type(None)),
     "logger": _is_of(logging.Logger),
 }
 _DEFAULTS: Final = {each.name: each.default for each in fields(Options)}

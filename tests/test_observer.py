@@ -1,0 +1,224 @@
+"""What an observer is told, in which order, and that it can do no harm."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import pytest
+import trio
+import wire
+from log_records import KeepingLogger
+from recorder import Recorder, opened
+from scripted_server import Peer, echo_script, loopback_server, memory_server
+
+from trio_wsclient import (
+    ClientStatistics,
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    HandshakeError,
+    Observer,
+    open_websocket_client,
+    reconnecting,
+)
+
+URL = "ws://server/path?token=secret"
+
+
+class Notes(Observer):
+    """Keeps all that it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+        self.ids: set[int] = set()
+        self.phases: Mapping[str, float] = {}
+        self.outcomes: list[ConnectionClosed] = []
+        self.statistics: list[ClientStatistics] = []
+
+    def opened(self, connection_id: int, url: str, phases: Mapping[str, float]) -> None:
+        self.ids.add(connection_id)
+        self.phases = phases
+        self.told.append(("opened", url))
+
+    def frame_received(self, connection_id: int, opcode: int, size: int) -> None:
+        self.ids.add(connection_id)
+        self.told.append(("received", opcode, size))
+
+    def frame_sent(self, connection_id: int, opcode: int, size: int) -> None:
+        self.ids.add(connection_id)
+        self.told.append(("sent", opcode, size))
+
+    def closed(
+        self, connection_id: int, outcome: ConnectionClosed, statistics: ClientStatistics
+    ) -> None:
+        self.ids.add(connection_id)
+        self.outcomes.append(outcome)
+        self.statistics.append(statistics)
+        self.told.append(("closed",))
+
+
+async def test_it_is_told_of_opening_frames_and_the_end_in_their_order(autojump_clock):
+    notes = Notes()
+
+    async def script(peer: Peer) -> None:
+        await peer.accept(behind=wire.ping(b"early"))
+        assert await peer.next_frame() == wire.ClientFrame(wire.PONG, b"early")
+        await peer.send(wire.text("ab", fin=False) + wire.ping(b"p") + wire.continuation(b"c"))
+        assert await peer.next_frame() == wire.ClientFrame(wire.PONG, b"p")
+        await peer.next_frame()
+        await peer.close_politely()
+
+    async with memory_server(script) as stream:
+        async with open_websocket_client(URL, stream=stream, observer=notes) as ws:
+            assert await ws.receive() == "abc"
+            await trio.sleep(1)
+            await ws.send(bytes(70_000))
+            connection_id = ws.connection_id
+    assert notes.told == [
+        ("opened", "ws://server/path?token=..."),
+        ("received", 9, 5),
+        ("sent", 10, 5),
+        ("received", 1, 2),
+        ("received", 9, 1),
+        ("received", 0, 1),
+        ("sent", 10, 1),
+        ("sent", 2, 70_000),
+        ("sent", 8, 2),
+        ("received", 8, 2),
+        ("closed",),
+    ]
+    assert notes.ids == {connection_id}
+    assert isinstance(notes.outcomes[0], ConnectionClosedOK)
+    assert notes.statistics[0].messages_sent == 1
+
+
+async def test_the_seconds_of_each_phase_are_told(autojump_clock):
+    notes = Notes()
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await trio.sleep(2)
+        await peer.send(wire.answer(peer.request))
+        await peer.close_politely()
+
+    async with memory_server(script) as stream:
+        async with open_websocket_client(URL, stream=stream, observer=notes):
+            await trio.sleep(5)
+    assert notes.phases == pytest.approx({"connect": 0, "handshake": 2}, abs=0.01)
+
+
+async def test_phases_come_in_their_order(server_ssl_context, client_ssl_context):
+    notes = Notes()
+    async with loopback_server(echo_script, ssl_context=server_ssl_context) as url:
+        before = trio.current_time()
+        async with open_websocket_client(url, ssl_context=client_ssl_context, observer=notes) as ws:
+            took = trio.current_time() - before
+            await ws.send("a")
+            assert await ws.receive() == "a"
+    assert list(notes.phases) == ["connect", "tls", "handshake"]
+    assert all(seconds > 0 for seconds in notes.phases.values())
+    assert sum(notes.phases.values()) <= took
+
+
+async def test_an_end_without_a_close_is_told_too(autojump_clock):
+    notes = Notes()
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.stream.aclose()
+
+    async with memory_server(script) as stream:
+        with pytest.raises(ConnectionClosedError):
+            async with open_websocket_client(URL, stream=stream, observer=notes) as ws:
+                await ws.receive()
+    assert [str(outcome) for outcome in notes.outcomes] == ["no Close frame: the stream ended"]
+
+
+async def test_a_block_that_is_cancelled_is_told_too(autojump_clock):
+    notes = Notes()
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.wait_eof()
+
+    async with memory_server(script) as stream:
+        with trio.move_on_after(1):
+            async with open_websocket_client(URL, stream=stream, observer=notes):
+                await trio.sleep_forever()
+    assert notes.told[-2:] == [("sent", 8, 2), ("closed",)]
+
+
+async def test_of_what_never_opened_nothing_is_told(autojump_clock):
+    notes = Notes()
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.stream.aclose()
+
+    async with memory_server(script) as stream:
+        with pytest.raises(HandshakeError):
+            async with open_websocket_client(URL, stream=stream, observer=notes):
+                pass
+    assert notes.told == []
+
+
+async def test_one_observer_watches_several_connections():
+    notes = Notes()
+    async with loopback_server(echo_script) as url:
+        async with (
+            open_websocket_client(url, observer=notes) as first,
+            open_websocket_client(url, observer=notes) as second,
+        ):
+            ids = {first.connection_id, second.connection_id}
+        async for connection in reconnecting(url, observer=notes):
+            async with connection as third:
+                ids.add(third.connection_id)
+    assert len(ids) == 3
+    assert notes.ids == ids
+    assert notes.told.count(("closed",)) == 3
+
+
+@pytest.mark.parametrize("method", ["opened", "frame_received", "frame_sent", "closed"])
+async def test_an_observer_that_raises_is_told_nothing_more_and_does_no_harm(
+    autojump_clock, method: str
+):
+    class Broken(Notes):
+        pass
+
+    def broken(*_: object) -> None:
+        raise ValueError("broken")
+
+    setattr(Broken, method, broken)
+    notes, logger = Broken(), KeepingLogger(logging.ERROR)
+    server = Recorder()
+    async with opened(server, observer=notes, logger=logger) as (ws, _):
+        await ws.send("a")
+        await server.peer.send(wire.text("b"))
+        assert await ws.receive() == "b"
+    (record,) = logger.records
+    assert "the observer has raised" in record.getMessage()
+    assert record.exc_info
+    assert isinstance(record.exc_info[1], ValueError)
+    told = [each[0] for each in notes.told]
+    assert (
+        told
+        == {
+            "opened": [],
+            "frame_sent": ["opened"],
+            "frame_received": ["opened", "sent"],
+            "closed": ["opened", "sent", "received", "sent", "received"],
+        }[method]
+    )
+
+
+async def test_an_observer_need_not_care_for_everything(autojump_clock):
+    async with memory_server(echo_script) as stream:
+        async with open_websocket_client(URL, stream=stream, observer=Observer()) as ws:
+            await ws.send("a")
+            assert await ws.receive() == "a"
+
+
+def test_it_has_to_be_an_observer():
+    with pytest.raises(TypeError, match="observer has to be Observer or NoneType"):
+        open_websocket_client(URL, observer=object())
