@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import ssl
 from collections.abc import Iterator
 
 import pytest
 import trustme
+from command_line import standard_input
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -37,3 +39,20 @@ def client_ssl_context(ca: trustme.CA) -> ssl.SSLContext:
     context = ssl.create_default_context()
     ca.configure_trust(context)
     return context
+
+
+@pytest.fixture
+def stdin():
+    """The end to write into of a pipe that is the standard input of this process."""
+    read_end, write_end = os.pipe()
+    with standard_input(read_end), os.fdopen(write_end, "wb", buffering=0) as writer:
+        yield writer
+
+
+@pytest.fixture
+def keyboard():
+    """The keyboard of a terminal that is the standard input of this process."""
+    pty = pytest.importorskip("pty")
+    terminal, read_end = pty.openpty()
+    with standard_input(read_end), os.fdopen(terminal, "wb", buffering=0) as keyboard:
+        yield keyboard

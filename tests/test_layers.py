@@ -25,7 +25,7 @@ LAYERS = [
     {"_receiver", "_sender", "_client", "_opening", "_open"},
     {"_retry", "_reconnect"},
     {"__init__"},
-    {"__main__", "_demo"},
+    {"__main__", "_arguments", "_demo", "_measure", "_talk", "_terminal"},
 ]
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 FIRST_WITH_IO, PUBLIC = 3, 7

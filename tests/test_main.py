@@ -15,40 +15,12 @@ from contextlib import contextmanager
 import pytest
 import trio
 import wire
+from command_line import run_main
 from scripted_server import echo_script, loopback_server
 
-import trio_wsclient.__main__ as command_line
-from trio_wsclient import IMPLEMENTATION, __version__, open_websocket_client
+import trio_wsclient.__main__
+from trio_wsclient import IMPLEMENTATION, __version__, _arguments, _talk, open_websocket_client
 from trio_wsclient.__main__ import main
-
-
-@contextmanager
-def standard_input(read_end):
-    saved = os.dup(0)
-    os.dup2(read_end, 0)
-    os.close(read_end)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 0)
-        os.close(saved)
-
-
-@pytest.fixture
-def stdin():
-    """The end to write into of a pipe that is the standard input of this process."""
-    read_end, write_end = os.pipe()
-    with standard_input(read_end), os.fdopen(write_end, "wb", buffering=0) as writer:
-        yield writer
-
-
-@pytest.fixture
-def keyboard():
-    """The keyboard of a terminal that is the standard input of this process."""
-    pty = pytest.importorskip("pty")
-    terminal, read_end = pty.openpty()
-    with standard_input(read_end), os.fdopen(terminal, "wb", buffering=0) as keyboard:
-        yield keyboard
 
 
 @pytest.fixture
@@ -58,11 +30,6 @@ def broken_pipe():
     os.close(read_end)
     with os.fdopen(write_end, "w", encoding="utf-8") as output:
         yield output
-
-
-async def run_main(*arguments):
-    with trio.fail_after(60):
-        return await trio.to_thread.run_sync(main, arguments, abandon_on_cancel=True)
 
 
 @contextmanager
@@ -137,7 +104,7 @@ async def test_last_line_needs_no_newline(stdin):
 
 async def test_line_that_comes_in_pieces_is_one_message(stdin, monkeypatch):
     received = []
-    monkeypatch.setattr(command_line, "_READ_SIZE", 1)
+    monkeypatch.setattr(_talk, "_READ_SIZE", 1)
     stdin.write("one €\ntwo\r\nthree".encode())
     stdin.close()
     async with loopback_server(listener_to(received)) as url:
@@ -236,7 +203,7 @@ async def test_wait_inf_prints_until_the_server_closes(stdin, capsys):
         ping = await peer.next_frame()
         await peer.send(wire.pong(ping.payload))
         await peer.send(wire.text("late"))
-        await trio.sleep(2 * command_line._WAIT)
+        await trio.sleep(2 * _arguments._WAIT)
         await peer.send(wire.text("later") + wire.close())
         await peer.close_politely()
 
@@ -251,7 +218,7 @@ async def test_server_that_answers_no_ping_is_left_all_the_same(stdin, monkeypat
         await peer.accept()
         await peer.close_politely()
 
-    monkeypatch.setattr(command_line, "_PONG_PATIENCE", 0.01)
+    monkeypatch.setattr(_talk, "_PONG_PATIENCE", 0.01)
     stdin.close()
     async with loopback_server(script) as url:
         assert await run_main("connect", "--wait", "0", url) == 0
@@ -305,17 +272,17 @@ async def hang_up(peer):
 
 
 @pytest.mark.parametrize(
-    ("script", "line"),
+    ("script", "status", "line"),
     [
-        (forbid, "the server refused the WebSocket: HTTP status 403"),
-        (says(wire.close(1011, b"x\ny")), r'closed by the server: 1011 (internal error) "x\ny"'),
-        (hang_up, "no Close frame: the stream ended"),
+        (forbid, 1, "the server refused the WebSocket: HTTP status 403"),
+        (says(wire.close(1011, b"x\ny")), 3, r'closed by the server: 1011 (internal error) "x\ny"'),
+        (hang_up, 3, "no Close frame: the stream ended"),
     ],
     ids=["refused", "closed with an error", "cut off"],
 )
-async def test_failed_connection_is_one_line_and_status_1(script, line, stdin, capsys):
+async def test_failed_connection_is_one_line_and_its_status(script, status, line, stdin, capsys):
     async with loopback_server(script) as url:
-        assert await run_main("connect", url) == 1
+        assert await run_main("connect", url) == status
     assert capsys.readouterr() == ("", f"trio-wsclient: {line}\n")
 
 
@@ -332,7 +299,7 @@ async def test_server_that_fails_while_lines_are_sent_is_one_line(stdin, capsys)
 
     async with loopback_server(script) as url, trio.open_nursery() as nursery:
         nursery.start_soon(lambda: trio.to_thread.run_sync(write, abandon_on_cancel=True))
-        assert await run_main("connect", url) == 1
+        assert await run_main("connect", url) == 3
         nursery.cancel_scope.cancel()
         while os.read(0, 65_536):  # so that the thread that writes comes to its end
             pass
@@ -346,7 +313,7 @@ async def test_line_that_comes_too_late_is_dropped_without_a_word(stdin):
     async with loopback_server(echo_script) as url, open_websocket_client(url) as ws:
         await ws.aclose()
         with trio.fail_after(60), trio.CancelScope() as conversation:
-            await command_line._speak(ws, 0, conversation)
+            await _talk._speak(ws, _talk.Manners(wait=0), conversation)
     assert not conversation.cancel_called
 
 
@@ -402,7 +369,7 @@ def test_demo_goes_to_standard_output(capsys):
 def test_module_runs_with_the_arguments_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["trio-wsclient", "connect", "http://example.org/"])
     with pytest.raises(SystemExit) as stopped:
-        runpy.run_path(command_line.__file__, run_name="__main__")
+        runpy.run_path(trio_wsclient.__main__.__file__, run_name="__main__")
     assert stopped.value.code == 1
 
 

@@ -1,0 +1,175 @@
+"""A conversation on the command line: messages given, once, as bytes, and commands."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+import trio
+import wire
+from command_line import run_main
+from scripted_server import Peer, echo_script, loopback_server
+
+
+def keeps(received: list[object]):
+    """Make a script that keeps what comes, answers pings, and closes politely."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        while (frame := await peer.next_frame()) is not None and frame.opcode != wire.CLOSE:
+            if frame.opcode == wire.PING:
+                await peer.send(wire.pong(frame.payload))
+            else:
+                received.append((frame.opcode, frame.payload))
+        assert frame is not None
+        received.append((frame.code, frame.payload[2:].decode()))
+        await peer.send(wire.close(frame.code))
+        await peer.stream.aclose()
+
+    return script
+
+
+def take_output(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
+    """Take standard output, as bytes; no fixture, as pytest has its own before each test."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="utf-8"))
+    return written
+
+
+async def test_messages_may_be_given_instead_of_standard_input(stdin):
+    received = []
+    async with loopback_server(keeps(received)) as url:
+        assert await run_main("connect", "-x", "one", "-x", "two", "-w", "0", url) == 0
+    assert received == [(wire.TEXT, b"one"), (wire.TEXT, b"two"), (1000, "")]
+
+
+async def test_once_is_one_message_out_and_one_in(stdin, capsys):
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        frame = await peer.next_frame()
+        await peer.send(wire.text(f"you said {frame.payload.decode()}") + wire.text("and more"))
+        await peer.close_politely()
+
+    for arguments, line in ((["-x", "a", "-x", "b"], b""), ([], b"a\nb\n")):
+        stdin.write(line)
+        async with loopback_server(script) as url:
+            assert await run_main("connect", "--once", *arguments, url) == 0
+        assert capsys.readouterr().out == "you said a\n"
+
+
+async def test_once_waits_for_the_answer_though_input_has_ended(stdin, capsys):
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await trio.sleep(0.3)
+        await peer.send(wire.text("late"))
+        await peer.close_politely()
+
+    stdin.close()
+    async with loopback_server(script) as url:
+        assert await run_main("connect", "--once", "--wait", "0", url) == 0
+    assert capsys.readouterr().out == "late\n"
+
+
+async def test_bytes_go_out_and_come_in_as_they_are(stdin, monkeypatch):
+    output = take_output(monkeypatch)
+    received = []
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        received.append(await peer.next_frame())
+        await peer.send(wire.binary(b"\0\xff\n") + wire.text("ä"))
+        assert (await peer.next_frame()).opcode == wire.PING
+        await peer.send(wire.close(1000))
+        await peer.expect_close()
+        await peer.stream.aclose()
+
+    stdin.write(b"\x80\r\n\0")
+    stdin.close()
+    async with loopback_server(script) as url:
+        assert await run_main("connect", "--binary", url) == 0
+    assert received == [wire.ClientFrame(wire.BINARY, b"\x80\r\n\0")]
+    assert output.getvalue() == b"\0\xff\n\xc3\xa4"
+
+
+async def test_bytes_once_is_one_read(stdin, monkeypatch):
+    output = take_output(monkeypatch)
+    stdin.write(b"\x80")
+    async with loopback_server(echo_script) as url:
+        assert await run_main("connect", "-b", "-1", url) == 0
+    assert output.getvalue() == b"\x80"
+
+
+# Commands
+
+
+async def test_a_command_pings(stdin, capsys):
+    received = []
+    stdin.write(b"/ping\nhi\n")
+    stdin.close()
+    async with loopback_server(keeps(received)) as url:
+        assert await run_main("connect", "--slash", "-w", "0", url) == 0
+    assert received == [(wire.TEXT, b"hi"), (1000, "")]
+    assert capsys.readouterr().err.startswith("trio-wsclient: pong after ")
+
+
+@pytest.mark.parametrize(
+    ("line", "close"),
+    [
+        (b"/close", (1000, "")),
+        (b"/close 3001", (3001, "")),
+        (b"/close 1001 see you soon", (1001, "see you soon")),
+    ],
+)
+async def test_a_command_closes(stdin, line: bytes, close: tuple[int, str]):
+    received = []
+    stdin.write(line + b"\n")
+    async with loopback_server(keeps(received)) as url:
+        assert await run_main("connect", "--slash", url) == 0
+    assert received == [close]
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        (b"/close 999", "close code 999 can't be sent"),
+        (b"/close soon", "invalid literal for int"),
+        (b"/ping me", "no command: /ping me; // at the beginning stands for /"),
+        (b"/help", "no command: /help"),
+        (b"/", "no command: /"),
+    ],
+)
+async def test_a_command_that_is_wrong_is_told_and_does_nothing(stdin, line, answer, capsys):
+    received = []
+    stdin.write(line + b"\nhi\n")
+    stdin.close()
+    async with loopback_server(keeps(received)) as url:
+        assert await run_main("connect", "--slash", "-w", "0", url) == 0
+    assert received == [(wire.TEXT, b"hi"), (1000, "")]
+    assert answer in capsys.readouterr().err
+
+
+async def test_two_slashes_are_one(stdin):
+    received = []
+    stdin.write(b"//ping\n")
+    stdin.close()
+    async with loopback_server(keeps(received)) as url:
+        assert await run_main("connect", "--slash", "-w", "0", url) == 0
+    assert received[0] == (wire.TEXT, b"/ping")
+
+
+async def test_what_is_piped_is_no_command(stdin):
+    received = []
+    stdin.write(b"/close\n//x\n")
+    stdin.close()
+    async with loopback_server(keeps(received)) as url:
+        assert await run_main("connect", "-w", "0", url) == 0
+    assert received == [(wire.TEXT, b"/close"), (wire.TEXT, b"//x"), (1000, "")]
+
+
+async def test_at_a_keyboard_it_is_one(keyboard):
+    received = []
+    keyboard.write(b"/close 3000\n")
+    async with loopback_server(keeps(received)) as url:
+        assert await run_main("connect", url) == 0
+    assert received == [(3000, "")]

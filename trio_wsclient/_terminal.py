@@ -1,0 +1,52 @@
+"""What the command line shows: messages on standard output, all else on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+_STDIN: Final = 0
+
+
+def show(line: str) -> None:
+    """Print a line for whoever reads the output."""
+    print(line, flush=True)
+
+
+def show_bytes(data: bytes) -> None:
+    """Write bytes as they are."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def show_live(text: str) -> None:
+    """Show a line that the next one takes the place of, if there is a terminal for it."""
+    if sys.stderr.isatty():
+        print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def clear_live() -> None:
+    """Take the last such line away."""
+    show_live("")
+
+
+def say(text: str) -> None:
+    """Tell the user something that is no output."""
+    print(f"trio-wsclient: {printable(text)}", file=sys.stderr)
+
+
+def say_to_human(text: str) -> None:
+    """Tell it if there is somebody at the keyboard."""
+    if is_at_keyboard():
+        say(text)
+
+
+def is_at_keyboard() -> bool:
+    return os.isatty(_STDIN)
+
+
+def printable(text: str) -> str:
+    """Escape what could make a terminal do something else than show it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
