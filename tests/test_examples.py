@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -86,6 +87,105 @@ async def test_opentelemetry_has_a_span_for_each_connection(code, printed, capsy
             with pytest.raises(ConnectionClosedError):
                 await run_example("opentelemetry_spans.py", url)
     assert capsys.readouterr().out == f"first\nsecond\n{printed}"
+
+
+async def test_a_feed_goes_on_behind_the_last_number_that_was_seen(capsys):
+    asked = []
+
+    async def script(peer):
+        await peer.accept()
+        asked.append(json.loads((await peer.next_frame()).payload)["after"])
+        for number in {0: (1, 2), 2: (3,)}[asked[-1]]:
+            await peer.send(wire.text(json.dumps({"number": number, "price": 10 * number})))
+        if asked[-1] == 0:
+            await peer.stream.aclose()
+        else:
+            await peer.send(wire.close(1000))
+            await peer.close_politely()
+
+    async with loopback_server(script) as url:
+        await run_example("resuming_feed.py", url)
+    assert asked == [0, 2]
+    assert capsys.readouterr().out == (
+        "1 10\n2 20\nback after: no Close frame: the stream ended\n3 30\n"
+    )
+
+
+async def test_requests_get_their_own_answers_whatever_the_order(capsys):
+    async def script(peer):
+        await peer.accept()
+        waiting = []
+        while (frame := await peer.next_frame()).opcode == wire.TEXT:
+            question = json.loads(frame.payload)
+            if question["method"] == "add":
+                waiting.append({"id": question["id"], "result": sum(question["params"])})
+            if len(waiting) == 2:
+                for answer in reversed(waiting):
+                    await peer.send(wire.text(json.dumps(answer)))
+                waiting.clear()
+        await peer.send(wire.close(frame.code))
+        await peer.stream.aclose()
+
+    async with loopback_server(script) as url:
+        await run_example("requests_with_ids.py", url)
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(lines) == ["1 + 2 = 3", "3 + 4 = 7", "no answer in time"]
+
+
+async def test_a_fan_out_loses_nothing_for_whoever_needs_it_all(capsys):
+    async def script(peer):
+        await peer.accept()
+        assert (await peer.next_frame()).payload == b"subscribe"
+        for number in range(30):
+            await peer.send(wire.text(str(number)))
+        await peer.send(wire.close(1000))
+        await peer.close_politely()
+
+    async with loopback_server(script) as url:
+        await run_example("fan_out.py", url)
+    assert sorted(capsys.readouterr().out.splitlines()) == ["shown last: 29", "stored 30"]
+
+
+async def test_a_chat_sends_lines_and_prints_what_comes(capsys, monkeypatch):
+    said = []
+
+    async def script(peer):
+        await peer.accept("Sec-WebSocket-Protocol: chat")
+        await peer.send(wire.text("welcome"))
+        while (frame := await peer.next_frame()).opcode == wire.TEXT:
+            said.append(frame.payload.decode())
+        said.append(frame.payload[2:].decode())
+        await peer.send(wire.close(1000))
+        await peer.stream.aclose()
+
+    lines = iter(["hello", "everybody"])
+
+    def keyboard():
+        for line in lines:
+            return line
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", keyboard)
+    async with loopback_server(script) as url:
+        await run_example("chat.py", url)
+    assert said == ["hello", "everybody", "good night"]
+    assert capsys.readouterr().out in {"welcome\n", ""}  # It may come behind our Close.
+
+
+async def test_a_goodbye_is_said_when_the_block_is_cancelled():
+    said = []
+
+    async def script(peer):
+        await peer.accept()
+        while (frame := await peer.next_frame()).opcode == wire.TEXT:
+            said.append(frame.payload.decode())
+        said.append(frame.code)
+        await peer.send(wire.close(frame.code))
+        await peer.stream.aclose()
+
+    async with loopback_server(script) as url:
+        await run_example("goodbye.py", url)
+    assert said == ["here I am", "goodbye", 1001]
 
 
 def test_every_example_is_tested_here():
