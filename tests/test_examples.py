@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,9 +21,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 URL = re.compile(r"wss://example\.org/[a-z]+")
 
 
-async def run_example(name, url):
+async def run_example(name, url=""):
     source, replaced = URL.subn(url, (EXAMPLES / name).read_text(encoding="utf-8"))
-    assert replaced == 1
+    assert replaced == (1 if url else 0)
     program = compile(source, name, "exec")
     with trio.fail_after(60):
         await trio.to_thread.run_sync(exec, program, {}, abandon_on_cancel=True)
@@ -186,6 +188,18 @@ async def test_a_goodbye_is_said_when_the_block_is_cancelled():
     async with loopback_server(script) as url:
         await run_example("goodbye.py", url)
     assert said == ["here I am", "goodbye", 1001]
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-headless-shell"))), None)
+
+
+@pytest.mark.skipif(BROWSER is None and "CI" not in os.environ, reason="Chromium is not here")
+async def test_a_browser_takes_a_picture(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    await run_example("devtools_screenshot.py")
+    picture = (tmp_path / "screenshot.png").read_bytes()
+    assert picture.startswith(b"\x89PNG\r\n")
+    assert capsys.readouterr().out == f"screenshot.png: {len(picture):,} bytes\n"
 
 
 def test_every_example_is_tested_here():
