@@ -3,7 +3,9 @@
 import base64
 import itertools
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
@@ -19,6 +21,10 @@ BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome")
 PAGE = "data:text/html,<h1>Hello, Trio!</h1>"
 
 
+async def end_with_all_it_started(process: trio.Process) -> None:
+    os.killpg(process.pid, signal.SIGTERM)
+
+
 @asynccontextmanager
 async def browser() -> AsyncIterator[str]:
     """Run a browser for the length of a block, and hand out the URL of its DevTools."""
@@ -26,7 +32,14 @@ async def browser() -> AsyncIterator[str]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         flags = ["--headless", "--no-sandbox", "--remote-debugging-port=0"]
         command = [program, *flags, f"--user-data-dir={profile}"]
-        run = partial(trio.run_process, command, check=False, stderr=subprocess.PIPE)
+        run = partial(
+            trio.run_process,
+            command,
+            check=False,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            deliver_cancel=end_with_all_it_started,
+        )
         async with trio.open_nursery() as nursery:
             process: trio.Process = await nursery.start(run)
             assert process.stderr is not None
