@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Final, TypeAlias, Unpack, overload
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient import _retry
 from trio_wsclient._client import WebSocketClient
@@ -166,6 +167,7 @@ class _Schedule:
         self.failures: int = 0  # in a row
         self.last_error: WebSocketError | None = None
 
+    @enable_ki_protection
     async def open(self) -> tuple[AbstractAsyncContextManager[WebSocketClient], WebSocketClient]:
         """Try until a connection is open, or another try is not worth it."""
         while True:
@@ -234,6 +236,7 @@ class Reconnection(AbstractAsyncContextManager[WebSocketClient]):
         """What the latest failure was; ``None`` if there was none yet."""
         return self._schedule.last_error
 
+    @enable_ki_protection
     async def __aenter__(self) -> WebSocketClient:
         """Try until a connection is open; cancelled, nothing is.
 
@@ -248,6 +251,7 @@ class Reconnection(AbstractAsyncContextManager[WebSocketClient]):
         self._opened_at = trio.current_time()
         return self._client
 
+    @enable_ki_protection
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None,
