@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -202,9 +204,22 @@ async def test_a_browser_takes_a_picture(capsys, monkeypatch, tmp_path):
     assert capsys.readouterr().out == f"screenshot.png: {len(picture):,} bytes\n"
 
 
+def test_a_program_is_tested_with_the_kit():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    done = subprocess.run(
+        [*command, str(EXAMPLES / "test_greeter.py")],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
+
+
 def test_every_example_is_tested_here():
     tests = Path(__file__).read_text(encoding="utf-8")
-    names = {path.name for path in EXAMPLES.glob("*.py")}
+    names = {path.name for path in EXAMPLES.glob("*.py")} - {"test_greeter.py"}
     assert names == set(re.findall(r'run_example\("([a-z_]+\.py)"', tests))
 
 

@@ -25,7 +25,7 @@ LAYERS = [
     {"_receiver", "_sender", "_client", "_opening", "_open"},
     {"_retry", "_reconnect"},
     {"__init__"},
-    {"__main__", "_arguments", "_demo", "_measure", "_talk", "_terminal"},
+    {"__main__", "_arguments", "_demo", "_measure", "_talk", "_terminal", "_peer", "testing"},
 ]
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 FIRST_WITH_IO, PUBLIC = 3, 7
@@ -68,7 +68,8 @@ def test_within_a_layer_imports_make_no_circle():
 @pytest.mark.parametrize("module", sorted(name for name, layer in LAYER.items() if layer > PUBLIC))
 def test_the_command_line_uses_public_names_only(module: str):
     private = imported_modules(module) - {name for name in LAYER if LAYER[name] >= PUBLIC}
-    assert private == set()
+    # Golden bytes are made by taking the place of what draws keys and nonces.
+    assert private == ({"_frames", "_handshake"} if module == "testing" else set())
 
 
 @pytest.mark.parametrize("module", WITHOUT_IO)

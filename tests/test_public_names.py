@@ -12,6 +12,7 @@ import pytest
 import trio
 
 import trio_wsclient
+import trio_wsclient.testing
 from trio_wsclient import WebSocketClient
 
 CONSTANTS = {"IMPLEMENTATION", "__version__"}
@@ -245,3 +246,49 @@ def test_everything_public_in_a_class_has_a_docstring(cls: type):
 
 def test_the_version_is_that_of_the_distribution():
     assert importlib.metadata.version("trio-wsclient") == trio_wsclient.__version__
+
+
+# The kit for tests
+
+OF_TESTING = {
+    "LoopbackServer": ["port", "url"],
+    "Peer": [
+        *(
+            "answers",
+            "close",
+            "close_received",
+            "cut",
+            "go_on",
+            "messages",
+            "ping",
+            "pings",
+            "pong",
+        ),
+        *("pongs", "read", "receive", "request", "send", "send_close", "send_raw"),
+        *("shake_hands", "stall", "wait_closed"),
+    ],
+    "Request": ["headers", "target"],
+    "echo": None,
+    "fixed_randomness": None,
+    "memory_websocket_pair": None,
+    "open_loopback_server": None,
+}
+
+
+def test_the_public_names_for_tests_are_these():
+    assert trio_wsclient.testing.__all__ == list(OF_TESTING)
+
+
+@pytest.mark.parametrize(("name", "attributes"), OF_TESTING.items(), ids=OF_TESTING)
+def test_they_have_these_attributes_and_docstrings(name: str, attributes: list[str] | None):
+    found = getattr(trio_wsclient.testing, name)
+    assert found.__doc__
+    if attributes is not None:
+        assert sorted({*public(found), *documented(found)}) == attributes
+        bare = {
+            attribute
+            for attribute in public(found)
+            if isinstance(vars(found)[attribute], types.FunctionType)
+            and not vars(found)[attribute].__doc__
+        }
+        assert bare == set()

@@ -198,6 +198,7 @@ async def test_a_nurserys_group_of_its_end_alone_is_its_end(town, autojump_clock
             nursery.start_soon(reader, ws)
             async with trio.open_nursery() as inner:
                 inner.start_soon(reader, ws)
+                inner.start_soon(reader, ws)
     assert received == ["a", "b"]
 
 

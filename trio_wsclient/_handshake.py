@@ -99,6 +99,11 @@ def check_extra_headers(extra_headers: HeadersLike) -> tuple[tuple[str, str], ..
     return tuple(fields)
 
 
+def make_nonce() -> bytes:
+    """Return what makes an answer one to this request (RFC 6455 §4.1, item 7)."""
+    return os.urandom(16)
+
+
 class Handshake:
     """One opening handshake, from the client's side.
 
@@ -118,7 +123,7 @@ class Handshake:
         subprotocols: Sequence[str] = (),
         extensions: Sequence[Extension] = (),
     ) -> None:
-        key = base64.b64encode(os.urandom(16))  # RFC 6455 §4.1, item 7
+        key = base64.b64encode(make_nonce())
         digest = hashlib.sha1(key + _GUID).digest()  # noqa: S324 RFC 6455 §4.2.2 asks for it
         self._expected_accept = base64.b64encode(digest).decode()
         self._subprotocols = subprotocols

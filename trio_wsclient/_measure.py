@@ -30,22 +30,20 @@ async def measure(url: str, options: ClientOptions, *, seconds: float, size: int
     times: list[float] = []
     try:
         async with open_websocket_client(url, **options) as ws:
-            ends = shown_at = perf_counter()
-            ends += seconds
-            for number in itertools.count():
-                message = str(number).ljust(size)
+            now = shown_at = perf_counter()
+            ends = now + seconds
+            while now < ends or not times:
+                message = str(len(times)).ljust(size)
                 began = perf_counter()
                 await ws.send(message)
                 answer = await ws.receive()
                 now = perf_counter()
                 if answer != message:
-                    raise NoEcho(f"no echo server: it answered {answer[:40]!r} to {number}")
+                    raise NoEcho(f"no echo server: it answered {answer[:40]!r} to {message[:40]!r}")
                 times.append(now - began)
                 if now - shown_at >= _SHOWN_EVERY:
                     shown_at = now
                     _show_live(times)
-                if now >= ends:
-                    break
     finally:
         clear_live()
         if times:
@@ -67,15 +65,11 @@ def summary(times: Sequence[float]) -> Iterator[str]:
     yield ", ".join(f"{name} {_shown(_at(ordered, share))}" for name, share in facts.items())
     yield ""
     borders = [border for border in _borders() if border > ordered[0]]
-    counts = []
-    begin, stop = 0, 0
-    for border in borders:
-        begin, stop = stop, bisect_right(ordered, border)
-        counts.append((border, stop - begin))
-        if stop == len(ordered):
-            break
-    most = max(count for _, count in counts)
-    for border, count in counts:
+    stops = [bisect_right(ordered, border) for border in borders]
+    stops = stops[: stops.index(len(ordered)) + 1]
+    counts = [stop - start for start, stop in itertools.pairwise([0, *stops])]
+    most = max(counts)
+    for border, count in zip(borders, counts, strict=False):
         bar = "#" * -(-_BAR * count // most)
         yield f"{'up to ' + _shown(border):>16}  {count:>9,}  {bar}".rstrip()
 

@@ -260,7 +260,8 @@ class Reconnection(AbstractAsyncContextManager[WebSocketClient]):
     ) -> bool:
         """Close the connection; swallow its own end if the loop goes on, or is over in order."""
         lasted = trio.current_time() - self._opened_at
-        if await self._block.__aexit__(exc_type, exc, traceback):
+        # Bounded by close_timeout.
+        if await self._block.__aexit__(exc_type, exc, traceback):  # noqa: ASYNC102
             exc = None
         error = self._client.outcome if exc is None else self._own_end(exc)
         if error is None:

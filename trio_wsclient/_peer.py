@@ -1,0 +1,250 @@
+"""The server's end of a connection, for a test to script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import h11
+import trio
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from wsproto.utilities import generate_accept_token
+
+from trio_wsclient import CloseFrame, Headers
+
+_TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10  # RFC 6455 §5.2
+_FIN: Final = 0x80
+_NO_STATUS: Final = 1005  # RFC 6455 §7.1.5: a Close without a code
+_READ_SIZE: Final = 65_536  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client has asked for.
+
+    Attributes:
+        target: Path and query.
+        headers: The header fields.
+    """
+
+    target: str
+    headers: Headers
+
+
+class Peer:
+    """The server's end of a connection, for a test to script.
+
+    It reads by itself, and unless ``answers`` is ``False`` it answers pings, and Close by closing.
+
+    Attributes:
+        request: What the client has asked for.
+        answers: Whether pings and the client's Close are answered; may be changed at any time.
+        messages: All messages that have come so far, also those that were taken by ``receive``.
+        pings: The payloads of all pings.
+        pongs: The payloads of all pongs.
+        close_received: The client's Close frame, once it has come.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, *, answers: bool = True) -> None:
+        self._stream = stream
+        self._wsproto = Connection(ConnectionType.SERVER)
+        self._lock = trio.Lock()
+        self._flowing = trio.Event()
+        self._flowing.set()
+        self._reading = trio.CancelScope()
+        self._put, self._taken = trio.open_memory_channel[str | bytes](float("inf"))
+        self._parts: list[str | bytes] = []
+        self._close_sent = False
+        self._is_over = trio.Event()
+        self.request: Request = Request("", Headers())
+        self.answers: bool = answers
+        self.messages: list[str | bytes] = []
+        self.pings: list[bytes] = []
+        self.pongs: list[bytes] = []
+        self.close_received: CloseFrame | None = None
+
+    # What comes
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message and take it.
+
+        Raises:
+            trio.EndOfChannel: There is none, and none will come.
+        """
+        return await self._taken.receive()
+
+    def __aiter__(self) -> Peer:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        """Take the next message; the iteration ends with the client's Close, or with TCP."""
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    async def wait_closed(self) -> CloseFrame | None:
+        """Wait until the client has closed or ended TCP; return its Close, ``None`` without one."""
+        await self._is_over.wait()
+        return self.close_received
+
+    # What goes
+
+    async def send(self, message: str | bytes, *, fragment_size: int | None = None) -> None:
+        """Send a message: a ``str`` as Text, ``bytes`` as Binary, in fragments if asked for."""
+        opcode = _TEXT if isinstance(message, str) else _BINARY
+        payload = message.encode() if isinstance(message, str) else message
+        size = fragment_size or max(len(payload), 1)
+        data = b""
+        for start in range(0, max(len(payload), 1), size):
+            is_last = start + size >= len(payload)
+            data += _frame(opcode if start == 0 else 0, payload[start : start + size], fin=is_last)
+        await self.send_raw(data)
+
+    async def ping(self, payload: bytes = b"") -> None:
+        """Send a ping; ``pongs`` will have its answer."""
+        await self.send_raw(_frame(_PING, payload))
+
+    async def pong(self, payload: bytes = b"") -> None:
+        """Send a pong, asked for or not."""
+        await self.send_raw(_frame(_PONG, payload))
+
+    async def send_close(self, code: int | None = 1000, reason: str = "") -> None:
+        """Send a Close, ``None`` for one without a code, and do nothing else."""
+        self._close_sent = True
+        payload = b"" if code is None else code.to_bytes(2, "big") + reason.encode()
+        await self.send_raw(_frame(_CLOSE, payload))
+
+    async def close(self, code: int | None = 1000, reason: str = "") -> None:
+        """Close: send a Close, wait for the client's, and end TCP (RFC 6455 §7.1.1)."""
+        if not self._close_sent:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self.send_close(code, reason)
+        await self.wait_closed()
+        await self._stream.aclose()
+
+    async def send_raw(self, data: bytes) -> None:
+        """Send bytes as they are, be they frames or not."""
+        async with self._lock:
+            await self._stream.send_all(data)
+
+    async def cut(self) -> None:
+        """End TCP without a Close."""
+        await trio.aclose_forcefully(self._stream)
+
+    def stall(self) -> None:
+        """Stop reading, so that what the client writes has to wait, sooner or later."""
+        self._flowing = trio.Event()
+        self._reading.cancel()
+
+    def go_on(self) -> None:
+        """Read again."""
+        self._flowing.set()
+
+    # How it works
+
+    async def shake_hands(
+        self,
+        *,
+        subprotocols: Sequence[str] = (),
+        headers: Sequence[tuple[str, str]] = (),
+        refuse: Callable[[Request], int | None] | None = None,
+    ) -> bool:
+        """Answer the opening handshake (RFC 6455 §4.2.2); return whether it was accepted."""
+        http = h11.Connection(h11.SERVER)
+        while not isinstance(event := http.next_event(), h11.Request):
+            if isinstance(event, h11.ConnectionClosed):
+                raise h11.RemoteProtocolError("TCP ended without a request")
+            http.receive_data(bytes(await self._stream.receive_some(_READ_SIZE)))
+        fields = [(name.decode(), value.decode("latin-1")) for name, value in event.headers]
+        self.request = Request(event.target.decode(), Headers(fields))
+        status_code = None if refuse is None else refuse(self.request)
+        if status_code is not None:
+            await self.send_raw(_answer(f"{status_code} Refused", [("Content-Length", "0")]))
+            return False
+        key = self.request.headers["Sec-WebSocket-Key"].encode()
+        fields = [
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Accept", generate_accept_token(key).decode()),
+            *headers,
+        ]
+        offered = self.request.headers.tokens("Sec-WebSocket-Protocol")
+        chosen = next((name for name in offered if name in subprotocols), None)
+        if chosen is not None:
+            fields.append(("Sec-WebSocket-Protocol", chosen))
+        await self.send_raw(_answer("101 Switching Protocols", fields))
+        self._wsproto.receive_data(http.trailing_data[0])
+        return True
+
+    async def read(self) -> None:
+        """Read until there is nothing more to come."""
+        try:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                while self.close_received is None:
+                    await self._flowing.wait()
+                    with trio.CancelScope() as self._reading:
+                        data = await self._stream.receive_some(_READ_SIZE)
+                    if self._reading.cancelled_caught:
+                        continue
+                    if not data:
+                        break
+                    self._wsproto.receive_data(bytes(data))
+                    await self._take_events()
+        finally:
+            self._put.close()
+            self._is_over.set()
+
+    async def _take_events(self) -> None:
+        for event in self._wsproto.events():
+            if isinstance(event, TextMessage | BytesMessage):
+                self._take_message(event)
+            elif isinstance(event, Ping):
+                self.pings.append(bytes(event.payload))
+                if self.answers:
+                    await self.pong(bytes(event.payload))
+            elif isinstance(event, Pong):
+                self.pongs.append(bytes(event.payload))
+            else:
+                assert isinstance(event, CloseConnection)
+                self.close_received = CloseFrame(int(event.code), event.reason or "")
+                if self.answers:
+                    await self._answer_close(self.close_received)
+
+    async def _answer_close(self, close: CloseFrame) -> None:
+        if not self._close_sent:
+            await self.send_close(None if close.code == _NO_STATUS else close.code)
+            await self._stream.aclose()
+
+    def _take_message(self, event: TextMessage | BytesMessage) -> None:
+        self._parts.append(event.data if isinstance(event.data, str) else bytes(event.data))
+        if event.message_finished:
+            message = _join(self._parts)
+            self._parts = []
+            self.messages.append(message)
+            self._put.send_nowait(message)
+
+
+def _join(parts: Sequence[str | bytes]) -> str | bytes:
+    """Join the parts of one message, which are of one type."""
+    if isinstance(parts[0], str):
+        return "".join(part for part in parts if isinstance(part, str))
+    return b"".join(part for part in parts if isinstance(part, bytes))
+
+
+def _frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
+    """Serialise a frame of a server (RFC 6455 §5.2)."""
+    first_byte, size = opcode | (_FIN if fin else 0), len(payload)
+    if size <= 125:  # noqa: PLR2004 RFC 6455 §5.2
+        return bytes((first_byte, size)) + payload
+    if size < 65_536:  # noqa: PLR2004
+        return bytes((first_byte, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((first_byte, 127)) + size.to_bytes(8, "big") + payload
+
+
+def _answer(status: str, fields: Sequence[tuple[str, str]]) -> bytes:
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields)]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")

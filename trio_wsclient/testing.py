@@ -1,0 +1,219 @@
+"""For the tests of programs that use the client: a peer to script, and a server on loopback.
+
+Example:
+    ::
+
+        async def test_it_says_hello(autojump_clock):
+            async with memory_websocket_pair() as (ws, peer):
+                await my_program(ws)
+                assert await peer.receive() == "hello"
+
+In memory nothing waits for a real network, so with ``autojump_clock`` an hour takes no time. What a
+block raises leaves it as it is, not in a group; so does what the handler of a server raises.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Final, Unpack
+
+import h11
+import trio
+import trio.testing
+
+from trio_wsclient import (
+    ClientOptions,
+    WebSocketClient,
+    _frames,
+    _handshake,
+    open_websocket_client,
+)
+from trio_wsclient._peer import Peer, Request
+
+__all__ = [
+    "LoopbackServer",
+    "Peer",
+    "Request",
+    "echo",
+    "fixed_randomness",
+    "memory_websocket_pair",
+    "open_loopback_server",
+]
+
+_GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+@asynccontextmanager
+async def memory_websocket_pair(
+    url: str = "ws://server/",
+    *,
+    headers: Sequence[tuple[str, str]] = (),
+    answers: bool = True,
+    **options: Unpack[ClientOptions],
+) -> AsyncIterator[tuple[WebSocketClient, Peer]]:
+    """Open a real client on a stream in memory, and hand it out with its peer.
+
+    What the client writes waits until the peer reads, which it does by itself until it is told to
+    ``stall``. The peer chooses the client's dearest subprotocol, and knows no extensions.
+
+    Args:
+        url: What the client asks for.
+        headers: Further header fields of the peer's answer.
+        answers: See ``Peer``.
+        **options: See ``ClientOptions``.
+    """
+    outgoing, incoming = trio.testing.lockstep_stream_one_way_pair()
+    answering, answered = trio.testing.memory_stream_one_way_pair()
+    peer = Peer(trio.StapledStream(answering, incoming), answers=answers)
+    # A client that is cancelled says so, and a real peer would hear it.
+    scope = trio.CancelScope(shield=True)
+
+    async def serve() -> None:
+        with scope:
+            subprotocols = options.get("subprotocols", ())
+            await peer.shake_hands(subprotocols=subprotocols, headers=headers)
+            await peer.read()
+
+    async with _Nursery() as nursery:
+        nursery.start_soon(serve)  # noqa: ASYNC113 what is written before it runs waits
+        options["stream"] = trio.StapledStream(outgoing, answered)
+        try:
+            async with open_websocket_client(url, **options) as ws:
+                yield ws, peer
+        finally:
+            scope.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class LoopbackServer:
+    """A server on 127.0.0.1.
+
+    Attributes:
+        url: Its URL, with the path ``/``.
+        port: Its port.
+    """
+
+    url: str
+    port: int
+
+
+async def echo(peer: Peer) -> None:
+    """Send every message back, until the client closes: a handler for ``open_loopback_server``."""
+    async for message in peer:
+        await peer.send(message)
+
+
+@asynccontextmanager
+async def open_loopback_server(
+    handler: Callable[[Peer], Awaitable[object]] = echo,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    subprotocols: Sequence[str] = (),
+    refuse: Callable[[Request], int | None] | None = None,
+) -> AsyncIterator[LoopbackServer]:
+    """Serve on a free port of 127.0.0.1 for the length of a block.
+
+    Whatever runs is cancelled when the block is left. If a handler raises, the block is cancelled,
+    and the exception leaves it; but that the client has gone is no error of a handler.
+
+    Args:
+        handler: Called with the ``Peer`` of each connection; when it returns, that is closed.
+        ssl_context: For a ``wss`` server, as of ``ssl.Purpose.CLIENT_AUTH``.
+        subprotocols: Those that it knows; it chooses the client's dearest.
+        refuse: Called with each request; returns the HTTP status to refuse it with, or ``None``.
+    """
+
+    async def serve(stream: trio.abc.Stream) -> None:
+        if ssl_context is not None:
+            stream = trio.SSLStream(stream, ssl_context, server_side=True, https_compatible=True)
+        peer = Peer(stream)
+        with suppress(*_GONE, h11.RemoteProtocolError):
+            if not await peer.shake_hands(subprotocols=subprotocols, refuse=refuse):
+                return
+            async with _Nursery() as nursery:
+                nursery.start_soon(peer.read)
+                await handler(peer)
+                await peer.close()
+
+    async with _Nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        run = partial(trio.serve_listeners, serve, listeners, handler_nursery=nursery)
+        nursery.start_soon(run)  # noqa: ASYNC113 the system accepts before it runs
+        port = listeners[0].socket.getsockname()[1]
+        scheme = "ws" if ssl_context is None else "wss"
+        yield LoopbackServer(f"{scheme}://127.0.0.1:{port}/", port)
+        nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def fixed_randomness(mask: bytes = bytes(4), nonce: bytes = bytes(16)) -> Iterator[None]:
+    """Have all that clients send be the same each time, for golden bytes.
+
+    It holds for all clients of the process while the block lasts, so it is for tests alone: a mask
+    that can be foreseen makes some proxies take what is sent for a request (RFC 6455 §10.3).
+
+    Args:
+        mask: The masking key of each frame, 4 bytes; with zeros payloads can be read as they are.
+        nonce: What ``Sec-WebSocket-Key`` stands for, 16 bytes.
+
+    Raises:
+        ValueError: One of them is of another size.
+    """
+    if len(mask) != 4 or len(nonce) != 16:  # noqa: PLR2004 RFC 6455 §5.3 and §4.1
+        raise ValueError("a mask has 4 bytes and a nonce has 16")
+    drawn = [(_frames, "_take_key", mask), (_handshake, "make_nonce", nonce)]
+    before = [getattr(module, name) for module, name, _ in drawn]
+    for module, name, value in drawn:
+        setattr(module, name, partial(bytes, value))
+    try:
+        yield
+    finally:
+        for (module, name, _), function in zip(drawn, before, strict=True):
+            setattr(module, name, function)
+
+
+class _Nursery:
+    """A nursery whose block raises the one exception that there is as it is, not in a group."""
+
+    def __init__(self) -> None:
+        self._manager = trio.open_nursery(strict_exception_groups=True)
+
+    async def __aenter__(self) -> trio.Nursery:
+        self._nursery = await self._manager.__aenter__()
+        return self._nursery
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        own = None  # of the block, if it is not a cancel, which is for the nursery to judge
+        if exc is not None and not _is_cancel(exc):
+            self._nursery.cancel_scope.cancel()
+            exc_type, exc, traceback, own = None, None, None, exc
+        try:
+            # What runs inside was cancelled, or is to be waited for.
+            is_swallowed = await self._manager.__aexit__(  # noqa: ASYNC102
+                exc_type, exc, traceback
+            )
+        except BaseExceptionGroup as group:
+            if own is not None:
+                raise BaseExceptionGroup(group.message, [*group.exceptions, own]) from None
+            if len(group.exceptions) > 1 or group.exceptions[0] is exc:
+                raise
+            error = group.exceptions[0]
+        else:
+            return bool(is_swallowed) and own is None
+        raise error
+
+
+def _is_cancel(exc: BaseException) -> bool:
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.subgroup(trio.Cancelled) is not None
+    return isinstance(exc, trio.Cancelled)
