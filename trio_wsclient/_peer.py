@@ -187,6 +187,9 @@ class Peer:
                 while self.close_received is None:
                     await self._flowing.wait()
                     with trio.CancelScope() as self._reading:
+                        # Told to stall before there was something to cancel.
+                        if not self._flowing.is_set():
+                            continue
                         data = await self._stream.receive_some(_READ_SIZE)
                     if self._reading.cancelled_caught:
                         continue
