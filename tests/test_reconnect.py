@@ -30,6 +30,7 @@ from trio_wsclient import (
     reconnecting,
     retry_delay,
 )
+from trio_wsclient._passes import after_passes
 
 URL = "ws://server/"
 Server = Callable[[Peer], Awaitable[object]] | Exception
@@ -353,6 +354,34 @@ async def test_a_cancel_while_it_opens_leaves_nothing_open(town, autojump_clock)
         await messages_of(reconnecting(URL))
     assert scope.cancelled_caught
     assert await network.nothing_is_open()
+
+
+def left_by(server: Server) -> Server:
+    """Make a server whose client may leave at any time."""
+    assert not isinstance(server, Exception)
+
+    async def script(peer: Peer) -> None:
+        with suppress(AssertionError, trio.BrokenResourceError, trio.ClosedResourceError):
+            await server(peer)
+
+    return script
+
+
+async def test_a_cancel_in_any_pass_of_the_scheduler_leaves_nothing_open(town, autojump_clock):
+    for passes in itertools.count():
+        network = town(left_by(cuts("a")), REFUSED, left_by(says("b", code=1000)))
+        received: list[str | bytes] = []
+        with trio.CancelScope() as scope:
+            after_passes(passes, scope.cancel, unless=lambda: False)
+            async for connection in reconnecting(URL, first_delay=0):
+                async with connection as ws:
+                    async for message in ws:
+                        received.append(message)  # noqa: PERF401
+        assert await network.nothing_is_open()
+        if not scope.cancelled_caught:
+            break
+    assert received == ["a", "b"]
+    assert passes > 20
 
 
 # When it tries

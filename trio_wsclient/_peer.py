@@ -185,11 +185,10 @@ class Peer:
         try:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 while self.close_received is None:
-                    await self._flowing.wait()
+                    if not self._flowing.is_set():
+                        await self._flowing.wait()
+                        continue  # It may have been told to stall again.
                     with trio.CancelScope() as self._reading:
-                        # Told to stall before there was something to cancel.
-                        if not self._flowing.is_set():
-                            continue
                         data = await self._stream.receive_some(_READ_SIZE)
                     if self._reading.cancelled_caught:
                         continue
