@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 import wire
+from proxy_variables import set_proxy_variables
 from scripted_server import echo_script, loopback_server
 
 from trio_wsclient import ClientOptions, ConnectionClosedError
@@ -215,6 +216,48 @@ def test_a_program_is_tested_with_the_kit():
     )
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "printed"),
+    [
+        (feed(1000, b"that is all"), "first\nsecond\nclosed: 1000 that is all\n"),
+        (feed(1011, b"gone"), "first\nsecond\nclosed: 1011 gone\n"),
+        (refuse, "it did not open: the server refused the WebSocket: HTTP status 403\n"),
+    ],
+    ids=["good order", "broken off", "refused"],
+)
+async def test_migrated_feed_prints_what_comes_and_how_it_ended(script, printed, capsys):
+    async with loopback_server(script) as url:
+        await run_example("migrated_feed.py", url)
+    assert capsys.readouterr().out == printed
+
+
+async def test_migrated_nursery_prints_the_echo_and_ends(capsys):
+    async with loopback_server(echo_script) as url:
+        await run_example("migrated_nursery.py", url)
+    assert capsys.readouterr().out == "Hello, Trio!\n"
+
+
+async def test_migrated_asyncio_prints_every_answer(capsys, monkeypatch):
+    set_proxy_variables(monkeypatch)
+    async with loopback_server(echo_script) as url:
+        await run_example("migrated_asyncio.py", url)
+    assert capsys.readouterr().out == "question 0\nquestion 1\nquestion 2\n"
+
+
+async def test_migrated_fragments_prints_each_as_it_was_sent(capsys):
+    async with loopback_server(echo_script) as url:
+        await run_example("migrated_fragments.py", url)
+    assert capsys.readouterr().out == (
+        "text b'one, ' more\ncontinuation b'two' more\ncontinuation b'' last\n"
+    )
+
+
+async def test_migrated_json_prints_what_was_sent(capsys):
+    async with loopback_server(echo_script) as url:
+        await run_example("migrated_json.py", url)
+    assert capsys.readouterr().out == "{'answer': 42}\n"
 
 
 def test_every_example_is_tested_here():
