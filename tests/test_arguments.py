@@ -119,8 +119,8 @@ async def test_keepalive_ends_a_connection_that_is_dead(stdin, capsys, monkeypat
 
 
 @pytest.mark.skipif(not hasattr(trio, "open_unix_socket"), reason="no Unix sockets here")
-async def test_a_unix_socket_that_is_not_there_is_one_line(stdin, capsys, tmp_path: Path):
-    assert await run_main("connect", "--unix", str(tmp_path / "none"), "ws://x/") == 1
+async def test_a_unix_socket_that_is_not_there_is_one_line(stdin, capsys):
+    assert await run_main("connect", "--unix", "none", "ws://x/") == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -33,6 +33,13 @@ async def assert_echoes(ws: WebSocketClient) -> None:
     assert await ws.receive() == "a"
 
 
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A relative one, as a Unix socket's has 107 bytes at most, and `tmp_path` may have more."""
+    monkeypatch.chdir(tmp_path)
+    return Path("socket")
+
+
 @asynccontextmanager
 async def unix_server(
     path: Path, script=echo_script, *, ssl_context: ssl.SSLContext | None = None
@@ -54,7 +61,7 @@ async def unix_server(
 
 @needs_unix_sockets
 @pytest.mark.parametrize("as_path", [str, Path])
-async def test_a_unix_socket_stands_for_the_urls_host(tmp_path: Path, as_path):
+async def test_a_unix_socket_stands_for_the_urls_host(path: Path, as_path):
     requests = []
 
     async def script(peer: Peer) -> None:
@@ -62,7 +69,6 @@ async def test_a_unix_socket_stands_for_the_urls_host(tmp_path: Path, as_path):
         requests.append(peer.request)
         await peer.echo()
 
-    path = tmp_path / "socket"
     async with unix_server(path, script):
         async with open_websocket_client("ws://api.example/v1", unix_socket=as_path(path)) as ws:
             await assert_echoes(ws)
@@ -71,8 +77,7 @@ async def test_a_unix_socket_stands_for_the_urls_host(tmp_path: Path, as_path):
 
 
 @needs_unix_sockets
-async def test_tls_works_over_a_unix_socket(tmp_path, server_ssl_context, client_ssl_context):
-    path = tmp_path / "socket"
+async def test_tls_works_over_a_unix_socket(path, server_ssl_context, client_ssl_context):
     async with unix_server(path, ssl_context=server_ssl_context):
         async with open_websocket_client(
             "wss://127.0.0.1/", unix_socket=path, ssl_context=client_ssl_context
@@ -81,29 +86,27 @@ async def test_tls_works_over_a_unix_socket(tmp_path, server_ssl_context, client
 
 
 @needs_unix_sockets
-async def test_nobody_at_a_unix_socket_is_a_handshake_error(tmp_path: Path):
+async def test_nobody_at_a_unix_socket_is_a_handshake_error(path: Path):
     with pytest.raises(HandshakeError, match="unix socket") as caught:
-        async with open_websocket_client("ws://x/", unix_socket=tmp_path / "none"):
+        async with open_websocket_client("ws://x/", unix_socket=path):
             pytest.fail("it is not open")
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
 @needs_unix_sockets
-async def test_a_deaf_unix_socket_ends_in_the_handshakes_phase(tmp_path: Path):
+async def test_a_deaf_unix_socket_ends_in_the_handshakes_phase(path: Path):
     async def deaf(peer: Peer) -> None:
         await peer.wait_eof()
 
-    async with unix_server(tmp_path / "socket", deaf):
+    async with unix_server(path, deaf):
         with trio.fail_after(BOUND), pytest.raises(OpenTimeout) as caught:
-            async with open_websocket_client(
-                "ws://x/", unix_socket=tmp_path / "socket", open_timeout=0.2
-            ):
+            async with open_websocket_client("ws://x/", unix_socket=path, open_timeout=0.2):
                 pytest.fail("it is not open")
     assert caught.value.phase == "handshake"
 
 
 @needs_unix_sockets
-async def test_a_unix_socket_follows_redirects_within_its_origin(tmp_path: Path):
+async def test_a_unix_socket_follows_redirects_within_its_origin(path: Path):
     async def script(peer: Peer) -> None:
         request = await peer.read_request()
         target = {b"/": b"/there", b"/away": b"ws://other.example/"}.get(request.split()[1])
@@ -113,7 +116,6 @@ async def test_a_unix_socket_follows_redirects_within_its_origin(tmp_path: Path)
         await peer.send(wire.answer(request))
         await peer.echo()
 
-    path = tmp_path / "socket"
     async with unix_server(path, script):
         async with open_websocket_client("ws://x/", unix_socket=path, max_redirects=2) as ws:
             assert ws.url == "ws://x/there"
@@ -122,13 +124,13 @@ async def test_a_unix_socket_follows_redirects_within_its_origin(tmp_path: Path)
                 pytest.fail("it is not open")
 
 
-async def test_where_there_are_no_unix_sockets_it_is_a_handshake_error(monkeypatch, tmp_path):
+async def test_where_there_are_no_unix_sockets_it_is_a_handshake_error(monkeypatch, path):
     async def unsupported(path: object) -> None:
         raise RuntimeError("Unix sockets are not supported on this platform")
 
     monkeypatch.setattr(trio, "open_unix_socket", unsupported)
     with pytest.raises(HandshakeError, match="not supported"):
-        async with open_websocket_client("ws://x/", unix_socket=tmp_path / "socket"):
+        async with open_websocket_client("ws://x/", unix_socket=path):
             pytest.fail("it is not open")
 
 
