@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from trio_wsclient._observer import Observer
@@ -38,12 +39,12 @@ class Log:
         self.url = url
         self.connection_id: Final = next(_ids)
 
-    def observe(self, event: str, *facts: object) -> None:
-        """Tell the observer, if there is one; it can do no harm."""
+    def observe(self, tell: Callable[[Observer], None]) -> None:
+        """Have the observer told, if there is one; it can do no harm."""
         if self._observer is None:
             return
         try:
-            getattr(self._observer, event)(self.connection_id, *facts)
+            tell(self._observer)
         except Exception:  # noqa: BLE001 whatever a user's code raises
             self._observer = None
             self._write(logging.ERROR, "the observer has raised", (), {}, exc_info=True)
@@ -72,16 +73,20 @@ class Log:
             mask = data[mask_start:payload_start]
             beginning = data[payload_start : payload_start + min(length, TRACE_SIZE)]
             plain = bytes(byte ^ mask[i % _MASK_SIZE] for i, byte in enumerate(beginning))
-            self.observe("frame_sent", data[start] & 0x0F, length)
             self._frame("sent", data[start], length, plain)
             start = payload_start + length
 
     def _received(self, first_byte: int, size: int, beginning: bytes) -> None:
-        self.observe("frame_received", first_byte & 0x0F, size)
         self._frame("received", first_byte, size, beginning)
 
     def _frame(self, direction: str, first_byte: int, size: int, beginning: bytes) -> None:
-        opcode = first_byte & 0x0F
+        opcode, number = first_byte & 0x0F, self.connection_id
+        if direction == "sent":
+            self.observe(lambda observer: observer.frame_sent(number, opcode, size))
+        else:
+            self.observe(lambda observer: observer.frame_received(number, opcode, size))
+        if not self._logger.isEnabledFor(FRAMES):
+            return
         flags = " ".join(name for bit, name in _FLAGS.items() if first_byte & bit) or "no flag"
         name = _OPCODES.get(opcode, f"opcode {opcode}")
         self._write(

@@ -160,12 +160,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
             await self._nurseries.__aexit__(None, None, None)  # noqa: ASYNC102
         except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
-        protocol = self._connection.protocol
-        self._connection.log.tell(
-            "over; received %s, sent %s", protocol.close_received, protocol.close_sent
-        )
-        if self._options.observer is not None:
-            self._connection.log.observe("closed", self._client.outcome, self._client.statistics())
+        self._tell_closed()
         if not ours:
             return False  # X1
         group = _join(ours)
@@ -177,6 +172,13 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         if isinstance(interrupt, KeyboardInterrupt) or exc is None:
             raise interrupt
         return False  # X1: a mere cancel while closing doesn't replace what the block has raised.
+
+    def _tell_closed(self) -> None:
+        log, protocol, client = self._connection.log, self._connection.protocol, self._client
+        log.tell("over; received %s, sent %s", protocol.close_received, protocol.close_sent)
+        outcome = client.outcome
+        assert outcome is not None
+        log.observe(lambda to: to.closed(log.connection_id, outcome, client.statistics()))
 
     async def _leave(self, exc: BaseException | None) -> None:
         # Also of a deadline that has passed, but that Trio has not had the time to look at.

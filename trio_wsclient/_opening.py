@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from types import MappingProxyType
 from typing import Final
 
 import trio
@@ -52,7 +51,7 @@ class Opening:
         self._log: Final = Log(options.logger, url.redacted, options.observer)
         self._phase: Phase = "connect"
         self._phase_began = 0.0
-        self._phases: dict[Phase, float] = {}  # seconds spent in each
+        self._phases: dict[str, float] = {}  # seconds spent in each
         self._redirects: list[str] = []  # the URLs that were left behind
         self._extra_headers = check_extra_headers(options.extra_headers)
         self._is_at_home = True  # whether no redirect has led to another origin
@@ -274,7 +273,8 @@ class Opening:
             logger=options.logger,
         )
         self._leave_phase()
-        self._log.observe("opened", self._url.redacted, MappingProxyType(self._phases))
+        number, shown, phases = self._log.connection_id, self._url.redacted, self._phases
+        self._log.observe(lambda observer: observer.opened(number, shown, phases))
         return connection, WebSocketClient(connection, opened)
 
 

@@ -198,6 +198,15 @@ class Options:
                 check_field(name, value)
 
 
+def check_seconds(name: str, value: object, *, may_be_zero: bool = False) -> None:
+    """Raise ``TypeError`` or ``ValueError`` unless it is a number of seconds."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} has to be a number of seconds, not {type(value).__name__}")
+    if not (0 <= value < math.inf if may_be_zero else 0 < value < math.inf):
+        kind = "" if may_be_zero else "positive "
+        raise ValueError(f"{name} has to be a {kind}number of seconds, not {value}")
+
+
 _Check: TypeAlias = Callable[[str, object], None]
 
 
@@ -212,12 +221,8 @@ def _is_of(*types: type) -> _Check:
 
 def _is_seconds(*, optional: bool) -> _Check:
     def check(name: str, value: object) -> None:
-        if value is None and optional:
-            return
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise TypeError(f"{name} has to be a number of seconds, not {type(value).__name__}")
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} has to be a positive number of seconds, not {value}")
+        if value is not None or not optional:
+            check_seconds(name, value)
 
     return check
 

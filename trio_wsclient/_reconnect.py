@@ -8,7 +8,6 @@ time, in any way (PEP 789).
 from __future__ import annotations
 
 import logging
-import math
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -28,7 +27,7 @@ from trio_wsclient._errors import (
     WebSocketError,
 )
 from trio_wsclient._open import open_websocket_client
-from trio_wsclient._options import ClientOptions
+from trio_wsclient._options import ClientOptions, Options, check_seconds
 
 _Open: TypeAlias = Callable[[], AbstractAsyncContextManager[WebSocketClient]]
 _RetryDelay: TypeAlias = Callable[[WebSocketError, int], float | None]
@@ -124,10 +123,7 @@ def reconnecting(
     """
     delays = {"first_delay": first_delay, "max_delay": max_delay, "reset_after": reset_after}
     for name, value in delays.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(f"{name} has to be a number of seconds, not {type(value).__name__}")
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} has to be a number of seconds, not {value}")
+        check_seconds(name, value, may_be_zero=True)
     if not callable(retry_delay):
         raise TypeError("retry_delay has to be callable")
     if callable(target):
@@ -139,7 +135,7 @@ def reconnecting(
                 raise ValueError(f"{name} is for one connection: pass a function that makes each")
         target = partial(open_websocket_client, target, **options)
         target()  # What is wrong with URL and options is said now.
-    logger = options.get("logger") or logging.getLogger("trio_wsclient")
+    logger = Options(**options).logger
     return Reconnecting(_Schedule(target, retry_delay, **delays, logger=logger))
 
 

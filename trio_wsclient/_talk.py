@@ -13,6 +13,7 @@ import trio
 
 from trio_wsclient import ClientOptions, ConnectionClosed, WebSocketClient, open_websocket_client
 from trio_wsclient._terminal import (
+    STDIN,
     is_at_keyboard,
     printable,
     say,
@@ -21,12 +22,11 @@ from trio_wsclient._terminal import (
     show_bytes,
 )
 
-_STDIN: Final = 0
 _READ_SIZE: Final = 65_536  # bytes, the capacity of a pipe on Linux
 _PONG_PATIENCE: Final = 10.0  # seconds, as ``open_timeout`` and ``close_timeout``
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manners:
     """How to talk.
 
@@ -39,7 +39,7 @@ class Manners:
     """
 
     messages: tuple[str, ...] = ()
-    wait: float = 1.0
+    wait: float
     once: bool = False
     binary: bool = False
     slash: bool = False
@@ -142,7 +142,7 @@ async def _read() -> bytes:
 def _read_stdin() -> bytes:
     # Not sys.stdin.buffer: its lock, held by an abandoned thread, aborts the interpreter at exit.
     # Without a standard input (``<&-``) the number 0 may be that of our socket.
-    return b"" if sys.stdin is None else os.read(_STDIN, _READ_SIZE)
+    return b"" if sys.stdin is None else os.read(STDIN, _READ_SIZE)
 
 
 def _text(line: bytes | bytearray) -> str:

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Final
 
-_STDIN: Final = 0
+STDIN: Final = 0
 
 
 def show(line: str) -> None:
@@ -44,7 +44,7 @@ def say_to_human(text: str) -> None:
 
 
 def is_at_keyboard() -> bool:
-    return os.isatty(_STDIN)
+    return os.isatty(STDIN)
 
 
 def printable(text: str) -> str:
