@@ -166,15 +166,19 @@ async def test_a_pong_that_comes_before_its_ping_was_written_is_none(autojump_cl
 
 async def test_tasks_may_ping_with_the_same_payload_one_after_the_other():
     async def ping() -> None:
+        nonlocal answered
         await ws.ping(b"same")
+        answered += 1
 
     for _ in range(50):
+        answered = 0
         async with opened(echo_script) as (ws, _):
             await ping()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ping)
                 await wait_all_tasks_blocked()
                 nursery.start_soon(ping)
+            assert answered == 3
 
 
 async def test_an_empty_payload_is_one_too_beside_the_keepalive(autojump_clock):
@@ -184,6 +188,7 @@ async def test_an_empty_payload_is_one_too_beside_the_keepalive(autojump_clock):
             nursery.start_soon(ws.ping, b"")
             await trio.sleep(3.5)
             await server.peer.send(wire.pong(b""))
+        assert ws.latency == pytest.approx(3.5)
 
 
 async def test_a_ping_ends_with_the_connection():

@@ -40,7 +40,7 @@ def test_a_close_frame_is_frozen_and_compares_by_value_and_pickles():
 
 @pytest.mark.parametrize("code", [*range(1000, 1004), *range(1007, 1015), 3000, 3999, 4000, 4999])
 def test_a_code_that_is_registered_or_for_applications_may_be_sent(code: int):
-    check_close(code, "")
+    assert check_close(code, "") is None
 
 
 @pytest.mark.parametrize("code", [1004, 1005, 1006, 1015])
@@ -65,7 +65,7 @@ def test_a_code_may_be_a_member_of_an_enum():
     class Code(enum.IntEnum):
         SHARD_GONE = 4001
 
-    check_close(Code.SHARD_GONE, "")
+    assert check_close(Code.SHARD_GONE, "") is None
 
 
 @pytest.mark.parametrize("reason", [None, b"bye", 1])
@@ -76,7 +76,7 @@ def test_a_reason_is_a_str(reason: object):
 
 @pytest.mark.parametrize("reason", ["a" * 123, "ä" * 61 + "a"])
 def test_a_reason_of_123_bytes_may_be_sent(reason: str):
-    check_close(1000, reason)
+    assert check_close(1000, reason) is None
 
 
 @pytest.mark.parametrize("reason", ["a" * 124, "ä" * 62])
@@ -121,7 +121,7 @@ def test_a_short_reason_of_ours_stays_as_it_is():
 def test_a_reason_of_ours_is_cut_between_code_points_to_what_fits(text: str):
     reason = shorten_reason(text)
     assert text.startswith(reason)
-    check_close(1000, reason)
+    assert check_close(1000, reason) is None
     if reason != text:
         following = text[len(reason)]
         assert len((reason + following).encode()) > 123

@@ -98,7 +98,7 @@ async def test_anything_that_comes_in_is_a_sign_of_life(autojump_clock):
             "ws://server/", stream=stream, ping_interval=10, ping_timeout=5
         ) as ws:
             for _ in range(100):
-                await ws.receive()
+                assert await ws.receive() == "x"
 
 
 async def test_the_clock_stands_while_a_slow_consumer_keeps_us_from_reading(autojump_clock):
@@ -202,7 +202,9 @@ async def test_what_the_server_says_is_a_sign_of_life_while_the_ping_cannot_be_w
             "ws://server/", stream=valve, ping_interval=20, ping_timeout=5
         ) as ws:
             valve.shut()
+            began = trio.current_time()
             await ws.send("blocked for a minute")
+            assert trio.current_time() - began >= 60
 
 
 async def test_a_ping_that_falls_due_with_a_long_message_goes_before_it(autojump_clock):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import traceback
-from contextlib import suppress
 
 import pytest
 import trio
@@ -22,6 +21,7 @@ from scripted_server import (
 
 from trio_wsclient import (
     IMPLEMENTATION,
+    ConnectionClosedOK,
     ConnectionRejected,
     WebSocketClient,
     WebSocketInternalError,
@@ -169,9 +169,14 @@ async def test_an_interrupt_that_is_handled_already_is_not_raised_again(refused)
         try:
             raise KeyboardInterrupt
         except KeyboardInterrupt:
-            with suppress(ConnectionRejected):
+            if refused:
+                with pytest.raises(ConnectionRejected):
+                    async with open_websocket_client(url):
+                        pytest.fail("it is not open")
+            else:
                 async with open_websocket_client(url) as ws:
                     await ws.aclose()
+                assert isinstance(ws.outcome, ConnectionClosedOK)
 
 
 async def test_an_interrupt_of_the_block_keeps_its_cause_and_traceback():

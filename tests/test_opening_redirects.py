@@ -242,8 +242,8 @@ async def test_an_endless_body_of_a_redirect_is_not_waited_for():
 
     async with loopback_server(endless) as url:
         with trio.fail_after(0.9):  # below the second that a refusal's body is given
-            async with open_websocket_client(url, max_redirects=1):
-                pass
+            async with open_websocket_client(url, max_redirects=1) as ws:
+                assert ws.redirects == (url,)
 
 
 async def test_a_stream_can_not_follow_a_redirect():

@@ -51,7 +51,8 @@ def test_each_frame_is_masked_by_four_bytes_of_their_own_from_it(drawn, make):
     protocol.close(1000)
     frames.append(protocol.take_close())
     for frame in frames:
-        drawn.remove(mask_of(frame))
+        assert mask_of(frame) in drawn
+        drawn.remove(mask_of(frame))  # so that it is no other frame's
 
 
 def test_the_key_of_the_handshake_is_all_from_it(drawn):

@@ -93,6 +93,7 @@ async def test_a_stream_that_breaks_at_the_close_is_the_end_too(monkeypatch):
             async with open_websocket_client(url, close_timeout=0.1) as ws:
                 monkeypatch.setattr(EagerSocketStream, "send_nowait", breaks)
                 await ws.aclose()
+                assert await ws.wait_closed() is None
 
 
 async def test_an_extension_that_fails_is_the_end():

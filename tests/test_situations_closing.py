@@ -72,7 +72,8 @@ async def test_e6_unread_messages_without_end_do_not_hold_the_block():
     with trio.fail_after(BOUND):
         async with scene(situations.floods_without_end) as server:
             async with open_websocket_client(server.url, close_timeout=0.3) as ws:
-                await ws.receive()
+                assert await ws.receive() == bytes(1000)
+            assert await ws.wait_closed() is None
             await server.seen()
 
 

@@ -98,5 +98,6 @@ async def test_a_rest_may_end_at_any_time(monkeypatch):
         for _ in range(5000):
             looks = iter((False, False, True))
             await leadership.wait_until(lambda looks=looks: next(looks, True))
+            assert next(looks, None) is None
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()

@@ -312,6 +312,8 @@ async def test_a_client_that_has_gone_is_no_error_of_a_handler():
                 async with open_websocket_client(server.url):
                     await trio.sleep_forever()
             await is_over.wait()
+            async with open_websocket_client(server.url) as ws:
+                assert await ws.receive() == "x" * 100_000
 
 
 async def test_strangers_do_it_no_harm():
@@ -321,7 +323,10 @@ async def test_strangers_do_it_no_harm():
                 await stream.send_all(data)
                 await stream.send_eof()
                 with trio.fail_after(60):
-                    await stream.receive_some()
+                    assert await stream.receive_some() == b""
+        async with open_websocket_client(server.url) as ws:
+            await ws.send("a")
+            assert await ws.receive() == "a"
 
 
 async def test_leaving_the_block_ends_all_handlers():
