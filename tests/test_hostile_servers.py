@@ -27,7 +27,7 @@ from trio_wsclient import (
     ConnectionRejected,
     InvalidResponse,
     WebSocketClient,
-    _protocol,
+    _assembly,
     open_websocket_client,
 )
 
@@ -41,7 +41,7 @@ by_name = pytest.mark.parametrize("case", TABLE.values(), ids=TABLE)
 
 @pytest.fixture(autouse=True)
 def _few_fragments(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_protocol, "_MAX_FRAGMENTS", FRAGMENTS)
+    monkeypatch.setattr(_assembly, "_MAX_FRAGMENTS", FRAGMENTS)
 
 
 class ByteByByte(Valve):

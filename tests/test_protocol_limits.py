@@ -8,7 +8,7 @@ import pytest
 import wire
 from protocol_tables import binary, continuation, read, sent
 
-from trio_wsclient import CloseFrame, _protocol
+from trio_wsclient import CloseFrame, _assembly
 from trio_wsclient._events import Ping, Pong
 from trio_wsclient._protocol import Protocol, State
 
@@ -150,7 +150,7 @@ def test_fragments_without_end_fail_though_they_are_empty():
 
 
 def test_the_limit_on_fragments_is_that_of_one_message(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_protocol, "_MAX_FRAGMENTS", 3)
+    monkeypatch.setattr(_assembly, "_MAX_FRAGMENTS", 3)
     protocol = Protocol(max_message_size=MIB)
     two = wire.continuation(b"b", fin=False) + wire.continuation(b"c")
     message = wire.binary(b"a", fin=False) + two
@@ -162,7 +162,7 @@ def test_the_limit_on_fragments_is_that_of_one_message(monkeypatch: pytest.Monke
 
 
 def test_without_a_limit_on_messages_there_is_none_on_fragments(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_protocol, "_MAX_FRAGMENTS", 3)
+    monkeypatch.setattr(_assembly, "_MAX_FRAGMENTS", 3)
     protocol = Protocol(max_frame_size=10)
     data = wire.binary(b"", fin=False) + wire.continuation(b"", fin=False) * 9
     assert len(read(protocol, data)) == 10

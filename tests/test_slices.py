@@ -9,7 +9,7 @@ import trio
 import wire
 from scripted_server import Peer, memory_server
 
-from trio_wsclient import PerMessageDeflate, _deflate, open_websocket_client
+from trio_wsclient import PerMessageDeflate, _inflater, open_websocket_client
 from trio_wsclient._deflate import Deflate
 from trio_wsclient._events import Ping
 from trio_wsclient._protocol import Protocol
@@ -66,7 +66,7 @@ def test_deflate_streams_of_two_bytes_are_not_for_nothing(monkeypatch):
         def __getattr__(self, name: str) -> object:
             return getattr(zlib, name)
 
-    monkeypatch.setattr(_deflate, "zlib", Counting())
+    monkeypatch.setattr(_inflater, "zlib", Counting())
     subject = deflating()
     subject.receive_data(wire.frame(wire.BINARY, b"\x03\x00" * 32_000, rsv=4))
     slices = []

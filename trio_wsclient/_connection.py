@@ -13,7 +13,7 @@ R2  The receive task reads, though nobody wants a message, so that pings are ans
     inbox is full. Then TCP pushes back and the keepalive clock stands. Whoever waits for a
     message reads on all the same: it may be larger than the inbox. After an ending what is read
     is dropped.
-R3, W1, W2: see ``_outbox``; W3: see ``_sender``.
+R3: see ``_pongs``; W1, W2: see ``_outbox``; W3: see ``_sender``.
 C1  ``close`` ends within ``close_timeout``, whatever the server does.
 C2  ``abandon`` waits for nobody: a Close goes only if it can be written at once.
 X2  The tasks never raise. What ends the connection is a fact in the protocol, and ``closed``
@@ -29,12 +29,10 @@ from typing import Final
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from trio_wsclient._close import NO_STATUS, escape_controls
 from trio_wsclient._eager import READ_SIZE, EagerStream
 from trio_wsclient._errors import (
     ClosedOnSend,
     ConnectionClosed,
-    ConnectionClosedError,
     ConnectionClosedOK,
 )
 from trio_wsclient._events import Batch, Ping, Pong
@@ -42,13 +40,13 @@ from trio_wsclient._inbox import Inbox
 from trio_wsclient._leader import Leadership
 from trio_wsclient._log import Log
 from trio_wsclient._outbox import Outbox
+from trio_wsclient._outcome import outcome
 from trio_wsclient._passes import UNBLOCKED_PASSES, after_passes
 from trio_wsclient._pings import Pings
 from trio_wsclient._protocol import Ending, Protocol, State
 from trio_wsclient._transport import cut
 from trio_wsclient._turn import Turn
 
-_QUIET_CODES: Final = frozenset({1000, 1001, NO_STATUS})  # RFC 6455 §7.4.1: nothing is wrong
 # Scheduler passes for which a breach is held back, so that the answer to a message before it can
 # still leave: to receive and to send takes 4. (Autobahn wants that answer: 3.2, 4.1.3, 5.15.)
 _BREACH_PASSES: Final = 16
@@ -146,30 +144,8 @@ class Connection:
 
     def closed_now(self, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
         """Make the exception that says how the connection ended, from what is known."""
-        error = self._outcome(kind)
+        error = outcome(self.protocol, kind)
         error.connection_id = self.log.connection_id
-        return error
-
-    def _outcome(self, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
-        protocol = self.protocol
-        received, sent = protocol.close_received, protocol.close_sent
-        if protocol.ending is Ending.LOCAL:
-            return kind(received, sent, f"closed by this side: {sent}")
-        if received is not None:
-            problem = f"closed by the server: {received}"
-            cause: BaseException | None = None
-            if protocol.cut_off:
-                problem += ", in the middle of a message"
-                cause = EOFError("the message under way was never finished")
-            elif received.code in _QUIET_CODES:
-                return kind(received, sent, problem)
-            error = ConnectionClosedError(received, sent, problem)
-        else:
-            cause = protocol.failure
-            text = escape_controls(str(cause)) or type(cause).__name__
-            problem = f"no Close frame: {text}" if sent is None else f"failed by this side: {sent}"
-            error = ConnectionClosedError(None, sent, problem)
-        error.__cause__ = cause
         return error
 
     # Reading

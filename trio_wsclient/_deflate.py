@@ -7,13 +7,8 @@ Theory of operation
 when it is made, so that fragments can be read as they come; the last one goes without the four
 bytes that end every flush (§7.2.1).
 
-*Incoming*, RSV1 on the first frame of a message says that it is compressed (§6). Payloads are
-inflated as they arrive, and no more comes out of zlib than the limit has left: a bomb costs no more
-than a message that is legal. What a block with BFINAL leaves over is the beginning of a new deflate
-stream (§7.2.3.4). At the end of a message the four bytes are put back, and have to end a block:
-else the message was cut off in the middle of one. With two faults in a frame it may depend on how
-the bytes were cut which one is told; and whether a server keeps to a smaller window zlib sees only
-from one piece to the next.
+*Incoming*, RSV1 on the first frame of a message says that it is compressed (§6). Its
+payloads are for ``_inflater``.
 
 zlib's objects are made when they are first needed, as most of the memory of an idle connection
 would be theirs, and kept between messages only where the context is taken over (§7.1.1).
@@ -30,19 +25,16 @@ from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
 from trio_wsclient._extension_header import parse_extensions
+from trio_wsclient._inflater import MAX_BITS, TAIL, Inflater, TooBigError
 
 if TYPE_CHECKING:
-    from zlib import _Compress, _Decompress
+    from zlib import _Compress
 
 _NAME: Final = "permessage-deflate"
-_TAIL: Final = b"\x00\x00\xff\xff"  # RFC 7692 §7.2.1: what ends a flush, and is not sent
-_LAST: Final = b"\x01\x00\x00\xff\xff"  # RFC 1951 §3.2.4: an empty block with BFINAL
-_MIN_BITS: Final = 8  # RFC 7692 §7.1.2: base-2 logarithms of the size of a window
-_MAX_BITS: Final = 15
+_MIN_BITS: Final = 8  # RFC 7692 §7.1.2: base-2 logarithm of the size of a window
 # zlib can't compress with a window of 2**8 bytes. But with this one it never refers back by more
 # than 2**9 - 262 = 250 bytes (its MIN_LOOKAHEAD), which is as good.
 _LEAST_BITS_OF_ZLIB: Final = 9
-_STREAM_WORK: Final = 1024  # as many bytes could be inflated while zlib begins a stream
 _NO_RSV: Final = RsvBits(False, False, False)
 _RSV1: Final = RsvBits(True, False, False)
 
@@ -67,8 +59,8 @@ class PerMessageDeflate:
         min_size: Bytes; messages that are shorter are sent as they are. 256 by default.
     """
 
-    client_max_window_bits: int = _MAX_BITS
-    server_max_window_bits: int = _MAX_BITS
+    client_max_window_bits: int = MAX_BITS
+    server_max_window_bits: int = MAX_BITS
     client_no_context_takeover: bool = False
     server_no_context_takeover: bool = False
     level: int = 6
@@ -77,8 +69,8 @@ class PerMessageDeflate:
 
     def __post_init__(self) -> None:
         for name, least, most in (
-            ("client_max_window_bits", _MIN_BITS, _MAX_BITS),
-            ("server_max_window_bits", _MIN_BITS, _MAX_BITS),
+            ("client_max_window_bits", _MIN_BITS, MAX_BITS),
+            ("server_max_window_bits", _MIN_BITS, MAX_BITS),
             ("level", 0, 9),
             ("memory_level", 1, 9),
             ("min_size", 0, None),
@@ -116,12 +108,12 @@ class Deflate(JudgingExtension):
         # What the server echoes or asks for is added to these by `finalize`.
         self._client_bits = settings.client_max_window_bits
         self._client_takeover = not settings.client_no_context_takeover
-        self._server_bits = _MAX_BITS
+        self._server_bits = MAX_BITS
         self._server_takeover = True
         self._compressor: _Compress | None = None
         self._is_compressing = False  # whether the outgoing message under way is compressed
         self._is_under_way = False  # whether there is one
-        self._inflater = _Inflater(max_message_size)
+        self._inflater = Inflater(max_message_size)
         self._is_incoming = False  # whether an incoming message is under way
         self._is_compressed = False  # whether it is compressed
         self._is_control = False  # whether the incoming frame under way is of control
@@ -140,11 +132,11 @@ class Deflate(JudgingExtension):
             offered.append("server_no_context_takeover")
         if settings.client_no_context_takeover:
             offered.append("client_no_context_takeover")
-        if settings.server_max_window_bits != _MAX_BITS:
+        if settings.server_max_window_bits != MAX_BITS:
             offered.append(f"server_max_window_bits={settings.server_max_window_bits}")
         bits = settings.client_max_window_bits
         # Without a value it only says that the server may choose one.
-        offered.append("client_max_window_bits" + (f"={bits}" if bits != _MAX_BITS else ""))
+        offered.append("client_max_window_bits" + (f"={bits}" if bits != MAX_BITS else ""))
         return "; ".join(offered)
 
     def finalize(self, offer: str) -> None:
@@ -225,7 +217,7 @@ class Deflate(JudgingExtension):
         compressor = self._compressor
         compressed = compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
         if fin:
-            compressed = compressed.removesuffix(_TAIL)
+            compressed = compressed.removesuffix(TAIL)
             if not self._client_takeover:
                 self._compressor = None
         self.saved_sent += len(data) - len(compressed)
@@ -260,80 +252,13 @@ class Deflate(JudgingExtension):
     def _judge(self, inflate: Callable[[*_Ts], bytes], *args: *_Ts) -> bytes | CloseReason:
         try:
             return inflate(*args)
-        except _TooBigError as exc:
+        except TooBigError as exc:
             self.refusal = str(exc)
             return CloseReason.MESSAGE_TOO_BIG
         except zlib.error as exc:
             # zlib's texts are of the form "Error -3 while decompressing data: ...".
             self.refusal = f"not deflate data: {str(exc).rpartition(': ')[2]}"
             return CloseReason.INVALID_FRAME_PAYLOAD_DATA
-
-
-class _TooBigError(Exception):
-    """A message is over the limit."""
-
-
-class _Inflater:
-    """Inflates one message after the other, none beyond a limit."""
-
-    def __init__(self, max_message_size: int | None) -> None:
-        self._max_message_size = max_message_size
-        self._bits = _MAX_BITS
-        self._takeover = True
-        self._zlib: _Decompress | None = None
-        self._size = 0  # bytes that have come out, of the message under way
-        self._is_empty = True  # whether none has gone in
-        self.work: int = 0
-        self.saved: int = 0  # bytes that came out, less those that went in
-
-    def configure(self, bits: int, *, takeover: bool) -> None:
-        self._bits = bits
-        self._takeover = takeover
-
-    def begin(self) -> None:
-        self._size = 0
-        self._is_empty = True
-
-    def inflate(self, data: bytes) -> bytes:
-        limit = self._max_message_size
-        made = []
-        self.saved -= len(data)
-        while data:
-            self._is_empty = False
-            if self._zlib is None:
-                self._zlib = zlib.decompressobj(-self._bits)
-                self.work += _STREAM_WORK
-            # One byte more than the limit, so that it can be seen; 0 is any number.
-            piece = self._zlib.decompress(data, 0 if limit is None else limit - self._size + 1)
-            self._size += len(piece)
-            if limit is not None and self._size > limit:
-                raise _TooBigError(f"a message over max_message_size ({limit}) once inflated")
-            self.work += len(piece)
-            self.saved += len(piece)
-            made.append(piece)
-            data = self._zlib.unused_data
-            if self._zlib.eof:  # RFC 7692 §7.2.3.4: a block with BFINAL
-                self._zlib = None
-        return b"".join(made)
-
-    def finish(self) -> bytes:
-        # Behind a block with BFINAL, or without any byte, there is no block to end.
-        if self._zlib is not None and not self._is_empty:
-            made = self._zlib.decompress(_TAIL, 1)
-            # The tail may have been taken for part of something else. A last block is taken for
-            # what it is only where a block can begin.
-            ending = self._zlib.copy()
-            if made or ending.decompress(_LAST, 1) or not ending.eof or ending.unused_data:
-                raise zlib.error("the message ends inside a block")
-        if not self._takeover:
-            self._zlib = None
-        return b""
-
-    def inflate_message(self, data: bytes) -> bytes:
-        self.begin()
-        made = self.inflate(data)
-        self.finish()
-        return made
 
 
 def _parse_flag(name: str, value: str | None) -> bool:

@@ -2,13 +2,13 @@
 
 *Text travels through wsproto as Binary*, both ways: the opcode in the header is changed from 1 to 2
 before wsproto sees it, and back on the way out. So there is one place that checks UTF-8, as early
-as RFC 6455 §8.1 allows, in ``_protocol``; it can be switched off; and a fragment keeps its bytes
+as RFC 6455 §8.1 allows, in ``_assembly``; it can be switched off; and a fragment keeps its bytes
 though a code point may be cut.
 
 Control frames of ours are built here, unless an extension of somebody else's has to see them: most
 connections send nothing else that is not in the lane, and never need wsproto until the end.
 
-What comes of the frames, limits and endings, is in ``_protocol``.
+What comes of the frames is in ``_assembly`` and ``_protocol``: limits and endings.
 """
 
 from __future__ import annotations

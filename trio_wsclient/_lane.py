@@ -20,6 +20,7 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import RemoteProtocolError
 
 from trio_wsclient import _frames
+from trio_wsclient._breach import Breach, not_utf8
 from trio_wsclient._deflate import Deflate
 from trio_wsclient._events import Batch, DataFrame, Entry, Event, Opcode
 from trio_wsclient._splitter import Splitter
@@ -32,18 +33,6 @@ _LONG: Final = 65_536  # bytes of a message from which on memory matters
 # Of memory at most so many times what has come is asked for, whatever a header declares.
 _AMPLIFICATION: Final = 4
 _DATA: Final = frozenset({_frames.TEXT, _frames.BINARY})
-
-
-class LaneBreach(Exception):
-    """What came in the lane fails the connection.
-
-    Attributes:
-        breach: Why, and with which code.
-    """
-
-    def __init__(self, cause: Exception, code: int) -> None:
-        super().__init__(str(cause))
-        self.breach: Final = (cause, code)
 
 
 class Lane:
@@ -76,7 +65,7 @@ class Lane:
         self._inflate = None if deflate is None else self._inflate_message
         self._inflated = 0  # bytes that compressed messages take, in the call under way
         self._work = 0  # and what it was to inflate them
-        self._breach: LaneBreach | None = None  # what was found there, behind messages
+        self._breach: Breach | None = None  # what was found there, behind messages
 
     # Incoming
 
@@ -111,7 +100,7 @@ class Lane:
         """Take messages; ``None`` where the lane stops, or more input is needed.
 
         Raises:
-            LaneBreach: A Text message is not UTF-8, or deflate refuses a message.
+            Breach: A Text message is not UTF-8, or deflate refuses a message.
         """
         if self._breach is not None:
             raise self._breach
@@ -121,7 +110,7 @@ class Lane:
             messages, size = self._source.take_plain(self._decode)
             return Batch(messages, size) if messages else self._begin()
         except UnicodeDecodeError as exc:
-            raise _not_utf8_breach(exc) from exc
+            raise not_utf8(exc) from exc
 
     def drop(self) -> None:
         """Drop what comes of the message under way."""
@@ -143,7 +132,7 @@ class Lane:
             return None
         inflated = self._deflate.inflate_message(payload)
         if isinstance(inflated, CloseReason):
-            self._breach = LaneBreach(RemoteProtocolError(self._deflate.refusal), inflated)
+            self._breach = Breach(RemoteProtocolError(self._deflate.refusal), inflated)
             return None
         size = len(inflated)
         self._work += size + _MESSAGE_WORK
@@ -154,7 +143,7 @@ class Lane:
                     inflated.decode() if self._make_text is None else self._make_text(inflated)
                 )
             except UnicodeDecodeError as exc:
-                self._breach = _not_utf8_breach(exc)
+                self._breach = not_utf8(exc)
                 return None
             if isinstance(message, str) and not message.isascii():
                 size = 4 * len(message)
@@ -243,20 +232,6 @@ def _compress(deflate: Deflate, first_byte: int, payload: bytes) -> tuple[int, b
         if compressed is None
         else (first_byte | _frames.COMPRESSED, compressed)
     )
-
-
-def _not_utf8_breach(cause: UnicodeDecodeError) -> LaneBreach:
-    breach = LaneBreach(not_utf8(cause), CloseReason.INVALID_FRAME_PAYLOAD_DATA)
-    breach.__cause__ = cause
-    return breach
-
-
-def not_utf8(cause: UnicodeDecodeError) -> RemoteProtocolError:
-    """Return the error of a Text message that is not UTF-8 (RFC 6455 §8.1)."""
-    # The decoder's own text would depend on how the bytes were cut.
-    error = RemoteProtocolError("a Text message is not UTF-8")
-    error.__cause__ = cause
-    return error
 
 
 def _text_frame(payload: bytes) -> DataFrame:

@@ -2,7 +2,6 @@
 
 Of the invariants in ``_connection`` these are held here:
 
-R3  Of the pings that come while a write is blocked only the latest is answered (RFC 6455 §5.5.3).
 W1  Bytes leave in the order in which they were serialised: that is done under the write lock. A
     Close is serialised when it is decided; the protocol refuses to serialise anything behind it.
 W2  Cancelled before it is serialised, a write has not happened. Cancelled later, the frame is torn:
@@ -23,6 +22,7 @@ from trio_wsclient._frames import PIECE_SIZE
 from trio_wsclient._log import Log
 from trio_wsclient._passes import UNBLOCKED_PASSES, after_passes
 from trio_wsclient._pings import Pings
+from trio_wsclient._pongs import Pongs
 from trio_wsclient._protocol import Protocol, State
 from trio_wsclient._turn import Turn
 
@@ -68,15 +68,12 @@ class Outbox:
         self._turn = turn
         self._lock = trio.Lock()
         self._wanted = trio.Event()
-        self._pongs: list[bytes] = []  # payloads that wait to be sent back
         self._last_pongs = b""  # those that go before our Close
-        self._writes = 0  # that have been begun; each is one in whose course pings may come
-        self._watched = 0  # the one of which it will be seen if it is blocked
-        self._is_blocked = False
         self.error: Exception | None = None  # why nothing can be written any more
         self.unflushed: int = 0  # bytes of a write at once that the stream has not taken as a whole
         self.bytes_sent: int = 0
         self.pings_received: int = 0
+        self._pongs = Pongs(is_writing=self._lock.locked)
         self._blocked_since: float | None = None  # since when a write is waited for
         self._blocked_seconds = 0.0  # before that
 
@@ -171,7 +168,6 @@ class Outbox:
 
     async def _finish_flushing(self) -> bool:
         size, self.unflushed = self.unflushed, 0
-        self._writes += 1
         return await self._finish(self._flush(size))
 
     def prepare_for_close(self) -> None:
@@ -230,29 +226,17 @@ class Outbox:
         self.pings_received += 1
         if not self.is_open:
             return
-        if self._is_blocked:
-            self._pongs.clear()  # R3
-        self._pongs.append(payload)
-        if self._lock.locked() and self._watched != self._writes:
-            self._watched = writes = self._writes
-            after_passes(
-                UNBLOCKED_PASSES, self._note_blocked, unless=lambda: self._writes != writes
-            )
+        self._pongs.add(payload)
         self._wanted.set()
-
-    def _note_blocked(self) -> None:
-        if self._lock.locked():
-            self._is_blocked = True
-            del self._pongs[:-1]  # R3
 
     async def _write_all(self, first: bytes, rest: Iterable[bytes | bytearray] = ()) -> bool:
         """Write, under the lock; return whether the stream has taken it all."""
-        self._writes += 1
         self._log.sent(first)
         return await self._finish(self._send(chain((first,), rest)))
 
     async def _finish(self, sending: Awaitable[None]) -> bool:
         self._blocked_since = trio.current_time()
+        self._pongs.write_begins()
         try:
             await sending
         except Exception as exc:  # noqa: BLE001 a user's stream may raise anything: it is over
@@ -261,7 +245,7 @@ class Outbox:
             await self._tear()  # noqa: ASYNC102 shielded inside
             raise
         finally:
-            self._is_blocked = False
+            self._pongs.write_ends()
             self._blocked_seconds = self.blocked_seconds
             self._blocked_since = None
         return True
@@ -300,8 +284,7 @@ class Outbox:
             self._pings.moved(self._clock())
 
     def _serialize_pongs(self) -> bytes:
-        pongs, self._pongs = self._pongs, []
-        return b"".join(map(self._protocol.send_pong, pongs))
+        return b"".join(map(self._protocol.send_pong, self._pongs.take()))
 
     def _take_replies(self) -> bytes:
         """Serialise pongs and the keepalive's ping, or take the Close."""

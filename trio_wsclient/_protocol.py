@@ -3,10 +3,8 @@
 Theory of operation
 -------------------
 
-``_framing`` cuts the input at the borders of frames and has wsproto judge them. Here stands what
-wsproto leaves to its user: a header goes to it as a whole, and only if it was accepted are the
-limits applied, before any of the payload has come. What extensions make of a payload is measured
-when it comes out of them; our own deflate knows the limit itself.
+``_framing`` cuts the input at the borders of frames and has wsproto judge them; ``_assembly`` holds
+the limits, and makes of data frames what is handed over. ``_lane`` goes past both.
 
 *How it ends* is one fact, ``ending``, that is set once:
 
@@ -26,26 +24,21 @@ and waits in ``take_close`` for its turn on the stream.
 
 from __future__ import annotations
 
-import codecs
 import enum
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import wsproto.events
 from wsproto.extensions import Extension
-from wsproto.frame_protocol import CloseReason
-from wsproto.utilities import RemoteProtocolError
 
+from trio_wsclient._assembly import Assembly
+from trio_wsclient._breach import Breach
 from trio_wsclient._close import CloseFrame, shorten_reason
 from trio_wsclient._deflate import Deflate
-from trio_wsclient._events import Batch, DataFrame, Entry, Event, Opcode, Ping, Pong
+from trio_wsclient._events import Batch, Entry, Event, Opcode, Ping, Pong
 from trio_wsclient._framing import Framing, bare_close
-from trio_wsclient._lane import Lane, LaneBreach, not_utf8
+from trio_wsclient._lane import Lane
 from trio_wsclient._splitter import Trace
-
-# Fragments of one message while there is a limit on its size: an endless row of empty ones would
-# never reach that. Autobahn 9.3.1 and 9.4.1 send 65,537.
-_MAX_FRAGMENTS: Final = 70_000
 
 _SLICE: Final = 64  # headers and payloads a call: about 1 ms with wsproto, while other tasks wait
 _SLICE_SIZE: Final = 1_048_576  # bytes out of extensions a call, for the same reason
@@ -85,11 +78,14 @@ class Protocol:
         max_frame_size: int | None = None,
         extensions: Sequence[Extension] = (),
     ) -> None:
-        self._decode_text = decode_text
-        self._max_message_size = max_message_size
-        self._max_frame_size = max_frame_size
         self._framing = Framing(extensions)
         self._input = self._framing.input
+        self._assembly = Assembly(
+            self._framing,
+            decode_text=decode_text,
+            max_message_size=max_message_size,
+            max_frame_size=max_frame_size,
+        )
         self._deflate = next((each for each in extensions if isinstance(each, Deflate)), None)
         self._lane: Lane | None = None
         if not self._framing.has_foreign:
@@ -112,11 +108,6 @@ class Protocol:
         self._is_mute = False  # whether an extension has failed to make a frame
 
         self._deaf = False  # whether input is no longer looked at
-        self._payload = bytearray()  # of the data frame under way, as far as it has come
-        self._message_opcode: Opcode | None = None  # of the message under way
-        self._message_size = 0  # bytes of it so far, after extensions
-        self._fragments = 0
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     @property
     def state(self) -> State:
@@ -227,7 +218,7 @@ class Protocol:
     def partial_size(self) -> int:
         """How many bytes of a frame have come that is not whole yet."""
         in_lane = 0 if self._lane is None else self._lane.partial_size
-        return len(self._payload) + in_lane
+        return self._assembly.partial_size + in_lane
 
     def receive_data(self, data: bytes, trace: Trace | None = None) -> None:
         """Take bytes from the server; ``next_events`` says what they mean.
@@ -252,7 +243,7 @@ class Protocol:
         if (
             lane is not None
             and self.ending is None
-            and self._message_opcode is None
+            and not self._assembly.is_inside
             and trace is None
             and not self._deaf
             and self._input.is_empty
@@ -292,9 +283,7 @@ class Protocol:
             if not data:
                 break
             if at_border and not self._input.is_control:
-                self._fragments += 1
-                if self._input.opcode != Opcode.CONTINUATION:
-                    self._decoder.reset()
+                self._assembly.begin_frame()
             for judged in framing.judge(data):
                 if framing.has_foreign and isinstance(judged, wsproto.events.BytesMessage):
                     size += len(judged.data)
@@ -302,7 +291,7 @@ class Protocol:
                 if event is not None and self.ending is not Ending.LOCAL:
                     events.append(event)
             if at_border:
-                self._check_limits()
+                self._check_header()
             if self.breach is not None:
                 self._input.trace_refused()
         return events
@@ -318,7 +307,7 @@ class Protocol:
         source = self._input
         return (
             self.ending is None
-            and self._message_opcode is None
+            and not self._assembly.is_inside
             and source.at_border
             and source.trace is None
         )
@@ -329,33 +318,17 @@ class Protocol:
             return None
         try:
             return lane.take()
-        except LaneBreach as exc:
+        except Breach as exc:
             self._break(*exc.breach)
             return None
 
-    def _check_limits(self) -> None:
-        """Hold the limits against a header that wsproto has accepted."""
-        source = self._input
-        if source.is_control or self.ending is not None:
+    def _check_header(self) -> None:
+        if self._input.is_control or self.ending is not None:
             return
-        if source.opcode == Opcode.CONTINUATION and self._message_opcode is None:
-            return  # There is no message that could be too big: wsproto refuses the frame.
-        size = source.size
-        limit = self._max_frame_size
-        if limit is not None and size > limit:
-            self._too_big(f"a frame of {size} bytes, over max_frame_size ({limit})")
-        if self._framing.is_plain:
-            self._check_message_size(self._message_size + size)
-        if self._max_message_size is not None and self._fragments > _MAX_FRAGMENTS:
-            self._too_big(f"a message of more than {_MAX_FRAGMENTS} frames")
-
-    def _check_message_size(self, size: int) -> None:
-        limit = self._max_message_size
-        if limit is not None and size > limit:
-            self._too_big(f"a message of at least {size} bytes, over max_message_size ({limit})")
-
-    def _too_big(self, text: str) -> None:
-        self._break(RemoteProtocolError(text), CloseReason.MESSAGE_TOO_BIG)
+        try:
+            self._assembly.check_header()
+        except Breach as exc:
+            self._break(*exc.breach)
 
     def _break(self, cause: BaseException, code: int) -> None:
         if self.ending is None and not self._deaf:  # the first one counts
@@ -378,45 +351,16 @@ class Protocol:
         self.close_received = close
         if self.ending is None:
             self.ending = Ending.REMOTE
-            self.cut_off = self._message_opcode is not None
+            self.cut_off = self._assembly.is_inside
             # RFC 6455 §5.5.1: the code is echoed.
             self._serialize_close(CloseFrame(close.code))
         return None
 
     def _data_event(self, judged: wsproto.events.BytesMessage) -> Event | None:
-        if self.ending is not None:
+        if self.ending is not None or self._deaf:
             return None
-        self._message_size += len(judged.data)
-        if not self._framing.is_plain:
-            self._check_message_size(self._message_size)
-            if self._deaf:
-                return None
-        opcode = Opcode(self._input.opcode)
-        whole = opcode is not Opcode.CONTINUATION and judged.message_finished
-        if opcode is not Opcode.CONTINUATION:
-            self._message_opcode = opcode
-        decode = self._decode_text and self._message_opcode is Opcode.TEXT
         try:
-            if whole and judged.frame_finished and not self._payload:
-                payload = bytes(judged.data)
-                text = payload.decode() if decode else ""
-            else:
-                if decode:
-                    self._decoder.decode(judged.data, judged.message_finished)
-                self._payload += judged.data
-                if not judged.frame_finished:
-                    return None
-                payload = bytes(self._payload)
-                self._payload = bytearray()
-                text = payload.decode() if decode and whole else ""
-        except UnicodeDecodeError as exc:
-            self._break(not_utf8(exc), CloseReason.INVALID_FRAME_PAYLOAD_DATA)
+            return self._assembly.add(judged)
+        except Breach as exc:
+            self._break(*exc.breach)
             return None
-        if judged.message_finished:
-            self._message_opcode = None
-            self._message_size = self._fragments = 0
-        if whole and decode:
-            return text
-        if whole and opcode is Opcode.BINARY:
-            return payload
-        return DataFrame(opcode, payload, judged.message_finished)
