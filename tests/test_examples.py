@@ -14,19 +14,24 @@ import pytest
 import trio
 import wire
 from proxy_variables import set_proxy_variables
+from scripted_proxy import HTTPProxy, as_proxy
 from scripted_server import echo_script, loopback_server
 
 from trio_wsclient import ClientOptions, ConnectionClosedError
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
+SELF_CONTAINED = sorted((EXAMPLES / "self_contained").glob("*.py"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-URL = re.compile(r"wss://example\.org/[a-z]+")
+URL = re.compile(r"wss?://example\.org/[a-z]+")
 
 
-async def run_example(name, url=""):
+async def run_example(name, url="", others=()):
     source, replaced = URL.subn(url, (EXAMPLES / name).read_text(encoding="utf-8"))
     assert replaced == (1 if url else 0)
+    for before, after in others:
+        assert source.count(before) == 1
+        source = source.replace(before, after)
     program = compile(source, name, "exec")
     with trio.fail_after(60):
         await trio.to_thread.run_sync(exec, program, {}, abandon_on_cancel=True)
@@ -205,6 +210,88 @@ async def test_a_browser_takes_a_picture(capsys, monkeypatch, tmp_path):
     assert capsys.readouterr().out == f"screenshot.png: {len(picture):,} bytes\n"
 
 
+async def test_compressed_tells_what_it_saves(capsys):
+    async def script(peer):
+        await peer.accept("Sec-WebSocket-Extensions: permessage-deflate")
+        assert (await peer.next_frame()).rsv == 4
+        await peer.send(wire.close(await peer.expect_close()))
+        await peer.stream.aclose()
+
+    async with loopback_server(script) as url:
+        await run_example("compressed.py", url)
+    agreed, saved = capsys.readouterr().out.splitlines()
+    assert agreed == "agreed on: ('permessage-deflate',)"
+    before, after = re.fullmatch(r"(\d+) bytes became (\d+)", saved).groups()
+    assert int(after) < int(before) / 5
+
+
+async def ask_for_a_password(peer):
+    assert b"\r\nProxy-Authorization: Basic " in await peer.read_request()
+    await peer.send(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("proxy", "printed"),
+    [
+        (HTTPProxy(), "Hello, Trio!\n"),
+        (
+            ask_for_a_password,
+            "no tunnel: 407 the proxy wants authentication: HTTP status 407\n",
+        ),
+    ],
+    ids=["open", "refused"],
+)
+async def test_through_a_proxy_prints_the_echo_or_what_the_proxy_says(proxy, printed, capsys):
+    async with loopback_server(echo_script) as url, loopback_server(proxy) as proxy_url:
+        of_proxy = as_proxy(proxy_url, userinfo="user:password@")
+        others = [("http://user:password@proxy.example:8080", of_proxy)]
+        await run_example("through_a_proxy.py", url, others)
+    assert capsys.readouterr().out == printed
+
+
+async def test_own_stream_leads_to_another_address(capsys):
+    hosts = []
+
+    async def script(peer):
+        await peer.accept()
+        hosts.append(re.search(rb"\r\nHost: (.*?)\r\n", peer.request)[1])
+        await peer.echo()
+
+    async with loopback_server(script) as url:
+        others = [('"192.0.2.7", 80', f'"127.0.0.1", {url[15:-1]}')]
+        await run_example("own_stream.py", "ws://example.org/echo", others)
+    assert hosts == [b"example.org"]
+    assert capsys.readouterr().out == "Hello, Trio!\n"
+
+
+async def test_own_retries_end_after_five_failures_in_a_row(capsys):
+    tokens = []
+
+    async def script(peer):
+        tokens.append(b"Bearer made anew" in await peer.read_request())
+        await peer.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+
+    async with loopback_server(script) as url:
+        await run_example("own_retries.py", url)
+    assert tokens == [True] * 6
+    assert capsys.readouterr().out == (
+        "gave up: the server refused the WebSocket: HTTP status 401\n"
+    )
+
+
+async def test_logged_shows_frames_on_standard_error():
+    program = (EXAMPLES / "logged.py").read_text(encoding="utf-8")
+    async with loopback_server(echo_script) as url:
+        with trio.fail_after(60):
+            done = await trio.run_process(
+                [sys.executable, "-c", URL.sub(url, program)],
+                capture_stdout=True,
+                capture_stderr=True,
+            )
+    assert done.stdout == b"Hello, Trio!\n"
+    assert b"trio_wsclient [1] sent Text, FIN, 12 bytes: 48 65 6c 6c 6f" in done.stderr
+
+
 def test_a_program_is_tested_with_the_kit():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     done = subprocess.run(
@@ -260,9 +347,15 @@ async def test_migrated_json_prints_what_was_sent(capsys):
     assert capsys.readouterr().out == "{'answer': 42}\n"
 
 
+@pytest.mark.parametrize("path", SELF_CONTAINED, ids=[path.stem for path in SELF_CONTAINED])
+def test_an_example_with_its_own_server_prints_what_the_docs_say(path: Path, capsys):
+    exec(compile(path.read_text(encoding="utf-8"), path, "exec"), {})
+    assert capsys.readouterr().out == path.with_suffix(".txt").read_text(encoding="utf-8")
+
+
 def test_every_example_is_tested_here():
     tests = Path(__file__).read_text(encoding="utf-8")
-    names = {path.name for path in EXAMPLES.glob("*.py")} - {"test_greeter.py"}
+    names = {path.name for path in EXAMPLES.glob("*.py")} - {"test_greeter.py", "logged.py"}
     assert names == set(re.findall(r'run_example\("([a-z_]+\.py)"', tests))
 
 

@@ -11,24 +11,32 @@ import pytest
 
 import trio_wsclient
 
-LAYERS = [
-    {"_authority", "_close", "_events", "_headers", "_statistics", "_version"},  # frozen data
-    {"_errors", "_extension_header"},
-    {  # no I/O
+# The lowest first. The pages of the docs draw them.
+LAYERS = {
+    "data": {"_authority", "_close", "_events", "_headers", "_statistics", "_version"},
+    "errors, grammar": {"_errors", "_extension_header"},
+    "without I/O": {
         *("_url", "_proxy", "_no_proxy", "_options", "_log", "_observer"),
         *("_http", "_handshake", "_redirects", "_extensions", "_deflate", "_inflater"),
         *("_splitter", "_frames", "_frames_py", "_breach", "_lane", "_framing", "_assembly"),
         *("_protocol", "_outcome", "_inbox", "_pings"),
     },
-    {"_passes", "_turn", "_eager", "_tls", "_transport", "_tunnel", "_http_connect", "_socks"},
-    {"_leader", "_pongs", "_outbox", "_connection", "_keepalive"},
-    {"_receiver", "_sender", "_client", "_opening", "_open"},
-    {"_retry", "_reconnect"},
-    {"__init__"},
-    {"__main__", "_arguments", "_demo", "_measure", "_talk", "_terminal", "_peer", "testing"},
-]
-LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
-FIRST_WITH_IO, PUBLIC = 3, 7
+    "streams, scheduling": {
+        *("_passes", "_turn", "_eager", "_tls", "_transport"),
+        *("_tunnel", "_http_connect", "_socks"),
+    },
+    "the connection": {"_leader", "_pongs", "_outbox", "_connection", "_keepalive"},
+    "what a user holds": {"_receiver", "_sender", "_client", "_opening", "_open"},
+    "a loop of them": {"_retry", "_reconnect"},
+    "the public names": {"__init__"},
+    "command line, testing": {
+        *("__main__", "_arguments", "_demo", "_measure", "_talk", "_terminal"),
+        *("_peer", "testing"),
+    },
+}
+LAYER = {module: number for number, modules in enumerate(LAYERS.values()) for module in modules}
+FIRST_WITH_IO = [*LAYERS].index("streams, scheduling")
+PUBLIC = [*LAYERS].index("the public names")
 
 PATHS = {path.stem: path for path in Path(trio_wsclient.__file__).parent.glob("*.py")}
 TREES = {module: ast.parse(path.read_text("utf-8")) for module, path in PATHS.items()}

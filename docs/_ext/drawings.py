@@ -1,0 +1,193 @@
+"""Drawings that are made of the code, so that they can't be out of date.
+
+``.. layers::`` draws the layers as ``tests/test_layers.py`` knows them, ``.. states::`` the state
+machine as the table in ``_protocol`` has it, ``.. errors::`` the tree of the exceptions.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from sphinx.application import Sphinx
+
+import trio_wsclient
+from trio_wsclient import _protocol
+
+ROOT = Path(__file__).parent.parent.parent
+
+WIDTH = 720  # units of the drawing, which is as wide as the text
+LINE = 18
+LETTER = 7.3  # of the monospaced font
+MARGIN = 10
+
+
+class Drawing:
+    """An SVG that grows downwards."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._parts: list[str] = []
+        self.height = 0.0
+
+    def box(self, x: float, y: float, width: float, height: float, kind: str = "box") -> None:
+        self._parts.append(
+            f'<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="4"/>'
+        )
+        self.height = max(self.height, y + height)
+
+    def text(self, x: float, y: float, text: str, kind: str = "") -> None:
+        self._parts.append(f'<text class="{kind}" x="{x}" y="{y}">{escape(text)}</text>')
+        self.height = max(self.height, y)
+
+    def line(self, *points: tuple[float, float], kind: str = "arrow") -> None:
+        path = " L".join(f"{x},{y}" for x, y in points)
+        end = ' marker-end="url(#head)"' if kind == "arrow" else ""
+        self._parts.append(f'<path class="{kind}" d="M{path}"{end}/>')
+        self.height = max(self.height, *(y for _, y in points))
+
+    def to_html(self) -> str:
+        head = (
+            '<marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8"'
+            ' orient="auto"><path class="head" d="M0,0 L8,4 L0,8 z"/></marker>'
+        )
+        return (
+            f'<svg class="drawing" role="img" aria-label="{escape(self._title)}"'
+            f' viewBox="0 0 {WIDTH} {self.height + 2:g}"><defs>{head}</defs>'
+            f"{''.join(self._parts)}</svg>"
+        )
+
+
+def wrap(words: Iterable[str], width: float) -> list[str]:
+    """Fill lines with words, as many as fit into a width."""
+    lines = [""]
+    for word in words:
+        longer = f"{lines[-1]} {word}".lstrip()
+        if lines[-1] and len(longer) * LETTER > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+# The layers
+
+
+def layers() -> dict[str, set[str]]:
+    """Return the layers, the lowest first."""
+    source = (ROOT / "tests" / "test_layers.py").read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LAYERS":
+            found: dict[str, set[str]] = eval(ast.unparse(node.value), {"__builtins__": {}})  # noqa: S307 of our own tests
+            return found
+    raise LookupError("LAYERS")
+
+
+def draw_layers() -> str:
+    drawing = Drawing("The layers of the package; imports point down")
+    indent, y = 190, 1.0
+    for title, modules in reversed(layers().items()):
+        lines = wrap(sorted(modules), WIDTH - indent - 2 * MARGIN)
+        height = LINE * len(lines) + MARGIN
+        drawing.box(1, y, WIDTH - 2, height)
+        drawing.text(MARGIN, y + LINE, title, "title")
+        for number, line in enumerate(lines, 1):
+            drawing.text(indent, y + LINE * number, line, "code")
+        y += height + 6
+    return drawing.to_html()
+
+
+# The states
+
+ROW = re.compile(r"^CLOSING +``(\w+)``: (.+?)  +(.+)$", re.MULTILINE)
+
+
+def draw_states() -> str:
+    rows = ROW.findall(_protocol.__doc__ or "")
+    assert len(rows) == len(_protocol.Ending), rows
+    drawing = Drawing("The states of a connection, and what leads from one to the next")
+    width, left, middle, right = 130, 1, 240, 589
+    height, step = 3 * LINE + MARGIN, 5 * LINE
+    centre = step + height / 2
+    label_at = (centre - 3 * LINE, step + height + LINE, step + height + 3 * LINE)
+    drawing.box(left, step, width, height)
+    drawing.text(left + MARGIN, step + LINE, "OPEN", "code")
+    for number, (ending, why, follows) in enumerate(rows):
+        y = number * step + 1
+        drawing.box(middle, y, 250, height)
+        drawing.text(middle + MARGIN, y + LINE, f"CLOSING, {ending}", "code")
+        for count, line in enumerate(wrap(follows.split(), 270), 2):
+            drawing.text(middle + MARGIN, y + LINE * count, line, "small")
+        drawing.line((left + width, centre), (middle - 2, y + height / 2))
+        drawing.text(left, label_at[number], why.replace("``", ""), "small")
+        drawing.line((middle + 250, y + height / 2), (right - 2, centre))
+    drawing.box(right, step, width, height)
+    drawing.text(right + MARGIN, step + LINE, "CLOSED", "code")
+    drawing.text(right + MARGIN, step + 2 * LINE, "the stream is", "small")
+    drawing.text(right + MARGIN, step + 3 * LINE, "closed", "small")
+    return drawing.to_html()
+
+
+# The errors
+
+
+def draw_errors() -> str:
+    drawing = Drawing("The exceptions, each below its base")
+    y = 0.0
+
+    def draw(error: type, depth: int, above: float) -> None:
+        nonlocal y
+        y += LINE + MARGIN
+        x = 1 + depth * 36
+        others = [base.__name__ for base in error.__bases__ if base.__module__ != ours]
+        text = error.__name__
+        drawing.box(x, y - LINE, len(text) * LETTER + 2 * MARGIN, LINE + 6)
+        drawing.text(x + MARGIN, y - 2, text, "code")
+        also = [name for name in others if name != "Exception"]
+        if also:
+            drawing.text(
+                x + len(text) * LETTER + 3 * MARGIN, y - 2, f"also {', '.join(also)}", "small"
+            )
+        if depth:
+            drawing.line((x - 20, above), (x - 20, y - 6), (x, y - 6), kind="branch")
+        top = y + 6
+        for each in vars(trio_wsclient).values():
+            if isinstance(each, type) and error in each.__bases__:
+                draw(each, depth + 1, top)
+
+    ours = trio_wsclient.WebSocketError.__module__
+    draw(trio_wsclient.WebSocketError, 0, 0)
+    drawing.height += 8
+    return drawing.to_html()
+
+
+class _Drawn(Directive):
+    draw: ClassVar[Any]
+
+    def run(self) -> list[nodes.Node]:
+        return [nodes.raw("", type(self).draw(), format="html")]
+
+
+class _Layers(_Drawn):
+    draw = staticmethod(draw_layers)
+
+
+class _States(_Drawn):
+    draw = staticmethod(draw_states)
+
+
+class _Errors(_Drawn):
+    draw = staticmethod(draw_errors)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("layers", _Layers)
+    app.add_directive("states", _States)
+    app.add_directive("errors", _Errors)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

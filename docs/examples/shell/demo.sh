@@ -1,0 +1,1 @@
+.venv/bin/trio-wsclient demo
