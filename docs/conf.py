@@ -23,6 +23,7 @@ extensions = [
     "sphinx_copybutton",
     "myst_parser",
     "drawings",
+    "command_line",
     "our_types",
 ]
 exclude_patterns = ["examples", "inventories"]
@@ -45,7 +46,6 @@ intersphinx_mapping = {
     for name, url in {
         "python": "https://docs.python.org/3/",
         "trio": "https://trio.readthedocs.io/en/stable/",
-        "wsproto": "https://python-hyper.org/projects/wsproto/en/stable/",
     }.items()
 }
 

@@ -8,15 +8,15 @@ the limits, and makes of data frames what is handed over. ``_lane`` goes past bo
 
 *How it ends* is one fact, ``ending``, that is set once:
 
-========  ==============================  =========================================
-state     ``ending``                      what follows
-========  ==============================  =========================================
-OPEN      ``None``
-CLOSING   ``LOCAL``: ``close`` called     data frames are dropped until the server's Close
-CLOSING   ``REMOTE``: the server's Close  its bytes are no longer looked at
-CLOSING   ``FAILURE``: see ``failure``    its bytes are no longer looked at
-CLOSED    whichever it was                the stream is closed, by ``_connection``
-========  ==============================  =========================================
+=======  ===============================================  =========================================
+state    ``ending``                                       what follows
+=======  ===============================================  =========================================
+OPEN     ``None``
+CLOSING  ``LOCAL``: this side has closed                  data frames dropped until theirs comes
+CLOSING  ``REMOTE``: the server's Close has come          its bytes are no longer looked at
+CLOSING  ``FAILURE``: a breach, or the stream has failed  its bytes are no longer looked at
+CLOSED   whichever it was                                 the stream is closed, by ``_connection``
+=======  ===============================================  =========================================
 
 A Close frame of ours is serialised when it is decided, so that nothing can be serialised behind it,
 and waits in ``take_close`` for its turn on the stream.

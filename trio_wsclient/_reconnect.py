@@ -224,7 +224,7 @@ class Reconnection(AbstractAsyncContextManager[WebSocketClient]):
 
     @property
     def attempt(self) -> int:
-        """Which try it is: 1 more than there were failures in a row."""
+        """Which try it is, 1 more than there were failures in a row."""
         return self._schedule.failures + 1
 
     @property

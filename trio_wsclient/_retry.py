@@ -51,8 +51,8 @@ def retry_delay(
         failures: How many there were in a row, this one included. The default does not look at it.
 
     Returns:
-        Seconds to wait at least: what the server asks for by ``Retry-After`` (RFC 9110 §10.2.3),
-        a day at most, else 0. ``None`` if it is not worth it.
+        For how many seconds to wait at least, which is what the server asks for by ``Retry-After``
+        (RFC 9110 §10.2.3), a day at most, else 0. ``None`` if it is not worth it.
     """
     if isinstance(error, ConnectionClosed):
         frame = error.received or error.sent

@@ -112,25 +112,23 @@ def draw_states() -> str:
     rows = ROW.findall(_protocol.__doc__ or "")
     assert len(rows) == len(_protocol.Ending), rows
     drawing = Drawing("The states of a connection, and what leads from one to the next")
-    width, left, middle, right = 130, 1, 240, 589
-    height, step = 3 * LINE + MARGIN, 5 * LINE
+    width, middle, middle_width = 110, 190, 340
+    right = WIDTH - 1 - width
+    height, step = 3 * LINE + MARGIN, 4 * LINE + MARGIN
     centre = step + height / 2
-    label_at = (centre - 3 * LINE, step + height + LINE, step + height + 3 * LINE)
-    drawing.box(left, step, width, height)
-    drawing.text(left + MARGIN, step + LINE, "OPEN", "code")
+    for x, state, note in ((1, "OPEN", "messages both ways"), (right, "CLOSED", "no more stream")):
+        drawing.box(x, step, width, height)
+        drawing.text(x + MARGIN, step + LINE, state, "code")
+        for number, line in enumerate(wrap(note.split(), width), 2):
+            drawing.text(x + MARGIN, step + LINE * number, line, "small")
     for number, (ending, why, follows) in enumerate(rows):
         y = number * step + 1
-        drawing.box(middle, y, 250, height)
+        drawing.box(middle, y, middle_width, height)
         drawing.text(middle + MARGIN, y + LINE, f"CLOSING, {ending}", "code")
-        for count, line in enumerate(wrap(follows.split(), 270), 2):
-            drawing.text(middle + MARGIN, y + LINE * count, line, "small")
-        drawing.line((left + width, centre), (middle - 2, y + height / 2))
-        drawing.text(left, label_at[number], why.replace("``", ""), "small")
-        drawing.line((middle + 250, y + height / 2), (right - 2, centre))
-    drawing.box(right, step, width, height)
-    drawing.text(right + MARGIN, step + LINE, "CLOSED", "code")
-    drawing.text(right + MARGIN, step + 2 * LINE, "the stream is", "small")
-    drawing.text(right + MARGIN, step + 3 * LINE, "closed", "small")
+        drawing.text(middle + MARGIN, y + 2 * LINE, f"when: {why}", "small")
+        drawing.text(middle + MARGIN, y + 3 * LINE, f"then: {follows}", "small")
+        drawing.line((1 + width, centre), (middle - 2, y + height / 2))
+        drawing.line((middle + middle_width, y + height / 2), (right - 2, centre))
     return drawing.to_html()
 
 
