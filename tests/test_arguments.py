@@ -63,6 +63,13 @@ def test_each_argument_is_an_option():
         (["--ping", "inf"], "not a positive number of seconds"),
         (["--key", "k.pem"], "--key is of no use without --cert"),
         (["--insecure", "--ca", "ca.pem"], "--insecure and --ca exclude each other"),
+        (["-x", "\udcff"], "not UTF-8"),
+        (["--auth", "\udcff:x"], "not UTF-8"),
+        (["--auth", "user"], "not of the form 'USER:PASSWORD'"),
+        (
+            ["--auth", "a:b", "-H", "authorization: x"],
+            "--auth and a header Authorization",
+        ),
     ],
 )
 def test_wrong_arguments_end_with_status_2(arguments: list[str], problem: str, capsys):

@@ -52,6 +52,16 @@ def test_what_the_rfc_allows_is_inflated(data: bytes, expected: list[str | bytes
     assert protocol.state is State.OPEN
 
 
+@pytest.mark.parametrize("first", [b"", HELLO + TAIL], ids=["empty", "more"])
+def test_a_last_block_that_is_stored_may_end_with_the_four_bytes(first: bytes):
+    """RFC 7692 §7.2.1: they are taken off whatever has made them, here an empty last block."""
+    protocol = deflating()
+    data = wire.frame(wire.BINARY, first + b"\x01", rsv=RSV1)
+    whole = zlib.decompress(first + b"\x01" + TAIL, wbits=-15)
+    assert messages(read(protocol, data, squeezed(HELLO))) == [whole, "Hello"]
+    assert protocol.state is State.OPEN
+
+
 @pytest.mark.parametrize(("data", "code", "problem"), BREACHES.values(), ids=BREACHES)
 def test_a_breach_fails_the_connection_and_says_what_it_was(data: bytes, code: int, problem: str):
     protocol = deflating()

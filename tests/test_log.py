@@ -192,3 +192,23 @@ def test_while_it_is_off_a_frame_costs_one_question_and_no_record(level: int):
     log.sent(protocol.send_ping(b"a") + protocol.send_ping(b"b"))
     assert logger.asked == [FRAMES, FRAMES]
     assert logger.records == []
+
+
+@pytest.mark.parametrize("place", ["handler", "filter"])
+def test_a_logger_that_raises_does_no_harm(place: str):
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError("the log server is gone")
+
+        def filter(self, record: logging.LogRecord) -> bool:
+            if place == "filter":
+                raise OSError("the filter is broken")
+            return True
+
+    logger = logging.getLogger("the user's own")
+    logger.setLevel(FRAMES)
+    logger.propagate = False
+    logger.addHandler(Broken())
+    log = Log(logger, URL)
+    log.tell("hello")
+    log.sent(b"\x81\x81" + bytes(4) + b"a")

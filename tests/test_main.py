@@ -313,7 +313,7 @@ async def test_line_that_comes_too_late_is_dropped_without_a_word(stdin):
     async with loopback_server(echo_script) as url, open_websocket_client(url) as ws:
         await ws.aclose()
         with trio.fail_after(60), trio.CancelScope() as conversation:
-            await _talk._speak(ws, _talk.Manners(wait=0), conversation)
+            await _talk._Conversation(ws, _talk.Manners(wait=0), conversation).speak()
     assert not conversation.cancel_called
 
 

@@ -141,3 +141,34 @@ async def test_process_ends_with_the_connection_though_it_waits_for_input():
         assert (await rest_of(process.stdout)).split() == [b"bye"]
         assert await rest_of(process.stderr) == b""
         assert await status_of(process) == 0
+
+
+@pytest.mark.parametrize(
+    ("shell", "status", "out", "err"),
+    [
+        ("connect ws://127.0.0.1:1/ 2>&-", 1, b"", b""),
+        ("bench -t 0 $URL 2>&-", 0, b"1 round trips", b""),
+        ("connect -x hi -w 0 $URL >&-", 0, b"", b""),
+        ("connect -b -x hi -w 0 $URL >&-", 0, b"", b""),
+        ("connect -x hi $URL >/dev/full", 3, b"", b"trio-wsclient: [Errno 28] No space left"),
+        ("connect $URL 0>/dev/null", 3, b"", b"trio-wsclient: [Errno 9] Bad file descriptor"),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell's")
+async def test_process_bears_odd_descriptors(shell, status, out, err):
+    async with loopback_server(echo_script) as url:
+        command = f"{sys.executable} -m trio_wsclient {shell.replace('$URL', url)}"
+        with trio.fail_after(60):
+            done = await trio.run_process(
+                ["sh", "-c", command], capture_stdout=True, capture_stderr=True, check=False
+            )
+    assert done.returncode == status
+    assert done.stdout.startswith(out)
+    assert (done.stdout == b"") == (out == b"")
+    assert done.stderr.startswith(err)
+    assert b"Traceback" not in done.stderr
+
+
+async def test_the_command_line_does_not_load_what_only_tests_need():
+    code = "import sys, trio_wsclient.__main__; sys.exit('trio.testing' in sys.modules)"
+    assert (await trio.run_process([sys.executable, "-c", code], check=False)).returncode == 0

@@ -83,11 +83,17 @@ async def test_what_was_measured_before_the_end_is_shown(capsys):
     assert err == "trio-wsclient: closed by the server: 1013 (try again later)\n"
 
 
-@pytest.mark.parametrize("size", ["19", "-1", "x"])
+@pytest.mark.parametrize("size", ["19", "-1", "x", "1000000001"])
 async def test_a_message_has_room_for_its_number(size: str, capsys):
     with pytest.raises(SystemExit) as caught:
         await run_main("bench", "--size", size, "ws://127.0.0.1:1/")
     assert caught.value.code == 2
+
+
+async def test_a_message_may_be_larger_than_others_may(capsys):
+    async with loopback_server(echo_script) as url:
+        assert await run_main("bench", "-t", "0", "-s", "2000000", url) == 0
+    assert capsys.readouterr().out.startswith("1 round trips, ")
 
 
 def test_a_histogram_has_bars_of_logarithmic_scale():

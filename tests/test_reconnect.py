@@ -222,6 +222,37 @@ async def test_leaving_the_block_ends_the_loop(town, autojump_clock):
     assert len(network.tried_at) == 1
 
 
+@pytest.mark.parametrize("answer", [None, 1001, 1011])
+async def test_leaving_the_block_ends_the_loop_whatever_the_server_answers(
+    town, autojump_clock, answer: int | None
+):
+    async def server(peer: Peer) -> None:
+        await peer.accept()
+        assert await peer.expect_close() == 1000
+        await peer.send(wire.close(answer))
+        await peer.stream.aclose()
+
+    network = town(server)
+    async for connection in reconnecting(URL):
+        async with connection:
+            pass
+    assert len(network.tried_at) == 1
+
+
+async def test_who_wants_to_go_on_does_whatever_the_server_answers(town, autojump_clock):
+    async def server(peer: Peer) -> None:
+        await peer.accept()
+        await peer.expect_close()
+        await peer.send(wire.close(1000))
+        await peer.stream.aclose()
+
+    network = town(server)
+    async for connection in reconnecting(URL):
+        async with connection as ws:
+            await ws.aclose(1012 if len(network.tried_at) < 3 else 1000)
+    assert len(network.tried_at) == 3
+
+
 async def test_who_wants_to_go_on_closes_with_another_code(town, autojump_clock):
     network = town(waits, waits, waits)
     async for connection in reconnecting(URL):
@@ -422,10 +453,27 @@ async def test_how_long_it_has_to_last_may_be_said(town, autojump_clock):
     assert network.tried_at == pytest.approx([0, 1, 3, 3 + 5 + 1])
 
 
+async def test_tries_that_fail_are_counted_though_any_connection_is_long_enough(
+    town, autojump_clock
+):
+    told = []
+
+    def delay(error: WebSocketError, failures: int) -> float | None:
+        told.append(failures)
+        return None if failures > 3 else 0.0
+
+    network = town(REFUSED)
+    with pytest.raises(HandshakeError):
+        await messages_of(reconnecting(URL, reset_after=0, retry_delay=delay))
+    assert told == [1, 2, 3, 4]
+    assert network.tried_at == pytest.approx([0, 1, 3, 7])
+
+
 async def test_a_server_that_asks_for_more_time_gets_it(town, autojump_clock):
     network = town(refuses("503 Busy", "Retry-After: 100"), refuses("429 No"), says(code=1000))
     await messages_of(reconnecting(URL))
-    assert network.tried_at == pytest.approx([0, 100, 102])
+    # Clients that were told the same do not come back together.
+    assert network.tried_at == pytest.approx([0, 100 + 1, 101 + 2])
 
 
 async def test_a_day_of_outages_takes_no_time(town, autojump_clock):
@@ -544,6 +592,60 @@ async def test_an_exception_that_the_function_keeps_back_stays_back(town, autoju
                 pass
             raise ValueError("kept back")
     assert len(network.tried_at) == 1
+
+
+async def test_headers_that_can_be_iterated_once_are_sent_each_time(town, autojump_clock):
+    requests = []
+
+    async def server(peer: Peer) -> None:
+        await peer.accept("Sec-WebSocket-Protocol: chat")
+        requests.append(peer.request)
+        await peer.send(wire.close(1000 if len(requests) == 3 else 1001))
+        await peer.close_politely()
+
+    town(server)
+    headers = (pair for pair in [("Authorization", "Bearer token")])
+    await messages_of(reconnecting(URL, extra_headers=headers, subprotocols=iter(["chat"])))
+    assert len(requests) == 3
+    for request in requests:
+        assert b"\r\nAuthorization: Bearer token\r\n" in request
+        assert b"\r\nSec-WebSocket-Protocol: chat\r\n" in request
+
+
+@asynccontextmanager
+async def with_a_nursery(log_in=None) -> AsyncIterator[WebSocketClient]:
+    """As users write it: a nursery, a connection, tasks for both; and maybe a first message."""
+    async with trio.open_nursery() as nursery, open_websocket_client(URL) as ws:
+        nursery.start_soon(trio.sleep_forever)
+        if log_in is not None:
+            await log_in(ws)
+        yield ws
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_function_may_put_a_nursery_around_the_connection(town, autojump_clock):
+    network = town(says("a"), REFUSED, cuts("b"), says("c", code=1000))
+    assert await messages_of(reconnecting(with_a_nursery)) == ["a", "b", "c"]
+    assert len(network.tried_at) == 4
+
+
+async def test_a_login_that_is_cut_off_is_a_try_that_failed(town, autojump_clock):
+    async def log_in(ws: WebSocketClient) -> None:
+        assert await ws.receive() == "who are you?"
+
+    network = town(cuts(), says(), says("who are you?", "welcome", code=1000))
+    received = await messages_of(reconnecting(lambda: with_a_nursery(log_in)))
+    assert received == ["welcome"]
+    assert len(network.tried_at) == 3
+
+
+@pytest.mark.parametrize("server", [refuses("403 No"), says(code=4000)], ids=["403", "4000"])
+async def test_what_is_not_worth_it_leaves_the_loop_of_a_nursery_too(town, autojump_clock, server):
+    town(server)
+    with pytest.raises(ExceptionGroup) as caught:
+        await messages_of(reconnecting(with_a_nursery))
+    (error,) = caught.value.exceptions
+    assert isinstance(error, HandshakeError | ConnectionClosedError)
 
 
 async def test_what_a_function_raises_otherwise_leaves_the_loop(town, autojump_clock):

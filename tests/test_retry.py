@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -111,6 +112,20 @@ def test_retry_after_may_be_a_date():
         delay = retry_delay(ConnectionRejected(503, Headers([("Retry-After", date)]), b""), 1)
         assert delay is not None
         assert least <= delay <= max(seconds, 0)
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone is the system's")
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_a_date_without_a_zone_is_of_greenwich(zone: str, monkeypatch: pytest.MonkeyPatch):
+    """RFC 9110 §5.6.7 has a third, obsolete form, which is to be understood."""
+    date = (datetime.now(UTC) + timedelta(seconds=300)).strftime("%a %b %d %H:%M:%S %Y")
+    with monkeypatch.context() as context:
+        context.setenv("TZ", zone)
+        time.tzset()
+        delay = retry_delay(ConnectionRejected(503, Headers([("Retry-After", date)]), b""), 1)
+    time.tzset()
+    assert delay is not None
+    assert 290 <= delay <= 300
 
 
 @pytest.mark.parametrize(

@@ -155,3 +155,21 @@ async def test_time_in_which_the_stream_takes_nothing_is_counted(autojump_clock)
                 valve.opened.set()
             await trio.sleep(10)
             assert ws.statistics().seconds_writing == pytest.approx(3, abs=0.01)
+
+
+async def test_what_comes_with_the_answer_is_counted_too(autojump_clock):
+    compressor = zlib.compressobj(wbits=-15)
+    payload = compressor.compress(b"a" * 500) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    greeting = wire.frame(wire.BINARY, payload.removesuffix(b"\0\0\xff\xff"), rsv=4)
+
+    async def script(peer: Peer) -> None:
+        await peer.accept("Sec-WebSocket-Extensions: permessage-deflate", behind=greeting)
+        await peer.close_politely()
+
+    async with memory_server(script) as stream:
+        async with open_websocket_client(URL, stream=stream, compression="deflate") as ws:
+            assert len(await ws.receive()) == 500
+            statistics = ws.statistics()
+    assert statistics.messages_received == 1
+    assert statistics.bytes_received == len(greeting)
+    assert statistics.uncompressed_bytes_received == 2 + 500

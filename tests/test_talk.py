@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 
 import pytest
 import trio
 import wire
 from command_line import run_main
 from scripted_server import Peer, echo_script, loopback_server
+
+from trio_wsclient import _talk
 
 
 def keeps(received: list[object]):
@@ -61,14 +64,83 @@ async def test_once_is_one_message_out_and_one_in(stdin, capsys):
 async def test_once_waits_for_the_answer_though_input_has_ended(stdin, capsys):
     async def script(peer: Peer) -> None:
         await peer.accept()
+        await peer.next_frame()
         await trio.sleep(0.3)
         await peer.send(wire.text("late"))
         await peer.close_politely()
 
+    stdin.write(b"hi\n")
     stdin.close()
     async with loopback_server(script) as url:
         assert await run_main("connect", "--once", "--wait", "0", url) == 0
     assert capsys.readouterr().out == "late\n"
+
+
+async def wait_for_output(capsys, expected: str) -> None:
+    shown = ""
+    with trio.fail_after(60):
+        while shown != expected:
+            await trio.sleep(0.01)
+            shown += capsys.readouterr().out
+
+
+async def test_once_takes_no_greeting_for_the_answer(stdin, capsys):
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(wire.text("welcome"))
+        await trio.sleep(0.1)
+        assert (await peer.next_frame()).payload == b"hi"
+        await peer.send(wire.text("answer"))
+        await peer.close_politely()
+
+    async with loopback_server(script) as url, trio.open_nursery() as nursery:
+        nursery.start_soon(run_main, "connect", "--once", url)
+        await wait_for_output(capsys, "welcome\n")
+        stdin.write(b"hi\n")
+    assert capsys.readouterr().out == "answer\n"
+
+
+@pytest.mark.parametrize("binary", [[], ["--binary"]])
+async def test_once_with_nothing_to_send_is_over(stdin, binary: list[str]):
+    received = []
+    stdin.close()
+    async with loopback_server(keeps(received)) as url:
+        assert await run_main("connect", "--once", *binary, url) == 0
+    assert received == [(1000, "")]
+
+
+async def test_all_that_has_come_is_shown_though_the_reader_is_slow(stdin, capsys, monkeypatch):
+    def slow(line: str) -> None:
+        time.sleep(0.0005)
+        shown.append(line)
+
+    shown = []
+    monkeypatch.setattr(_talk, "show", slow)
+    stdin.write(b"".join(b"%d\n" % number for number in range(2000)))
+    stdin.close()
+    async with loopback_server(echo_script) as url:
+        assert await run_main("connect", "-w", "0", url) == 0
+    assert shown == [str(number) for number in range(2000)]
+
+
+async def test_a_reader_that_takes_long_is_waited_for(stdin, monkeypatch):
+    def slow(line: str) -> None:
+        if len(shown) in {0, 500}:
+            time.sleep(0.5)
+        shown.append(line)
+
+    shown = []
+    monkeypatch.setattr(_talk, "show", slow)
+    monkeypatch.setattr(_talk, "_PONG_PATIENCE", 0.3)
+
+    def write() -> None:
+        stdin.write(b"".join(b"%0200d\n" % number for number in range(20_000)))
+        stdin.close()
+
+    async with loopback_server(echo_script) as url, trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, write)
+        assert await run_main("connect", "-w", "0", url) == 0
+    assert len(shown) == 20_000
 
 
 async def test_bytes_go_out_and_come_in_as_they_are(stdin, monkeypatch):

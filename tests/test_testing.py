@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 import wire
+from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import (
     CloseFrame,
@@ -144,6 +145,40 @@ async def test_a_peer_may_send_a_close_and_wait(autojump_clock):
             await ws.receive()
         assert await peer.wait_closed() == CloseFrame(1013)
         await peer.close()
+
+
+async def test_a_peer_that_has_closed_ends_tcp_when_the_client_has(autojump_clock):
+    async with memory_websocket_pair(close_timeout=10) as (ws, peer):
+        await peer.send_close(4000)
+        with pytest.raises(ConnectionClosedError):
+            await ws.receive()
+    assert trio.current_time() == 0
+
+
+async def test_a_peer_that_stalls_can_close(autojump_clock, nursery):
+    async with memory_websocket_pair() as (ws, peer):
+        peer.stall()
+        nursery.start_soon(ws.send, "unread")
+        await wait_all_tasks_blocked()
+        with trio.fail_after(5):
+            await peer.close(1001)
+        assert peer.messages == ["unread"]
+        assert await ws.wait_closed() == CloseFrame(1001)
+
+
+async def test_what_the_kit_chooses_itself_can_not_be_asked_for():
+    with pytest.raises(ValueError, match="open_loopback_server"):
+        async with memory_websocket_pair("wss://server/"):
+            pytest.fail("it is not open")
+    ours, _ = trio.testing.memory_stream_pair()
+    with pytest.raises(ValueError, match="stream"):
+        async with memory_websocket_pair(stream=ours):
+            pytest.fail("it is not open")
+
+
+async def test_subprotocols_that_can_be_iterated_once_are_offered(autojump_clock):
+    async with memory_websocket_pair(subprotocols=iter(["chat"])) as (ws, _):
+        assert ws.subprotocol == "chat"
 
 
 async def test_a_peer_cuts(autojump_clock):
@@ -318,12 +353,17 @@ async def test_a_client_that_has_gone_is_no_error_of_a_handler():
 
 async def test_strangers_do_it_no_harm():
     async with open_loopback_server() as server:
-        for data in (b"\x16\x03\x01\r\n\r\n", b"", b"GET / HTTP/1.1\r\nHost: x\r\n"):
+        for data, answer in (
+            (b"\x16\x03\x01\r\n\r\n", b""),
+            (b"", b""),
+            (b"GET / HTTP/1.1\r\nHost: x\r\n", b""),
+            (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 400 "),
+        ):
             async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
                 await stream.send_all(data)
                 await stream.send_eof()
                 with trio.fail_after(60):
-                    assert await stream.receive_some() == b""
+                    assert (await stream.receive_some())[:13] == answer
         async with open_websocket_client(server.url) as ws:
             await ws.send("a")
             assert await ws.receive() == "a"

@@ -18,7 +18,6 @@ import trio
 
 from trio_wsclient import ConnectionClosed, HandshakeError, InvalidURL, open_websocket_client
 from trio_wsclient._arguments import options_of, parse
-from trio_wsclient._demo import demo
 from trio_wsclient._measure import NoEcho, measure
 from trio_wsclient._talk import Manners, talk
 from trio_wsclient._terminal import say, show
@@ -51,24 +50,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _PIPE_BROKEN
         # Python flushes once more when it exits; that would end in a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except* (ConnectionClosed, NoEcho) as group:
-        status = _BROKEN_OFF
-        say(str(_first(group)))
-    except* (InvalidURL, HandshakeError, OSError) as group:
+    except* (InvalidURL, HandshakeError) as group:
         status = _NOT_OPEN
+        say(str(_first(group)))
+    except* (ConnectionClosed, NoEcho, OSError) as group:  # of standard input and output
+        status = _BROKEN_OFF
         say(str(_first(group)))
     return status
 
 
 def _run(parsed: argparse.Namespace) -> int:
     if parsed.command == "demo":
+        from trio_wsclient._demo import demo  # noqa: PLC0415 it loads what only tests need
+
         trio.run(demo, show)
         return 0
     if parsed.insecure:
         say("warning: the server's certificate is not checked, so anybody may be the server")
-    options = options_of(parsed)
     try:
+        options = options_of(parsed)
         open_websocket_client(parsed.url, **options)
+    except OSError as exc:  # of a file with certificates
+        say(str(exc))
+        return _NOT_OPEN
     except InvalidURL:
         raise
     except ValueError as exc:

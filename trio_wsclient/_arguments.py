@@ -15,6 +15,7 @@ _WAIT: Final = 1.0  # seconds: three round trips around the world
 _BENCH_SECONDS: Final = 10.0
 _BENCH_SIZE: Final = 100  # bytes
 _MIN_SIZE: Final = 20  # bytes, so that each message can have a number of its own
+_MAX_SIZE: Final = 1_000_000_000  # bytes, which are in memory several times
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -36,6 +37,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parsed = parser.parse_args(arguments)
     if getattr(parsed, "key", None) and not parsed.cert:
         parser.error("--key is of no use without --cert")
+    has_header = any(name.lower() == "authorization" for name, _ in getattr(parsed, "header", ()))
+    if has_header and parsed.auth:
+        parser.error("--auth and a header Authorization exclude each other")
     if getattr(parsed, "insecure", False) and parsed.ca:
         parser.error("--insecure and --ca exclude each other")
     return parsed
@@ -58,6 +62,7 @@ def _add_connect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     talk.add_argument(
         "-x",
         "--execute",
+        type=_text,
         action="append",
         default=[],
         metavar="MESSAGE",
@@ -109,7 +114,7 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=_size,
         default=_BENCH_SIZE,
         metavar="BYTES",
-        help=f"of a message, at least {_MIN_SIZE} (default: %(default)d)",
+        help=f"of a message, {_MIN_SIZE} to {_MAX_SIZE} (default: %(default)d)",
     )
 
 
@@ -128,7 +133,9 @@ def _add_connection(parser: argparse.ArgumentParser) -> None:
     opening.add_argument(
         "--subprotocol", action="append", default=[], metavar="NAME", help="to offer; likewise"
     )
-    opening.add_argument("--auth", metavar="USER:PASSWORD", help="Basic authorization (RFC 7617)")
+    opening.add_argument(
+        "--auth", type=_credentials, metavar="USER:PASSWORD", help="Basic authorization (RFC 7617)"
+    )
     opening.add_argument("--origin", metavar="ORIGIN", help="the value of the header Origin")
     opening.add_argument("--ca", metavar="FILE", help="the certificates to trust, as PEM")
     opening.add_argument("--cert", metavar="FILE", help="a client certificate, as PEM")
@@ -145,7 +152,7 @@ def _add_connection(parser: argparse.ArgumentParser) -> None:
         "--ping",
         type=_interval,
         metavar="SECONDS",
-        help="ping when nothing has come for so long; end when that is not answered",
+        help="how long after an answer to ping again; end when nothing comes after a ping for 20 s",
     )
 
 
@@ -199,9 +206,23 @@ def _interval(text: str) -> float:
 
 def _size(text: str) -> int:
     size = int(text)
-    if size < _MIN_SIZE:
-        raise argparse.ArgumentTypeError(f"fewer than {_MIN_SIZE} bytes: {text!r}")
+    if not _MIN_SIZE <= size <= _MAX_SIZE:
+        raise argparse.ArgumentTypeError(f"not {_MIN_SIZE} to {_MAX_SIZE} bytes: {text!r}")
     return size
+
+
+def _text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise argparse.ArgumentTypeError("not UTF-8") from exc
+    return text
+
+
+def _credentials(text: str) -> str:
+    if ":" not in text:
+        raise argparse.ArgumentTypeError("not of the form 'USER:PASSWORD'")
+    return _text(text)
 
 
 def _header(text: str) -> tuple[str, str]:

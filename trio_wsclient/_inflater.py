@@ -73,6 +73,9 @@ class Inflater:
         # Behind a block with BFINAL, or without any byte, there is no block to end.
         if self._zlib is not None and not self._is_empty:
             made = self._zlib.decompress(TAIL, 1)
+            if self._zlib.eof and not (made or self._zlib.unused_data):
+                self._zlib = None  # A last block has ended with just these bytes.
+                return b""
             # The tail may have been taken for part of something else. A last block is taken for
             # what it is only where a block can begin.
             ending = self._zlib.copy()

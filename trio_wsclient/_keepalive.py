@@ -23,7 +23,7 @@ async def keepalive_task(connection: Connection, interval: float, timeout: float
 
     Args:
         connection: Whom to keep alive.
-        interval: Seconds between the proof of life and the next ping.
+        interval: Seconds from the opening, or from what has answered a ping, to the next one.
         timeout: Seconds of silence after a ping that end the connection; ``None`` for no end.
     """
     protocol = connection.protocol

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from trio_wsclient._observer import Observer
@@ -105,11 +106,13 @@ class Log:
         *,
         exc_info: bool = False,
     ) -> None:
-        self._logger.log(
-            level,
-            f"[%d] {message}",  # noqa: G004 it is a format still
-            self.connection_id,
-            *args,
-            exc_info=exc_info,
-            extra={"connection_id": self.connection_id, "url": self.url, **facts},
-        )
+        # X1, X2: what a user's handler or filter raises is no matter of the connection.
+        with suppress(Exception):
+            self._logger.log(
+                level,
+                f"[%d] {message}",  # noqa: G004 it is a format still
+                self.connection_id,
+                *args,
+                exc_info=exc_info,
+                extra={"connection_id": self.connection_id, "url": self.url, **facts},
+            )

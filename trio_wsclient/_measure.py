@@ -29,6 +29,7 @@ async def measure(url: str, options: ClientOptions, *, seconds: float, size: int
     """
     times: list[float] = []
     try:
+        options["max_message_size"] = None  # What is sent may come back.
         async with open_websocket_client(url, **options) as ws:
             now = shown_at = perf_counter()
             ends = now + seconds

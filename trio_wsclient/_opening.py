@@ -261,6 +261,7 @@ class Opening:
             close_timeout=options.close_timeout,
             shares_reading=options.stream is None,
         )
+        connection.bytes_received = len(accepted.trailing_data)
         opened = Opened(
             url=self._url,
             redirects=tuple(self._redirects),

@@ -35,8 +35,8 @@ class ClientOptions(TypedDict, total=False):
             limit.
         close_timeout: For the closing handshake, 10 by default; never ``None``, so that leaving the
             block always ends.
-        ping_interval: From one sign of life to the next keepalive ping; ``None``, the default,
-            for no pings.
+        ping_interval: From the opening, or from what has answered a keepalive ping, to the next
+            one; ``None``, the default, for no pings.
         ping_timeout: From a keepalive ping until something has to come in, 20 by default;
             ``None`` to wait for ever.
         max_message_size: Largest message that is received, 1 MiB by default; over it the

@@ -113,13 +113,20 @@ class Peer:
         await self.send_raw(_frame(_PONG, payload))
 
     async def send_close(self, code: int | None = 1000, reason: str = "") -> None:
-        """Send a Close, ``None`` for one without a code, and do nothing else."""
+        """Send a Close, ``None`` for one without a code, and leave it at that.
+
+        TCP is ended when the client's Close has come, unless ``answers`` is ``False``.
+        """
         self._close_sent = True
         payload = b"" if code is None else code.to_bytes(2, "big") + reason.encode()
         await self.send_raw(_frame(_CLOSE, payload))
 
     async def close(self, code: int | None = 1000, reason: str = "") -> None:
-        """Close: send a Close, wait for the client's, and end TCP (RFC 6455 §7.1.1)."""
+        """Close: send a Close, wait for the client's, and end TCP (RFC 6455 §7.1.1).
+
+        It reads again, if it was stalled.
+        """
+        self.go_on()
         if not self._close_sent:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.send_close(code, reason)
@@ -165,11 +172,14 @@ class Peer:
         if status_code is not None:
             await self.send_raw(_answer(f"{status_code} Refused", [("Content-Length", "0")]))
             return False
-        key = self.request.headers["Sec-WebSocket-Key"].encode()
+        key = self.request.headers.get("Sec-WebSocket-Key")
+        if key is None:  # Somebody who asks for something else.
+            await self.send_raw(_answer("400 Bad Request", [("Content-Length", "0")]))
+            return False
         fields = [
             ("Upgrade", "websocket"),
             ("Connection", "Upgrade"),
-            ("Sec-WebSocket-Accept", generate_accept_token(key).decode()),
+            ("Sec-WebSocket-Accept", generate_accept_token(key.encode()).decode()),
             *headers,
         ]
         offered = self.request.headers.tokens("Sec-WebSocket-Protocol")
@@ -219,7 +229,7 @@ class Peer:
     async def _answer_close(self, close: CloseFrame) -> None:
         if not self._close_sent:
             await self.send_close(None if close.code == _NO_STATUS else close.code)
-            await self._stream.aclose()
+        await self._stream.aclose()
 
     def _take_message(self, event: TextMessage | BytesMessage) -> None:
         self._parts.append(event.data if isinstance(event.data, str) else bytes(event.data))

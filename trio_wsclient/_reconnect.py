@@ -26,6 +26,7 @@ from trio_wsclient._errors import (
     HandshakeError,
     WebSocketError,
 )
+from trio_wsclient._handshake import check_extra_headers, check_subprotocols
 from trio_wsclient._open import open_websocket_client
 from trio_wsclient._options import ClientOptions, Options, check_seconds
 
@@ -91,8 +92,9 @@ def reconnecting(
     connections. For a deadline, put the loop into ``trio.move_on_after``.
 
     Before each try but the first it waits for a random time: at most ``first_delay`` after a
-    failure, twice that after the second in a row, and so on up to ``max_delay``. A failure is a try
-    that has failed, or a connection that has ended; one that lasted begins a new row.
+    failure, twice that after the second in a row, and so on up to ``max_delay``; and before that
+    for as long as the server has asked for. A failure is a try that has failed, or a connection
+    that has ended; one that lasted begins a new row.
 
     Args:
         target: A URL; or a function that makes what is to be entered, an asynchronous context
@@ -133,6 +135,9 @@ def reconnecting(
         for name in _FOR_ONE:
             if options.get(name):
                 raise ValueError(f"{name} is for one connection: pass a function that makes each")
+        # What can be iterated once only is for more than one connection.
+        options["extra_headers"] = check_extra_headers(options.get("extra_headers", ()))
+        options["subprotocols"] = check_subprotocols(options.get("subprotocols", ()))
         target = partial(open_websocket_client, target, **options)
         target()  # What is wrong with URL and options is said now.
     logger = Options(**options).logger
@@ -171,18 +176,20 @@ class _Schedule:
             block = self._open()
             try:
                 return block, await block.__aenter__()
-            except HandshakeError as exc:
-                if not self.goes_on_after(exc):
+            except (HandshakeError, ConnectionClosed, BaseExceptionGroup) as exc:
+                error = _failure(exc)
+                if error is None or not self.goes_on_after(error):
                     raise
 
-    def goes_on_after(self, error: WebSocketError, *, lasted: float = 0.0) -> bool:
+    def goes_on_after(self, error: WebSocketError, *, lasted: float | None = None) -> bool:
         """Take note of a failure, and tell whether to try again.
 
         Args:
             error: What it was.
-            lasted: Seconds that the connection did.
+            lasted: Seconds that the connection did; ``None`` if none came about.
         """
-        self.failures = 1 if lasted >= self._reset_after else self.failures + 1
+        has_lasted = lasted is not None and lasted >= self._reset_after
+        self.failures = 1 if has_lasted else self.failures + 1
         self.last_error = error
         least = self._retry_delay(error, self.failures)
         if least is None:
@@ -190,7 +197,7 @@ class _Schedule:
             return False
         most = min(self._first_delay * 2 ** min(self.failures - 1, _MAX_DOUBLINGS), self._max_delay)
         # Full jitter: clients that were cut off together do not come back together.
-        self._pause = max(least, random.uniform(0, most))  # noqa: S311 nothing secret
+        self._pause = least + random.uniform(0, most)  # noqa: S311 nothing secret
         self._logger.info("trying again in %.1f s: %s", self._pause, error)
         return True
 
@@ -256,20 +263,37 @@ class Reconnection(AbstractAsyncContextManager[WebSocketClient]):
     ) -> bool:
         """Close the connection; swallow its own end if the loop goes on, or is over in order."""
         lasted = trio.current_time() - self._opened_at
-        # Bounded by close_timeout.
-        if await self._block.__aexit__(exc_type, exc, traceback):  # noqa: ASYNC102
-            exc = None
-        error = self._client.outcome if exc is None else self._own_end(exc)
-        if error is None:
-            return exc is None
-        goes_on = self._schedule.goes_on_after(error, lasted=lasted)
-        return goes_on or exc is None or isinstance(error, ConnectionClosedOK)
+        leaves = exc
+        try:
+            # Bounded by close_timeout.
+            if await self._block.__aexit__(exc_type, exc, traceback):  # noqa: ASYNC102
+                leaves = None
+        # A nursery of the user's around the connection puts its end into a group.
+        except (ConnectionClosed, BaseExceptionGroup) as replaced:
+            leaves = replaced
+        if leaves is None:
+            error: WebSocketError | None = self._client.outcome
+        else:
+            error = _failure(leaves, of=self._client.connection_id)
+        if error is not None:
+            goes_on = self._schedule.goes_on_after(error, lasted=lasted)
+            if goes_on or isinstance(error, ConnectionClosedOK):
+                return True
+        if leaves is not None and leaves is not exc:
+            raise leaves
+        return leaves is None
 
-    def _own_end(self, exc: BaseException) -> ConnectionClosed | None:
-        """Return the end of this connection, if the exception says that and nothing else."""
-        if isinstance(exc, BaseExceptionGroup):
-            ends = [self._own_end(each) for each in exc.exceptions]
-            return ends[0] if all(ends) else None
-        if isinstance(exc, ConnectionClosed) and exc.connection_id == self._client.connection_id:
-            return exc
-        return None
+
+def _failure(exc: BaseException, *, of: int | None = None) -> WebSocketError | None:
+    """Return the failure that an exception stands for, by itself or as all that a group holds.
+
+    Args:
+        exc: The exception.
+        of: Whose end it has to be; ``None`` for whatever keeps a connection from opening.
+    """
+    if isinstance(exc, BaseExceptionGroup):
+        found = [_failure(each, of=of) for each in exc.exceptions]
+        return found[0] if all(found) else None
+    if isinstance(exc, ConnectionClosed):
+        return exc if of in {None, exc.connection_id} else None
+    return exc if isinstance(exc, HandshakeError) and of is None else None

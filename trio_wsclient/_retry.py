@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -55,7 +56,8 @@ def retry_delay(
         (RFC 9110 §10.2.3), a day at most, else 0. ``None`` if it is not worth it.
     """
     if isinstance(error, ConnectionClosed):
-        frame = error.received or error.sent
+        # Ours first: where the server began, it is the echo; where we did, theirs is an answer.
+        frame = error.sent or error.received
         return 0.0 if (ABNORMAL if frame is None else frame.code) in _CODES else None
     if isinstance(error, ConnectionRejected | ProxyError) and error.status_code is not None:
         return _delay_of_status(error.status_code, error.headers)
@@ -78,7 +80,10 @@ def _retry_after(value: str) -> float:
         seconds = float(value)
     else:
         try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+            date = parsedate_to_datetime(value)
+            # RFC 9110 §5.6.7: its obsolete forms do not say so, but are of Greenwich.
+            zone = date.tzinfo or UTC
+            seconds = date.replace(tzinfo=zone).timestamp() - time.time()
         except (ValueError, OverflowError):
             return 0.0
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER)

@@ -49,58 +49,101 @@ async def talk(url: str, options: ClientOptions, manners: Manners) -> None:
     """Send what there is to send and show what arrives, until either side ends."""
     async with open_websocket_client(url, **options) as ws, trio.open_nursery() as nursery:
         say_to_human(f"connected to {ws.url}; Ctrl-D closes")
-        nursery.start_soon(_speak, ws, manners, nursery.cancel_scope)
-        async for message in ws:
-            _show(message, manners)
-            if manners.once:
-                break
-        nursery.cancel_scope.cancel()
+        conversation = _Conversation(ws, manners, nursery.cancel_scope)
+        nursery.start_soon(conversation.speak)
+        await conversation.listen()
     say_to_human(f"closed: {await ws.wait_closed() or 'no Close frame'}")
 
 
-def _show(message: str | bytes, manners: Manners) -> None:
-    if manners.binary:
-        show_bytes(message.encode() if isinstance(message, str) else message)
-    else:
-        show(printable(message) if isinstance(message, str) else repr(message))
+class _Conversation:
+    """What goes out and comes in on one connection.
 
+    Args:
+        ws: The connection.
+        manners: How.
+        scope: Cancelled at the end.
+    """
 
-async def _speak(ws: WebSocketClient, manners: Manners, conversation: trio.CancelScope) -> None:
-    """Send all there is, then end the conversation."""
-    with suppress(ConnectionClosed):  # Whoever receives is told too.
-        if manners.messages:
-            await ws.send_many(manners.messages[:1] if manners.once else manners.messages)
-        elif manners.binary:
-            await _send_pieces(ws, manners)
+    def __init__(self, ws: WebSocketClient, manners: Manners, scope: trio.CancelScope) -> None:
+        self._ws = ws
+        self._manners = manners
+        self._scope = scope
+        self._has_sent = False
+        self._shown = 0  # messages
+
+    # In
+
+    async def listen(self) -> None:
+        """Show what comes, until either side ends."""
+        async for message in self._ws:
+            self._show(message)
+            if self._manners.once and self._has_sent:
+                break
+        self._scope.cancel()
+
+    def _show(self, message: str | bytes) -> None:
+        if self._manners.binary:
+            show_bytes(message.encode() if isinstance(message, str) else message)
         else:
-            await _send_lines(ws, manners)
-        if manners.once:
-            return
-        with trio.move_on_after(_PONG_PATIENCE):
-            await ws.ping()
-        await trio.sleep(manners.wait)
-        conversation.cancel()
+            show(printable(message) if isinstance(message, str) else repr(message))
+        self._shown += 1
 
+    def _show_rest(self) -> None:
+        """Show what has come, but has not been shown because the output is slow."""
+        with suppress(trio.WouldBlock):
+            while True:
+                self._show(self._ws.receive_nowait())
 
-async def _send_pieces(ws: WebSocketClient, manners: Manners) -> None:
-    while data := await _read():
-        await ws.send(data)
-        if manners.once:
-            return
+    # Out
 
+    async def speak(self) -> None:
+        """Send all there is, then end the conversation."""
+        manners = self._manners
+        with suppress(ConnectionClosed):  # Whoever receives is told too.
+            if manners.messages:
+                await self._ws.send_many(manners.messages[:1] if manners.once else manners.messages)
+                self._has_sent = True
+            elif manners.binary:
+                await self._send_pieces()
+            else:
+                await self._send_lines()
+            if manners.once and self._has_sent:
+                return  # It ends with the answer.
+            await self._wait_for_answers()
+            await trio.sleep(manners.wait)
+            self._show_rest()
+            self._scope.cancel()
 
-async def _send_lines(ws: WebSocketClient, manners: Manners) -> None:
-    has_commands = manners.slash or is_at_keyboard()
-    async with aclosing(_lines()) as lines:
-        async for batch in lines:
-            if manners.once:
-                await ws.send(batch[0])
+    async def _wait_for_answers(self) -> None:
+        """Wait for a pong, behind which there are answers to all that was sent."""
+        while True:
+            shown = self._shown
+            with trio.move_on_after(_PONG_PATIENCE):
+                await self._ws.ping()
                 return
-            if not has_commands:
-                await ws.send_many(batch)
-                continue
-            for line in batch:
-                await _heed(ws, line)
+            if shown == self._shown:  # Otherwise we are slow, not the server.
+                return
+
+    async def _send_pieces(self) -> None:
+        while data := await _read():
+            await self._ws.send(data)
+            self._has_sent = True
+            if self._manners.once:
+                return
+
+    async def _send_lines(self) -> None:
+        has_commands = self._manners.slash or is_at_keyboard()
+        async with aclosing(_lines()) as lines:
+            async for batch in lines:
+                if self._manners.once:
+                    await self._ws.send(batch[0])
+                    self._has_sent = True
+                    return
+                if not has_commands:
+                    await self._ws.send_many(batch)
+                    continue
+                for line in batch:
+                    await _heed(self._ws, line)
 
 
 async def _heed(ws: WebSocketClient, line: str) -> None:

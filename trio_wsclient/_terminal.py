@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Final
+from typing import Final, TextIO
 
 STDIN: Final = 0
 
@@ -16,14 +16,15 @@ def show(line: str) -> None:
 
 def show_bytes(data: bytes) -> None:
     """Write bytes as they are."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    if _is_there(sys.stdout):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
 
 def show_live(text: str) -> None:
     """Show a line that the next one takes the place of, if there is a terminal for it."""
-    if sys.stderr.isatty():
+    if _is_there(sys.stderr) and sys.stderr.isatty():
         print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
@@ -34,7 +35,8 @@ def clear_live() -> None:
 
 def say(text: str) -> None:
     """Tell the user something that is no output."""
-    print(f"trio-wsclient: {printable(text)}", file=sys.stderr)
+    if _is_there(sys.stderr):  # Otherwise print would write to standard output.
+        print(f"trio-wsclient: {printable(text)}", file=sys.stderr)
 
 
 def say_to_human(text: str) -> None:
@@ -45,6 +47,11 @@ def say_to_human(text: str) -> None:
 
 def is_at_keyboard() -> bool:
     return os.isatty(STDIN)
+
+
+def _is_there(stream: TextIO | None) -> bool:
+    """Tell whether there is such a stream: a shell may have closed its descriptor."""
+    return stream is not None
 
 
 def printable(text: str) -> str:

@@ -65,8 +65,17 @@ async def memory_websocket_pair(
         url: What the client asks for.
         headers: Further header fields of the peer's answer.
         answers: See ``Peer``.
-        **options: See ``ClientOptions``.
+        **options: See ``ClientOptions``, but for ``stream``, which is the kit's.
+
+    Raises:
+        ValueError: The URL is ``wss``, for which there is ``open_loopback_server``, or there is a
+            ``stream``.
     """
+    if url.lower().startswith("wss:"):
+        raise ValueError("there is no TLS in memory: see open_loopback_server")
+    if options.get("stream") is not None:
+        raise ValueError("the stream is the kit's own")
+    subprotocols = options["subprotocols"] = tuple(options.get("subprotocols", ()))
     outgoing, incoming = trio.testing.lockstep_stream_one_way_pair()
     answering, answered = trio.testing.memory_stream_one_way_pair()
     peer = Peer(trio.StapledStream(answering, incoming), answers=answers)
@@ -75,7 +84,6 @@ async def memory_websocket_pair(
 
     async def serve() -> None:
         with scope:
-            subprotocols = options.get("subprotocols", ())
             await peer.shake_hands(subprotocols=subprotocols, headers=headers)
             await peer.read()
 
@@ -152,7 +160,9 @@ async def open_loopback_server(
 
 @contextmanager
 def fixed_randomness(mask: bytes = bytes(4), nonce: bytes = bytes(16)) -> Iterator[None]:
-    """Have all that clients send be the same each time, for golden bytes.
+    """Have the masks and keys of clients be the same each time, for golden bytes.
+
+    With them all that a client sends is, but for pings without a payload of yours.
 
     It holds for all clients of the process while the block lasts, so it is for tests alone: a mask
     that can be foreseen makes some proxies take what is sent for a request (RFC 6455 §10.3).
