@@ -26,7 +26,7 @@ extensions = [
     "command_line",
     "our_types",
 ]
-exclude_patterns = ["examples", "inventories"]
+exclude_patterns = ["examples", "inventories", "reference/autobahn-results.md"]
 root_doc = "index"
 
 nitpicky = True
@@ -52,7 +52,7 @@ intersphinx_mapping = {
 html_theme = "furo"
 html_title = f"trio_wsclient {release}"
 html_static_path = ["_static"]
-html_css_files = ["drawings.css"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
 

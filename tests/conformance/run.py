@@ -10,18 +10,26 @@ messages and on the closing, are OK or INFORMATIONAL.
 import argparse
 import contextlib
 import json
+import platform
 import re
 import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import trio
 from suite import Server, Suite, SuiteError, find_suite, open_server
 
-from trio_wsclient import ConnectionClosed, WebSocketError, open_websocket_client
+from trio_wsclient import (
+    IMPLEMENTATION,
+    ConnectionClosed,
+    WebSocketError,
+    __version__,
+    open_websocket_client,
+)
 
 AGENT = "trio_wsclient"
 VERDICTS = ("OK", "INFORMATIONAL")
@@ -29,6 +37,19 @@ CACHE = Path.home() / ".cache" / "trio-wsclient-conformance"
 MILDER = "!!! no Python 2.7 found: kosoku stands in for autobahntestsuite, and is milder"
 
 # How many cases each section of autobahntestsuite 25.10.1 has.
+TITLES = {
+    1: "1 framing",
+    2: "2 pings and pongs",
+    3: "3 reserved bits",
+    4: "4 opcodes",
+    5: "5 fragmentation",
+    6: "6 UTF-8",
+    7: "7 closing",
+    9: "9 limits, performance",
+    10: "10 miscellaneous",
+    12: "12 compression, messages of different kinds",
+    13: "13 compression, different parameters",
+}
 SECTIONS = {1: 16, 2: 11, 3: 7, 4: 10, 5: 20, 6: 145, 7: 37, 9: 54, 10: 1, 12: 90, 13: 126}
 
 _BUFFER = 64 * 2**20  # bytes: the largest message of the suite has 16 MiB
@@ -128,18 +149,30 @@ def verdict(case: Mapping[str, Any]) -> str:
     return max(both, key=VERDICTS.index)
 
 
-def print_table(cases: Cases) -> None:
-    """Print a row for each section, and the total."""
+def table(cases: Cases) -> str:
+    """Return a row for each section, and the total."""
     grades: dict[int, Counter[str]] = {}
     for name, case in cases.items():
         grades.setdefault(section_of(name), Counter())[verdict(case)] += 1
-    print("\n| section | cases | OK | INFORMATIONAL | other |")
-    print("| ---: | ---: | ---: | ---: | ---: |")
+    rows = [
+        "| section | cases | OK | INFORMATIONAL | other |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
     for section, counts in [*sorted(grades.items()), ("total", sum(grades.values(), Counter()))]:
         good = [counts[grade] for grade in VERDICTS]
-        row = [section, counts.total(), *good, counts.total() - sum(good)]
-        print("|", " | ".join(map(str, row)), "|")
-    print()
+        name = TITLES.get(section, "total")
+        row = [name, counts.total(), *good, counts.total() - sum(good)]
+        rows.append(f"| {' | '.join(map(str, row))} |")
+    return "\n".join(rows)
+
+
+def described(suite: Suite) -> str:
+    """Say what was run, by what, and when."""
+    today = datetime.now(UTC).date()
+    return (
+        f"Run on {today} with trio_wsclient {__version__} (frames by {IMPLEMENTATION}), CPython "
+        f"{platform.python_version()}, against {suite.name} 25.10.1:"
+    )
 
 
 def section_of(name: str) -> int:
@@ -159,14 +192,16 @@ def print_case(name: str, case: Mapping[str, Any]) -> None:
     print()
 
 
-async def run(suite: Suite, selection: str, reports: Path) -> bool:
-    """Run the chosen cases; whether all of them were passed."""
+async def run(suite: Suite, selection: str, reports: Path, page: Path | None) -> bool:
+    """Run the chosen cases; whether all of them were passed. A page for the docs gets the table."""
     wanted = patterns(selection)
     started = time.monotonic()
     async with open_server(suite, wanted, reports) as server:
         count, failures = await drive(server.url)
         cases = await collect(server, count)
-    print_table(cases)
+    print(f"\n{table(cases)}\n")
+    if page is not None:
+        page.write_text(f"{described(suite)}\n\n{table(cases)}\n", encoding="utf-8")
 
     found = Counter(map(section_of, cases))
     for section, size in SECTIONS.items():
@@ -195,13 +230,14 @@ def main() -> int:
     add("--cases", default="1-7,9,10", help="sections, ranges, or the suite's own patterns")
     add("--cache", type=Path, default=CACHE, help="where the suite is installed, once")
     add("--reports", type=Path, help="default: a directory in the cache")
+    add("--page", type=Path, help="a Markdown file to write the table into")
     options = parser.parse_args()
     reports = options.reports or options.cache / "reports"
     try:
         suite = find_suite(options.cache.resolve())
         if not suite.is_judge:
             print(MILDER, flush=True)
-        passed = trio.run(run, suite, options.cases, reports.resolve())
+        passed = trio.run(run, suite, options.cases, reports.resolve(), options.page)
     except SuiteError as error:
         print(error, file=sys.stderr)
         return 2
