@@ -10,7 +10,6 @@ import ast
 import builtins
 import inspect
 import re
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +27,6 @@ NOTHING = "—"
 TABLE = re.compile(r"^\.\. list-table::\n(?:   .*\n|\n)+", re.MULTILINE)
 CELL = re.compile(r"^   (?:\*| ) -(?: |$)(.*(?:\n {7}.*|\n(?= {7}))*)", re.MULTILINE)
 LITERAL = re.compile(r"``(.+?)``", re.DOTALL)
-BLOCK = re.compile(r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)", re.MULTILINE)
 INCLUDED = re.compile(r"^\.\. literalinclude:: (\S+)$", re.MULTILINE)
 
 # What else stands in that column: variables of the environment, schemes, what every exception has.
@@ -193,13 +191,6 @@ def test_a_name_has_its_counterpart_or_a_dash(page: str):
         for theirs, ours, _ in rows:
             assert theirs
             assert ours == NOTHING or literals(ours), theirs
-
-
-def test_what_was_before_compiles(page: str):
-    blocks = BLOCK.findall(page)
-    assert blocks
-    for block in blocks:
-        compile(textwrap.dedent(block), "before", "exec")
 
 
 def test_what_is_included_exists(page: str):
