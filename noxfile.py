@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 
 import nox
 
@@ -12,13 +14,16 @@ nox.options.download_python = "never"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = [
     *("tests", "oldest", "pure", "types", "lint", "sanitize", "conformance", "interop"),
-    "soak",
+    *("soak", "docs", "build"),
 ]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
+PINS = "pins.txt"  # the versions that all sessions have, but `oldest` and those that compare
+PINNED = ("--constraint", PINS)
 TEST = nox.project.dependency_groups(PYPROJECT, "test")
 PYTEST = ("pytest", "-n", "auto")  # by as many processes as there are processors
 
+SMOKE_TESTS = ["tests/test_open.py", "tests/test_frames.py"]
 ALL_CASES = "1-7,9,10,12,13"  # of the Autobahn suite
 
 # Tests look at what is raised, stand in for others' functions, and their clock is not real.
@@ -41,7 +46,7 @@ if shutil.which("python3.14"):
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The tests; on the oldest interpreter with 100 % branch coverage of the package."""
-    session.install(".", *TEST)
+    session.install(".", *TEST, *PINNED)
     # Measuring doubles the time, and the code is the same on the others.
     if session.python != PYTHONS[0] or session.posargs:
         session.run(*PYTEST, *session.posargs)
@@ -69,7 +74,7 @@ def pure(session: nox.Session) -> None:
 def install(session: nox.Session, frames: str, *dependencies: str) -> dict[str, str]:
     """Install with frames by the accelerator, or without it; return the variables to run with."""
     env = {"TRIO_WSCLIENT_PURE": "1"} if frames == "python" else {}
-    session.install(".", *dependencies, env=env)
+    session.install(".", *dependencies, *PINNED, env=env)
     session.run("trio-wsclient", "--version", env=env)
     return env
 
@@ -92,7 +97,7 @@ def sanitize(session: nox.Session) -> None:
         session.skip("gcc is not here")
     flags = "-fsanitize=address,undefined -fno-sanitize-recover=all"
     build = {"CC": "gcc", "CFLAGS": f"{flags} -g", "LDFLAGS": flags}
-    session.install(".", *TEST, env=build)
+    session.install(".", *TEST, *PINNED, env=build)
     libraries = [
         str(session.run("gcc", f"-print-file-name={name}", external=True, silent=True)).strip()
         for name in ("libasan.so", "libubsan.so")
@@ -110,7 +115,7 @@ def sanitize(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """The types: ours inside, and what a user's type checker sees."""
-    session.install(".", *nox.project.dependency_groups(PYPROJECT, "types"))
+    session.install(".", *nox.project.dependency_groups(PYPROJECT, "types"), *PINNED)
     session.run("mypy")
     session.run("pyright", "--verifytypes", "trio_wsclient", "--ignoreexternal")
     session.run("pyright", "tests/typing")
@@ -119,25 +124,29 @@ def types(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, and what ruff, flake8-async and codespell know to be wrong."""
-    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"), *PINNED)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("flake8", *FLAKE8_ASYNC, "trio_wsclient", "tests", "docs", "noxfile.py")
     session.run("codespell")
+    workflows = [str(path) for path in sorted(Path(".github/workflows").glob("*.yml"))]
+    schema = "--builtin-schema=vendor.github-workflows"
+    session.run("check-jsonschema", schema, *workflows)
+    session.run("zizmor", "--offline", "--no-progress", "--quiet", *workflows)
 
 
 @nox.session
 def conformance(session: nox.Session) -> None:
     """The Autobahn suite, but for most of what takes long; `-- --cases 9` for other cases."""
     # 12 and 13 are of compression: these are short and long messages, with and without takeover.
-    session.install("pip", ".")  # pip for kosoku, where there is no Python 2.7
+    session.install("pip", ".", *PINNED)  # pip for kosoku, where there is no Python 2.7
     run_conformance(session, "1-7,9,10,12.1.*,13.1.*,13.4.*")
 
 
 @nox.session(name="conformance-full", default=False)
 def conformance_full(session: nox.Session) -> None:
     """All 517 cases of the Autobahn suite: 10 to 25 minutes; not part of CI."""
-    session.install("pip", ".")
+    session.install("pip", ".", *PINNED)
     run_conformance(session, ALL_CASES)
 
 
@@ -174,15 +183,76 @@ def fuzz(session: nox.Session, frames: str) -> None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """2,000 connections with mixed traffic, cancels and restarts: `-- 30` for as many minutes."""
-    session.install(".", *TEST)
+    session.install(".", *TEST, *PINNED)
     minutes = session.posargs[0] if session.posargs else "2"
     session.run("python", "tests/soak_load.py", f"--minutes={minutes}")
+
+
+@nox.session(python="3.13")
+def docs(session: nox.Session) -> None:
+    """The pages, without a network and without a warning, and that no link inside is broken."""
+    session.install(".", *nox.project.dependency_groups(PYPROJECT, "docs"), *PINNED)
+    html = "build/html"
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-E", "-q", "docs", html)
+    session.run("python", "docs/links.py", html)
+
+
+@nox.session(python="3.13")
+def build(session: nox.Session) -> None:
+    """An sdist and its wheels, checked, installed and tried; `-- all` runs all tests on each."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "build"), *PINNED)
+    out = Path("dist").absolute()
+    shutil.rmtree(out, ignore_errors=True)
+    session.run("python", "-m", "build", "--sdist", f"--outdir={out}")
+    (sdist,) = out.glob("*.tar.gz")
+    for env in ({}, {"TRIO_WSCLIENT_PURE": "1"}):
+        session.run("pip", "-q", "wheel", "--no-deps", f"--wheel-dir={out}", str(sdist), env=env)
+    built = sorted(out.glob("*.whl"))
+    session.run("twine", "check", "--strict", str(sdist), *map(str, built))
+    session.run("check-wheel-contents", *map(str, built))
+    for wheel in built:
+        try_out(session, str(wheel), "python" if "none-any" in wheel.name else "c")
+    # Who has no compiler installs the sdist all the same.
+    try_out(session, str(sdist), "python", env={"CC": "false"})
+
+
+def try_out(
+    session: nox.Session, package: str, frames: str, env: dict[str, str] | None = None
+) -> None:
+    """Install into an empty environment, and run tests there, all of them if asked."""
+    home = Path(session.create_tmp(), "empty").absolute()
+    folder = home / ("Scripts" if os.name == "nt" else "bin")
+    python, safe = str(folder / "python"), {"PYTHONSAFEPATH": "1"}  # not what lies here
+    if session.venv_backend == "uv":
+        session.run("uv", "-q", "venv", "--clear", str(home), external=True)
+        install = ["uv", "-q", "pip", "install", f"--python={python}"]
+    else:
+        session.run("python", "-m", "venv", "--clear", str(home))
+        install = [python, "-m", "pip", "-q", "install"]
+    session.run(*install, package, env=env, external=True)
+    code = "import trio_wsclient as t; print(t.IMPLEMENTATION, t.__file__)"
+    told = str(session.run(python, "-c", code, env=safe, external=True, silent=True))
+    if not told.startswith(f"{frames} {home}"):
+        session.error(f"{package}: {told}")
+    session.run(str(folder / "trio-wsclient"), "demo", env=safe, external=True)
+    session.run(*install, *TEST, *PINNED, external=True)
+    tests = [] if "all" in session.posargs else SMOKE_TESTS
+    session.run(str(folder / "pytest"), "-q", "-n", "auto", *tests, env=safe, external=True)
+
+
+@nox.session(default=False)
+def pins(session: nox.Session) -> None:
+    """Bring the pinned dependencies of all sessions but `oldest` up to date."""
+    groups = [f"--group={name}" for name in ("test", "types", "lint", "docs", "build", "mutate")]
+    command = ["uv", "pip", "compile", "--universal", "--python-version=3.11", "--upgrade"]
+    command += ["--no-header", "--no-annotate", "pyproject.toml", *groups, "-o", str(PINS)]
+    session.run(*command, external=True)
 
 
 @nox.session(default=False)
 def cycles(session: nox.Session) -> None:
     """10,000 times open, echo and close: nothing may be left of it."""
-    session.install(".", *TEST)
+    session.install(".", *TEST, *PINNED)
     session.run("python", "tests/soak_cycles.py", *session.posargs)
 
 
@@ -190,7 +260,9 @@ def cycles(session: nox.Session) -> None:
 def mutate(session: nox.Session) -> None:
     """What the tests of the layers without I/O would not notice, by mutmut: some 20 minutes."""
     env = {"TRIO_WSCLIENT_PURE": "1"}
-    session.install(".", *TEST, *nox.project.dependency_groups(PYPROJECT, "mutate"), env=env)
+    session.install(
+        ".", *TEST, *nox.project.dependency_groups(PYPROJECT, "mutate"), *PINNED, env=env
+    )
     session.run("mutmut", "run", *session.posargs, env=env)
     session.run("mutmut", "results", env=env)
 
