@@ -58,9 +58,9 @@ class Drawing:
             ' orient="auto"><path class="head" d="M0,0 L8,4 L0,8 z"/></marker>'
         )
         return (
-            f'<svg class="drawing" role="img" aria-label="{escape(self._title)}"'
+            f'<div class="drawing"><svg role="img" aria-label="{escape(self._title)}"'
             f' viewBox="0 0 {WIDTH} {self.height + 2:g}"><defs>{head}</defs>'
-            f"{''.join(self._parts)}</svg>"
+            f"{''.join(self._parts)}</svg></div>"
         )
 
 
@@ -116,7 +116,7 @@ def draw_states() -> str:
     right = WIDTH - 1 - width
     height, step = 3 * LINE + MARGIN, 4 * LINE + MARGIN
     centre = step + height / 2
-    for x, state, note in ((1, "OPEN", "messages both ways"), (right, "CLOSED", "no more stream")):
+    for x, state, note in ((1, "OPEN", "messages both ways"), (right, "CLOSED", "the stream, too")):
         drawing.box(x, step, width, height)
         drawing.text(x + MARGIN, step + LINE, state, "code")
         for number, line in enumerate(wrap(note.split(), width), 2):
