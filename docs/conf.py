@@ -34,7 +34,7 @@ myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # Pages that are included begin below the top.
 
 autodoc_member_order = "bysource"
-autodoc_class_signature = "separated"
+python_use_unqualified_type_names = True
 autodoc_typehints_format = "short"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

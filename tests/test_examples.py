@@ -292,14 +292,12 @@ async def test_logged_shows_frames_on_standard_error():
     assert b"trio_wsclient [1] sent Text, FIN, 12 bytes: 48 65 6c 6c 6f" in done.stderr
 
 
-def test_a_program_is_tested_with_the_kit():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+def test_a_program_is_tested_with_the_kit(tmp_path: Path):
+    for path in (EXAMPLES / "test_greeter.py", EXAMPLES / "shell" / "pytest.ini"):
+        shutil.copy(path, tmp_path)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist"]
     done = subprocess.run(
-        [*command, str(EXAMPLES / "test_greeter.py")],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
+        command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout

@@ -19,7 +19,14 @@ from command_line import run_main
 from scripted_server import echo_script, loopback_server
 
 import trio_wsclient.__main__
-from trio_wsclient import IMPLEMENTATION, __version__, _arguments, _talk, open_websocket_client
+from trio_wsclient import (
+    IMPLEMENTATION,
+    __version__,
+    _arguments,
+    _talk,
+    _terminal,
+    open_websocket_client,
+)
 from trio_wsclient.__main__ import main
 
 
@@ -317,8 +324,8 @@ async def test_line_that_comes_too_late_is_dropped_without_a_word(stdin):
     assert not conversation.cancel_called
 
 
-def test_wrong_url_is_one_line_and_status_1(capsys):
-    assert main(["connect", "http://example.org/"]) == 1
+def test_wrong_url_is_one_line_and_status_2(capsys):
+    assert main(["connect", "http://example.org/"]) == 2
     assert capsys.readouterr().err == (
         "trio-wsclient: invalid WebSocket URL: it does not begin with ws:// or wss://\n"
     )
@@ -370,7 +377,16 @@ def test_module_runs_with_the_arguments_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["trio-wsclient", "connect", "http://example.org/"])
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(trio_wsclient.__main__.__file__, run_name="__main__")
-    assert stopped.value.code == 1
+    assert stopped.value.code == 2
+
+
+def test_where_there_is_no_output_nothing_is_shown(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", None)
+    _terminal.say("to nobody")
+    _terminal.show_live("to nobody")
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(sys, "stdout", None)
+    _terminal.show_bytes(b"to nobody")
 
 
 def test_console_script_is_installed():

@@ -281,7 +281,7 @@ async def test_who_does_not_trust_it_does_it_no_harm(server_ssl_context):
 
 
 @pytest.mark.parametrize(("offered", "chosen"), [(["x", "b", "a"], "b"), (["x"], None), ([], None)])
-async def test_it_chooses_the_dearest_subprotocol_that_it_knows(offered, chosen):
+async def test_it_chooses_the_preferred_subprotocol_that_it_knows(offered, chosen):
     async with open_loopback_server(subprotocols=["a", "b"]) as server:
         async with open_websocket_client(server.url, subprotocols=offered) as ws:
             assert ws.subprotocol == chosen
@@ -349,6 +349,29 @@ async def test_a_client_that_has_gone_is_no_error_of_a_handler():
             await is_over.wait()
             async with open_websocket_client(server.url) as ws:
                 assert await ws.receive() == "x" * 100_000
+
+
+async def test_a_handler_may_wait_for_a_client_that_has_gone():
+    async def handler(peer: Peer) -> None:
+        while True:
+            await peer.send(await peer.receive())
+
+    with trio.fail_after(60):
+        async with open_loopback_server(handler) as server:
+            for _ in range(2):
+                async with open_websocket_client(server.url) as ws:
+                    await ws.send("a")
+                    assert await ws.receive() == "a"
+
+
+async def test_the_end_of_another_channel_is_an_error_of_a_handler():
+    async def handler(peer: Peer) -> None:
+        raise trio.EndOfChannel
+
+    with trio.fail_after(60), pytest.raises(trio.EndOfChannel):
+        async with open_loopback_server(handler) as server:
+            async with open_websocket_client(server.url):
+                await trio.sleep_forever()
 
 
 async def test_strangers_do_it_no_harm():

@@ -16,7 +16,7 @@ from typing import Final
 
 import trio
 
-from trio_wsclient import ConnectionClosed, HandshakeError, InvalidURL, open_websocket_client
+from trio_wsclient import ConnectionClosed, HandshakeError, open_websocket_client
 from trio_wsclient._arguments import options_of, parse
 from trio_wsclient._measure import NoEcho, measure
 from trio_wsclient._talk import Manners, talk
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _PIPE_BROKEN
         # Python flushes once more when it exits; that would end in a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except* (InvalidURL, HandshakeError) as group:
+    except* HandshakeError as group:
         status = _NOT_OPEN
         say(str(_first(group)))
     except* (ConnectionClosed, NoEcho, OSError) as group:  # of standard input and output
@@ -73,9 +73,7 @@ def _run(parsed: argparse.Namespace) -> int:
     except OSError as exc:  # of a file with certificates
         say(str(exc))
         return _NOT_OPEN
-    except InvalidURL:
-        raise
-    except ValueError as exc:
+    except ValueError as exc:  # InvalidURL among them
         say(str(exc))
         return _WRONG_USAGE
     if parsed.command == "bench":

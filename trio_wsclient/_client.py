@@ -51,6 +51,9 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
 
     Any number of tasks may use it at once. A message goes to one of those that wait for one.
 
+    ``async for`` takes messages as ``receive`` does, until the connection is over: it ends where
+    ``receive`` would raise ``ConnectionClosedOK``, and raises ``ConnectionClosedError``.
+
     All methods raise a ``ConnectionClosed`` once the connection is over, and nothing is left that
     came before: ``ConnectionClosedOK`` after a Close with 1000, 1001 or no code, or if this side
     asked for the end, ``ConnectionClosedError`` otherwise.

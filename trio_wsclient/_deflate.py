@@ -48,7 +48,7 @@ class PerMessageDeflate:
 
     Attributes:
         client_max_window_bits: The window that we compress with has 2 to the power of this many
-            bytes: 8 to 15, the default. It costs us four times as much.
+            bytes: 8 to 15, the default. To compress takes four times as much memory.
         server_max_window_bits: The same for what the server sends, to save its memory and ours.
         client_no_context_takeover: Whether we compress each message by itself, which saves our
             memory between messages, and most of the compression of small ones.

@@ -111,7 +111,7 @@ class Handshake:
         url: Whom to ask for what.
         fields: Further header fields, checked; an ``Authorization`` among them goes before the
             URL's userinfo.
-        subprotocols: The names to offer, the dearest first.
+        subprotocols: The names to offer, the preferred first.
         extensions: To offer, in their order.
     """
 

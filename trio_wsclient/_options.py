@@ -48,7 +48,7 @@ class ClientOptions(TypedDict, total=False):
             checked, as ``bytes``.
         fragment_size: Largest frame that is sent; longer messages are split, so that pongs pass
             between. ``None``, the default, to send each message in one frame.
-        subprotocols: Names to offer (RFC 6455 §1.9), the dearest first.
+        subprotocols: Names to offer (RFC 6455 §1.9), the preferred first.
         extra_headers: Header fields to add to the request, as a mapping or pairs.
         origin: The value of Origin (RFC 6454); none by default: only browsers have one.
         user_agent: The value of User-Agent; by default this library's name and version.

@@ -66,6 +66,11 @@ class Peer:
         self.pongs: list[bytes] = []
         self.close_received: CloseFrame | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+        return self._is_over.is_set()
+
     # What comes
 
     async def receive(self) -> str | bytes:

@@ -59,7 +59,7 @@ async def memory_websocket_pair(
     """Open a real client on a stream in memory, and hand it out with its peer.
 
     What the client writes waits until the peer reads, which it does by itself until it is told to
-    ``stall``. The peer chooses the client's dearest subprotocol, and knows no extensions.
+    ``stall``. The peer chooses the subprotocol that the client prefers, and knows no extensions.
 
     Args:
         url: What the client asks for.
@@ -132,7 +132,7 @@ async def open_loopback_server(
     Args:
         handler: Called with the ``Peer`` of each connection; when it returns, that is closed.
         ssl_context: For a ``wss`` server, as of ``ssl.Purpose.CLIENT_AUTH``.
-        subprotocols: Those that it knows; it chooses the client's dearest.
+        subprotocols: Those that it knows; it chooses the one that the client prefers.
         refuse: Called with each request; returns the HTTP status to refuse it with, or ``None``.
     """
 
@@ -145,7 +145,11 @@ async def open_loopback_server(
                 return
             async with _Nursery() as nursery:
                 nursery.start_soon(peer.read)
-                await handler(peer)
+                try:
+                    await handler(peer)
+                except trio.EndOfChannel:
+                    if not peer.is_over:
+                        raise  # It is of another channel.
                 await peer.close()
 
     async with _Nursery() as nursery:

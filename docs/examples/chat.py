@@ -1,4 +1,4 @@
-"""A chat: lines from the keyboard go out, and what the others say is printed meanwhile."""
+"""A chat at a terminal: what is typed goes out, and what the others say is printed meanwhile."""
 
 import trio
 

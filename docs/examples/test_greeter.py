@@ -40,6 +40,8 @@ async def test_everybody_is_greeted_once_an_hour(peer: Peer, autojump_clock):
     assert trio.current_time() - before == pytest.approx(3600)
 
 
-async def test_a_server_that_closes_ends_it(peer: Peer):
-    await peer.close(1001)
-    assert peer.messages == []
+async def test_it_ends_when_the_server_closes(autojump_clock):
+    async with memory_websocket_pair() as (ws, peer):
+        await peer.send_close(1001)
+        with trio.fail_after(5):
+            await greeter(ws)
