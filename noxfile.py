@@ -14,7 +14,7 @@ nox.options.download_python = "never"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = [
     *("tests", "oldest", "pure", "types", "lint", "sanitize", "conformance", "interop"),
-    *("soak", "docs", "build"),
+    *("soak", "docs"),
 ]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
@@ -197,7 +197,7 @@ def docs(session: nox.Session) -> None:
     session.run("python", "docs/links.py", html)
 
 
-@nox.session(python="3.13")
+@nox.session(python="3.13", default=False)
 def build(session: nox.Session) -> None:
     """An sdist and its wheels, checked, installed and tried; `-- all` runs all tests on each."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "build"), *PINNED)

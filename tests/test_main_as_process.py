@@ -86,7 +86,7 @@ async def test_process_shows_the_echo_of_a_pipe():
 
 async def test_process_fails_with_one_line():
     done = await run_command("connect", "ws://")
-    assert (done.returncode, done.stdout) == (1, b"")
+    assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode().splitlines() == ["trio-wsclient: invalid WebSocket URL: no host"]
 
 

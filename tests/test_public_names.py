@@ -259,6 +259,7 @@ OF_TESTING = {
             "close_received",
             "cut",
             "go_on",
+            "is_over",
             "messages",
             "ping",
             "pings",
