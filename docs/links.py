@@ -39,7 +39,7 @@ def main(folder: Path) -> int:
             count += 1
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             is_there = target.exists()
-            if is_there and target in pages and path.name not in {"search.html", "genindex.html"}:
+            if is_there and target in pages:
                 is_there = unquote(parts.fragment) in pages[target].places
             if not is_there:
                 broken.append(f"{path.relative_to(folder.resolve())}: {link}")

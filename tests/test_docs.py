@@ -78,6 +78,30 @@ def test_each_public_name_is_in_the_reference_once(module):
     assert sorted(named) == sorted(module.__all__)
 
 
+def test_signatures_that_pages_spell_out_are_the_codes():
+    """Those with a function as a default, which can't be shown otherwise."""
+    spelt = re.findall(
+        r"^\.\. autofunction:: (\w+)\((.+)\)$", "\n".join(REFERENCE.values()), re.MULTILINE
+    )
+    assert [name for name, _ in spelt] == ["reconnecting", "open_loopback_server"]
+    for name, signature in spelt:
+        function = getattr(trio_wsclient, name, None) or getattr(trio_wsclient.testing, name)
+        parameters = inspect.signature(function).parameters.values()
+        shown = [
+            each.name if each.default is each.empty else f"{each.name}={_shown(each.default)}"
+            for each in parameters
+            if each.kind is not each.VAR_KEYWORD
+        ]
+        assert [part for part in re.split(r", (?!\))", signature) if part not in {"/", "*"}] == [
+            *shown,
+            *(f"**{each.name}" for each in parameters if each.kind is each.VAR_KEYWORD),
+        ]
+
+
+def _shown(default: object) -> str:
+    return default.__name__ if inspect.isfunction(default) else repr(default)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(DOCS)) for page in PAGES])
 def test_code_in_a_page_is_a_file_that_is_run(page: Path):
     text = page.read_text(encoding="utf-8")

@@ -29,8 +29,9 @@ async def measure(url: str, options: ClientOptions, *, seconds: float, size: int
     """
     times: list[float] = []
     try:
-        options["max_message_size"] = None  # What is sent may come back.
-        async with open_websocket_client(url, **options) as ws:
+        # What is sent comes back, however long it is.
+        unlimited: ClientOptions = {**options, "max_message_size": None}
+        async with open_websocket_client(url, **unlimited) as ws:
             now = shown_at = perf_counter()
             ends = now + seconds
             while now < ends or not times:

@@ -26,7 +26,6 @@ from trio_wsclient._errors import (
     HandshakeError,
     WebSocketError,
 )
-from trio_wsclient._handshake import check_extra_headers, check_subprotocols
 from trio_wsclient._open import open_websocket_client
 from trio_wsclient._options import ClientOptions, Options, check_seconds
 
@@ -128,20 +127,19 @@ def reconnecting(
         check_seconds(name, value, may_be_zero=True)
     if not callable(retry_delay):
         raise TypeError("retry_delay has to be callable")
-    if callable(target):
-        if options:
-            raise TypeError("options go to a URL; a function passes its own")
-    else:
-        for name in _FOR_ONE:
-            if options.get(name):
-                raise ValueError(f"{name} is for one connection: pass a function that makes each")
+    if callable(target) and options:
+        raise TypeError("options go to a URL; a function passes its own")
+    for name in _FOR_ONE:
+        if options.get(name):
+            raise ValueError(f"{name} is for one connection: pass a function that makes each")
+    checked = Options(**options)
+    if not callable(target):
         # What can be iterated once only is for more than one connection.
-        options["extra_headers"] = check_extra_headers(options.get("extra_headers", ()))
-        options["subprotocols"] = check_subprotocols(options.get("subprotocols", ()))
+        options["extra_headers"] = checked.extra_headers
+        options["subprotocols"] = checked.subprotocols
         target = partial(open_websocket_client, target, **options)
-        target()  # What is wrong with URL and options is said now.
-    logger = Options(**options).logger
-    return Reconnecting(_Schedule(target, retry_delay, **delays, logger=logger))
+        target()  # What is wrong with the URL is said now.
+    return Reconnecting(_Schedule(target, retry_delay, **delays, logger=checked.logger))
 
 
 class _Schedule:

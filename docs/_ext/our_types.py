@@ -19,7 +19,7 @@ PUBLIC = {
 }
 LITERAL = re.compile(r"``([A-Za-z_]+)``")
 # Variables of types, and what a user never holds: shown, but not linked.
-UNLINKED = {"Part_contra", "Extension", "SSLContext"}
+UNLINKED = {"Part_contra", "Extension"}
 
 
 def resolve(
@@ -50,19 +50,7 @@ def _linked(literal: re.Match[str]) -> str:
     return literal[0] if path is None else f":py:obj:`~{path}`"
 
 
-def shorten(  # noqa: PLR0917 Sphinx's call
-    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str, returns: str
-) -> tuple[str, str]:
-    """Show a default that is a function by its name, and types without their modules."""
-    del app, what, name, obj, options
-    if signature and "<function" in signature:
-        signature = re.sub(r"<function (\w+)[^>]*>", r"\1", signature)
-        signature = re.sub(r"~?\b(?:\w+\.)+(\w+)", r"\1", signature)
-    return signature, returns
-
-
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("missing-reference", resolve)
     app.connect("autodoc-process-docstring", link)
-    app.connect("autodoc-process-signature", shorten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
