@@ -100,12 +100,12 @@ class Guest:
         first: Callable[[], Awaitable[object]],
         second: Callable[[], object],
         *,
-        passes: int,
+        ticks: int,
     ) -> None:
-        """Begin something, do something else so many passes later, and run until all wait."""
+        """Begin something, do something else some scheduler ticks later, and run until all wait."""
 
         async def delay() -> None:
-            for _ in range(passes):
+            for _ in range(ticks):
                 await trio.lowlevel.checkpoint()
             second()
 

@@ -96,22 +96,22 @@ async def test_a_read_that_is_cancelled_takes_nothing(pair):
 async def test_reads_that_never_wait_let_other_tasks_run(pair):
     stream, theirs = pair
     theirs.send(bytes(20_000))
-    passes = 0
+    ticks = 0
 
     async def other() -> None:
-        nonlocal passes
+        nonlocal ticks
         while True:
             await trio.lowlevel.checkpoint()
-            passes += 1
+            ticks += 1
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(other)
         await stream.receive_some(1)
-        before = passes
+        before = ticks
         for _ in range(19_000):
             await stream.receive_some(1)
         nursery.cancel_scope.cancel()
-    assert passes > before + 3, "they take some 20 ms"
+    assert ticks > before + 3, "they take some 20 ms"
 
 
 async def test_the_end_of_the_peer_is_the_end_of_the_stream(pair):

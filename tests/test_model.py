@@ -43,7 +43,7 @@ BUFFER = 1000  # bytes: some seven messages
 LONG = 70_000  # bytes: more than is written in one piece
 
 sizes = st.sampled_from([0, 1, 100, 126, LONG])
-passes = st.integers(0, 8)  # of Trio's scheduler
+ticks = st.integers(0, 8)  # of Trio's scheduler
 
 
 class Server:
@@ -309,28 +309,28 @@ class ClientAndServer(RuleBasedStateMachine):
         assert not call.is_running
 
     @precondition(lambda self: len(self.receiving) > 1)
-    @rule(data=st.data(), passes=passes)
-    def cancel_two_that_receive(self, data: st.DataObject, passes: int) -> None:
+    @rule(data=st.data(), ticks=ticks)
+    def cancel_two_that_receive(self, data: st.DataObject, ticks: int) -> None:
         first, second = data.draw(st.permutations(self.receiving))[:2]
 
         async def cancel() -> None:
             first.scope.cancel()
 
-        self.guest.do_both(cancel, second.scope.cancel, passes=passes)
+        self.guest.do_both(cancel, second.scope.cancel, ticks=ticks)
         assert not first.is_running
         assert not second.is_running
 
     @precondition(lambda self: self.receiving)
     @precondition(lambda self: self.server_can_speak() and self.server.close_code is None)
     @precondition(lambda self: self.parts is None)
-    @rule(data=st.data(), passes=passes)
-    def cancel_a_receive_as_a_message_comes(self, data: st.DataObject, passes: int) -> None:
+    @rule(data=st.data(), ticks=ticks)
+    def cancel_a_receive_as_a_message_comes(self, data: st.DataObject, ticks: int) -> None:
         call = data.draw(st.sampled_from(self.receiving))
         message = self.message(1, is_text=True)
         if self.is_open:
             self.due.append(message)
         event = wsproto.events.Message(data=message)
-        self.guest.do_both(lambda: self.server.say(event), call.scope.cancel, passes=passes)
+        self.guest.do_both(lambda: self.server.say(event), call.scope.cancel, ticks=ticks)
         assert not call.is_running
 
     @rule(size=sizes, is_text=st.booleans())
@@ -388,20 +388,20 @@ class ClientAndServer(RuleBasedStateMachine):
 
     @precondition(lambda self: self.is_blocked)
     @precondition(lambda self: any(call.is_running for call in self.sending))
-    @rule(data=st.data(), passes=passes)
-    def cancel_a_send_as_writes_go_on(self, data: st.DataObject, passes: int) -> None:
+    @rule(data=st.data(), ticks=ticks)
+    def cancel_a_send_as_writes_go_on(self, data: st.DataObject, ticks: int) -> None:
         running = [call for call in self.sending if call.is_running]
         call = data.draw(st.sampled_from(running))
-        self.cancel(call, may_tear=True, passes=passes)
+        self.cancel(call, may_tear=True, ticks=ticks)
         if self.writer is not None and call is self.writer[0]:
             self.writer = None
 
-    def cancel(self, call: Call, *, may_tear: bool, passes: int | None = None) -> None:
+    def cancel(self, call: Call, *, may_tear: bool, ticks: int | None = None) -> None:
         was_open = self.is_open
-        if passes is None:
+        if ticks is None:
             self.guest.do(call.scope.cancel)
         else:
-            self.guest.do_both(self.unblock, call.scope.cancel, passes=passes)
+            self.guest.do_both(self.unblock, call.scope.cancel, ticks=ticks)
         assert not call.is_running
         is_over = self.valve.is_closed or self.server.close_code is not None
         if was_open and is_over:

@@ -18,7 +18,7 @@ from trio_wsclient import (
     DataFrame,
     Opcode,
     WebSocketClient,
-    _turn,
+    _scheduling,
     open_websocket_client,
 )
 
@@ -91,14 +91,14 @@ async def test_messages_that_are_here_are_taken_at_once_but_others_have_their_tu
     monkeypatch, autojump_clock
 ):
     clock = itertools.count()
-    monkeypatch.setattr(_turn, "perf_counter", lambda: next(clock) * 0.0001)
-    passes = 0
+    monkeypatch.setattr(_scheduling, "perf_counter", lambda: next(clock) * 0.0001)
+    ticks = 0
 
     async def count() -> None:
-        nonlocal passes
+        nonlocal ticks
         while True:
             await trio.lowlevel.checkpoint()
-            passes += 1
+            ticks += 1
 
     server = Recorder()
     async with opened(server) as (ws, _), trio.open_nursery() as nursery:
@@ -108,7 +108,7 @@ async def test_messages_that_are_here_are_taken_at_once_but_others_have_their_tu
         for _ in range(100):
             await ws.receive()
         nursery.cancel_scope.cancel()
-    assert 20 < passes < 80
+    assert 20 < ticks < 80
 
 
 async def test_receive_nowait_takes_what_is_here_or_says_why_not(autojump_clock):

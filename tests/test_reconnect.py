@@ -30,7 +30,7 @@ from trio_wsclient import (
     reconnecting,
     retry_delay,
 )
-from trio_wsclient._passes import after_passes
+from trio_wsclient._scheduling import call_after_ticks
 
 URL = "ws://server/"
 Server = Callable[[Peer], Awaitable[object]] | Exception
@@ -398,12 +398,12 @@ def left_by(server: Server) -> Server:
     return script
 
 
-async def test_a_cancel_in_any_pass_of_the_scheduler_leaves_nothing_open(town, autojump_clock):
-    for passes in itertools.count():
+async def test_a_cancel_in_any_scheduler_tick_leaves_nothing_open(town, autojump_clock):
+    for ticks in itertools.count():
         network = town(left_by(cuts("a")), REFUSED, left_by(says("b", code=1000)))
         received: list[str | bytes] = []
         with trio.CancelScope() as scope:
-            after_passes(passes, scope.cancel, unless=lambda: False)
+            call_after_ticks(ticks, scope.cancel, unless=lambda: False)
             async for connection in reconnecting(URL, first_delay=0):
                 async with connection as ws:
                     async for message in ws:
@@ -412,7 +412,7 @@ async def test_a_cancel_in_any_pass_of_the_scheduler_leaves_nothing_open(town, a
         if not scope.cancelled_caught:
             break
     assert received == ["a", "b"]
-    assert passes > 20
+    assert ticks > 20
 
 
 # When it tries
@@ -690,7 +690,7 @@ async def test_a_connection_is_entered_once(town, autojump_clock):
                 await connection.__aenter__()
 
 
-async def test_connections_that_are_not_entered_cost_no_more_than_a_pass(town):
+async def test_connections_that_are_not_entered_cost_no_more_than_a_tick(town):
     network = town(waits)
     loop = reconnecting(URL)
     for _ in range(3):

@@ -62,7 +62,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     def __init__(self, connection: Connection, opened: Opened) -> None:
         self._connection = connection
         self._inbox = connection.inbox
-        self._turn = connection.turn
+        self._time_slice = connection.time_slice
         self._receiver = Receiver(connection)
         self._sender = Sender(connection, fragment_size=opened.fragment_size)
         self._opened = opened
@@ -148,8 +148,8 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             buffered_messages=inbox.messages,
             buffered_bytes=inbox.buffered_bytes,
             most_buffered_bytes=inbox.most_bytes,
-            seconds_full=connection.full_seconds,
-            seconds_writing=outbox.blocked_seconds,
+            seconds_full=connection.time_full.seconds,
+            seconds_writing=outbox.time_blocked.seconds,
             tasks_waiting_send=self._sender.tasks_waiting,
             tasks_waiting_receive=self._receiver.tasks_waiting,
         )
@@ -247,8 +247,8 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             trio.BusyResourceError: Another task waits in ``frames``.
             RuntimeError: ``frames`` has taken only a part of the message under way.
         """
-        if self._inbox.at_once and perf_counter() < self._turn.ends:
-            # A pass of the scheduler for each message would cost ten times the message.
+        if self._inbox.at_once and perf_counter() < self._time_slice.ends:
+            # A scheduler tick for each message would cost ten times the message.
             await checkpoint_if_cancelled()
             return self._inbox.take_message()
         await self._receiver.wait_for_message()

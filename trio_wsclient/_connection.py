@@ -41,15 +41,14 @@ from trio_wsclient._leader import Leadership
 from trio_wsclient._log import Log
 from trio_wsclient._outbox import Outbox
 from trio_wsclient._outcome import outcome
-from trio_wsclient._passes import UNBLOCKED_PASSES, after_passes
 from trio_wsclient._pings import Pings
 from trio_wsclient._protocol import Ending, Protocol, State
+from trio_wsclient._scheduling import UNBLOCKED_TICKS, Stopwatch, TimeSlice, call_after_ticks
 from trio_wsclient._transport import cut
-from trio_wsclient._turn import Turn
 
-# Scheduler passes for which a breach is held back, so that the answer to a message before it can
-# still leave: to receive and to send takes 4. (Autobahn wants that answer: 3.2, 4.1.3, 5.15.)
-_BREACH_PASSES: Final = 16
+# Scheduler ticks for which a violation is held back, so that the reply to a message before it can
+# still leave: to receive and to send takes 4. (Autobahn wants that reply: 3.2, 4.1.3, 5.15.)
+_VIOLATION_TICKS: Final = 16
 
 
 class Connection:
@@ -80,13 +79,15 @@ class Connection:
         self._shares_reading = shares_reading
         self._close_timeout = close_timeout
         self._leadership = Leadership(self._read_once)
-        self._breach_passes = 0
+        self._violation_ticks = 0
         # Shielded: a cancel must not tear a pong, as the user's code may outlive it (X2). The task
         # ends with the connection.
         self._reply_scope = trio.CancelScope(shield=True)
         self._reads_on = False  # whether somebody polls for a message beyond the inbox
         self._ended = False  # whether the server's stream has ended, or ours is closed
-        self.turn: Final = stream.turn if isinstance(stream, EagerStream) else Turn()
+        self.time_slice: Final = (
+            stream.time_slice if isinstance(stream, EagerStream) else TimeSlice()
+        )
         self.wait_until: Final = self._leadership.wait_until
         self.changed: Final = self._leadership.changed
         self.protocol: Final = protocol
@@ -102,19 +103,12 @@ class Connection:
             tear=self._tear,
             broken=self._note_ending,
             slow=self._leadership.urge,
-            turn=self.turn,
+            time_slice=self.time_slice,
         )
         self.bytes_received: int = 0
-        self._full_since: float | None = None  # since when the inbox has no room
-        self._full_seconds = 0.0  # for how long it had none before
+        self.time_full: Final = Stopwatch()  # runs while the inbox has no room, so nothing is read
 
     # Facts
-
-    @property
-    def full_seconds(self) -> float:
-        """For how long, in all, nothing was read because the inbox had no room."""
-        since = self._full_since
-        return self._full_seconds + (0 if since is None else trio.current_time() - since)
 
     @property
     def outcome_known(self) -> bool:
@@ -159,9 +153,10 @@ class Connection:
             or self._reads_on
             or self.inbox.has_room(beside=protocol.partial_size)
         )
-        if may is not (self._full_since is None):
-            self._full_seconds = self.full_seconds
-            self._full_since = None if may else trio.current_time()
+        if not may and self.time_full.since is None:
+            self.time_full.start()
+        elif may and self.time_full.since is not None:
+            self.time_full.stop()
         return may
 
     def read_on(self) -> None:
@@ -190,7 +185,7 @@ class Connection:
         if protocol.breach is not None:
             await trio.lowlevel.checkpoint()
         elif protocol.input_pending:
-            await self.turn.checkpoint()
+            await self.time_slice.checkpoint()
         else:
             try:
                 data = await self._stream.receive_some(self._read_size)
@@ -225,8 +220,8 @@ class Connection:
                 self.inbox.put(event)
         self._reads_on = self._reads_on and not self.inbox.messages
         if protocol.breach is not None:
-            self._breach_passes += 1
-            if self._breach_passes > _BREACH_PASSES:
+            self._violation_ticks += 1
+            if self._violation_ticks > _VIOLATION_TICKS:
                 protocol.fail_by_breach()
         if protocol.ending is not None:
             self._note_ending()
@@ -238,7 +233,9 @@ class Connection:
         self._note_ending()
         # A Close that is due may still leave, but nobody is left to wait for.
         if not self.outbox.is_done:
-            after_passes(UNBLOCKED_PASSES, self._reply_scope.cancel, unless=lambda: self._is_over)
+            call_after_ticks(
+                UNBLOCKED_TICKS, self._reply_scope.cancel, unless=lambda: self._is_over
+            )
 
     # Replies
 

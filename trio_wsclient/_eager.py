@@ -1,8 +1,8 @@
 """Streams that try first and wait only if they have to: a socket's, and what TLS needs of them.
 
-``trio.SocketStream`` has the scheduler make a pass for each call, and guards against being used by
-two tasks at once; both together cost several times the system call. A connection has one reader and
-one writer at a time by its own rules, and counts its turns (``_turn``).
+``trio.SocketStream`` costs a scheduler tick for each call, and guards against being used by two
+tasks at once; both together cost several times the system call. A connection has one reader and one
+writer at a time by its own rules, and counts its own time slice (``_scheduling``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, wait_readable, wait_writable
 
-from trio_wsclient._turn import Turn
+from trio_wsclient._scheduling import TimeSlice
 
 READ_SIZE: Final = 65_536  # bytes, as trio.SocketStream reads by default
 LONG_READ_SIZE: Final = 262_144  # bytes, where there is much to read: more a system call
@@ -25,12 +25,12 @@ class EagerStream(trio.abc.Stream):
 
     Args:
         connected: The socket below.
-        turn: To be renewed whenever that was waited for.
+        time_slice: The stream renews it after each wait, as the other tasks have run then.
     """
 
-    def __init__(self, connected: socket.socket, turn: Turn) -> None:
+    def __init__(self, connected: socket.socket, time_slice: TimeSlice) -> None:
         self.socket: Final = connected
-        self.turn: Final = turn
+        self.time_slice: Final = time_slice
 
     @abstractmethod
     def send_nowait(self, data: bytes | bytearray | memoryview) -> bool:
@@ -60,7 +60,7 @@ class EagerStream(trio.abc.Stream):
         """Send, as ``trio.abc.SendStream`` has it."""
         await checkpoint_if_cancelled()
         if self.send_nowait(data):
-            await self.turn.cancel_shielded_checkpoint()
+            await self.time_slice.cancel_shielded_checkpoint()
         else:
             await self.flush()
 
@@ -76,7 +76,7 @@ def take_over(stream: trio.abc.Stream) -> trio.abc.Stream:
     except NotImplementedError:  # A socket that a user has made up (trio.abc.SocketFactory).
         return stream
     taken = EagerSocketStream(socket.socket(family, kind, proto, fileno=descriptor))
-    taken.turn.renew()  # It has just been connected.
+    taken.time_slice.renew()  # It has just been connected.
     return taken
 
 
@@ -88,7 +88,7 @@ class EagerSocketStream(EagerStream):
     """
 
     def __init__(self, connected: socket.socket) -> None:
-        super().__init__(connected, Turn())
+        super().__init__(connected, TimeSlice())
         connected.setblocking(False)
         self._unsent = memoryview(b"")
         self._is_drained = True  # whether the last read has left nothing behind
@@ -120,19 +120,19 @@ class EagerSocketStream(EagerStream):
             await wait_writable(self.socket)
         except (OSError, ValueError) as exc:  # as in `receive_some`
             raise self._fault(exc) from exc
-        self.turn.renew()
+        self.time_slice.renew()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         size = max_bytes or READ_SIZE
         if not self._is_drained:
             size = max_bytes or LONG_READ_SIZE
-            await self.turn.checkpoint()
+            await self.time_slice.checkpoint()
         while True:
             try:
                 # Where a read has left nothing, the next one is likely to be in vain.
                 if self._is_drained:
                     await wait_readable(self.socket)
-                    self.turn.renew()
+                    self.time_slice.renew()
                 data = self.socket.recv(size)
             except BlockingIOError:
                 self._is_drained = True

@@ -30,6 +30,8 @@ from typing import Final
 
 import trio
 
+from trio_wsclient._scheduling import Stopwatch
+
 _REST: Final = 1.0  # seconds for which the lead may be vacant: a server's ping may wait as long
 
 Condition = Callable[[], bool]
@@ -59,8 +61,7 @@ class Leadership:
         self._is_resting = False  # whether the steward rests
         self._is_broken = False  # whether a step has raised, which is a bug: nobody repeats it
         self.reading = False
-        self._idle_since: float | None = None  # None before that was asked for
-        self._idle_seconds = 0.0  # before that
+        self._time_idle: Stopwatch | None = None  # None until somebody asks for `idle_seconds`
         self._is_urgent = False  # whether the steward has been urged not to rest
 
     @property
@@ -70,11 +71,11 @@ class Leadership:
     @property
     def idle_seconds(self) -> float:
         """For how many seconds in all nobody was reading, since this was asked for first."""
-        if self._idle_since is None:
-            self._idle_since = trio.current_time()
-        if self.reading:
-            return self._idle_seconds
-        return self._idle_seconds + trio.current_time() - self._idle_since
+        if self._time_idle is None:
+            self._time_idle = Stopwatch()
+            if not self.reading:
+                self._time_idle.start()
+        return self._time_idle.seconds
 
     async def wait_until(self, ready: Condition, may_read: Condition = always) -> bool:
         """Wait until a condition is true; a checkpoint only if it has to wait.
@@ -156,8 +157,8 @@ class Leadership:
 
     async def _lead(self, ready: Condition, may_read: Condition) -> bool:
         """Read until a condition is true, or this one may not read; return whether it is true."""
-        if self._idle_since is not None:
-            self._idle_seconds = self.idle_seconds
+        if self._time_idle is not None:
+            self._time_idle.stop()
         self.reading = True
         if self._followers:
             self.changed()
@@ -171,8 +172,8 @@ class Leadership:
             raise
         finally:
             self.reading = False
-            if self._idle_since is not None:
-                self._idle_since = trio.current_time()
+            if self._time_idle is not None:
+                self._time_idle.start()
             self.changed()  # L1: also if this one stays, and follows.
         return is_ready
 

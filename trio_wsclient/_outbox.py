@@ -20,11 +20,10 @@ from trio_wsclient._eager import EagerStream
 from trio_wsclient._events import Opcode
 from trio_wsclient._frames import PIECE_SIZE
 from trio_wsclient._log import Log
-from trio_wsclient._passes import UNBLOCKED_PASSES, after_passes
 from trio_wsclient._pings import Pings
 from trio_wsclient._pongs import Pongs
 from trio_wsclient._protocol import Protocol, State
-from trio_wsclient._turn import Turn
+from trio_wsclient._scheduling import UNBLOCKED_TICKS, Stopwatch, TimeSlice, call_after_ticks
 
 _QUICK: Final = 4096  # bytes that a socket has room for, unless the server is slow
 
@@ -41,6 +40,7 @@ class Outbox:
         tear: Called when a frame is torn (W2), to fail the connection and close the stream.
         broken: Called when the stream has failed to take something, or an extension to make it.
         slow: Called before a write that the server may let wait until it is read.
+        time_slice: The time slice of the connection.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Outbox:
         tear: Callable[[], Awaitable[None]],
         broken: Callable[[], None],
         slow: Callable[[], None],
-        turn: Turn,
+        time_slice: TimeSlice,
     ) -> None:
         self._stream = stream
         self._eager = stream if isinstance(stream, EagerStream) else None
@@ -65,7 +65,7 @@ class Outbox:
         self._tear = tear
         self._broken = broken
         self._slow = slow
-        self._turn = turn
+        self._time_slice = time_slice
         self._lock = trio.Lock()
         self._wanted = trio.Event()
         self._last_pongs = b""  # those that go before our Close
@@ -74,14 +74,7 @@ class Outbox:
         self.bytes_sent: int = 0
         self.pings_received: int = 0
         self._pongs = Pongs(is_writing=self._lock.locked)
-        self._blocked_since: float | None = None  # since when a write is waited for
-        self._blocked_seconds = 0.0  # before that
-
-    @property
-    def blocked_seconds(self) -> float:
-        """For how long, in all, the stream was waited for to take what is written."""
-        since = self._blocked_since
-        return self._blocked_seconds + (0 if since is None else trio.current_time() - since)
+        self.time_blocked: Final = Stopwatch()  # runs while a write waits for the stream
 
     @property
     def is_open(self) -> bool:
@@ -100,7 +93,7 @@ class Outbox:
             serialize: Called once it can be written; not at all if it can't, or is cancelled first.
                 The first of the pieces has the header of the frame, and the last may come late.
         """
-        await self._turn.checkpoint()
+        await self._time_slice.checkpoint()
         await self._acquire()
         try:
             await trio.lowlevel.checkpoint_if_cancelled()  # W2
@@ -215,7 +208,7 @@ class Outbox:
         """Write them if that need not wait for the server; return whether it is done."""
         with trio.CancelScope(shield=True) as scope:
             is_done = False
-            after_passes(UNBLOCKED_PASSES, scope.cancel, unless=lambda: is_done)
+            call_after_ticks(UNBLOCKED_TICKS, scope.cancel, unless=lambda: is_done)
             await self.write_replies()
             is_done = True
             return self.error is None
@@ -235,7 +228,7 @@ class Outbox:
         return await self._finish(self._send(chain((first,), rest)))
 
     async def _finish(self, sending: Awaitable[None]) -> bool:
-        self._blocked_since = trio.current_time()
+        self.time_blocked.start()
         self._pongs.write_begins()
         try:
             await sending
@@ -246,8 +239,7 @@ class Outbox:
             raise
         finally:
             self._pongs.write_ends()
-            self._blocked_seconds = self.blocked_seconds
-            self._blocked_since = None
+            self.time_blocked.stop()
         return True
 
     def _fail(self, error: Exception) -> bool:
@@ -265,7 +257,7 @@ class Outbox:
                 self._moved(len(piece))
                 continue
             if not is_first:
-                await self._turn.checkpoint()
+                await self._time_slice.checkpoint()
             is_first = False
             if self._eager.send_nowait(piece):
                 self._moved(len(piece))

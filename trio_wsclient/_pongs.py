@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trio_wsclient._passes import UNBLOCKED_PASSES, after_passes
+from trio_wsclient._scheduling import UNBLOCKED_TICKS, call_after_ticks
 
 
 class Pongs:
@@ -32,8 +32,8 @@ class Pongs:
         self._payloads.append(payload)
         if self._is_writing() and self._watched != self._writes:
             self._watched = writes = self._writes
-            after_passes(
-                UNBLOCKED_PASSES, self._note_blocked, unless=lambda: self._writes != writes
+            call_after_ticks(
+                UNBLOCKED_TICKS, self._note_blocked, unless=lambda: self._writes != writes
             )
 
     def _note_blocked(self) -> None:

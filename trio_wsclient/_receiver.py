@@ -20,7 +20,7 @@ class Receiver:
         self._connection = connection
         self._inbox = connection.inbox
         self._protocol = connection.protocol
-        self._turn = connection.turn
+        self._time_slice = connection.time_slice
         self.tasks_waiting: int = 0
 
     async def wait_for_message(self) -> None:
@@ -29,7 +29,7 @@ class Receiver:
         self.tasks_waiting += 1
         try:
             if not await self._connection.wait_until(self._has_message):
-                await self._turn.checkpoint()
+                await self._time_slice.checkpoint()
                 await self._connection.wait_until(self._has_message)
         finally:
             self.tasks_waiting -= 1
@@ -63,7 +63,7 @@ class Receiver:
 
     async def receive_frame(self) -> DataFrame:
         """Wait for a frame and take it, or raise what ended the connection."""
-        await self._turn.checkpoint()
+        await self._time_slice.checkpoint()
         if self.tasks_waiting:
             raise trio.BusyResourceError("another task is receiving")
         self._inbox.want_frame(True)

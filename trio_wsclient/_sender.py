@@ -87,7 +87,7 @@ class Sender:
     def __init__(self, connection: Connection, *, fragment_size: int | None) -> None:
         self._connection: Final = connection
         self._outbox = connection.outbox
-        self._turn = connection.turn
+        self._time_slice = connection.time_slice
         self._fragment_size = fragment_size
         # Bytes of a message that is written in one piece.
         self._max_at_once = min(PIECE_SIZE - 1, fragment_size or PIECE_SIZE)
@@ -100,10 +100,10 @@ class Sender:
 
     async def send_message(self, opcode: Opcode, payload: bytes) -> None:
         """Send a message."""
-        if perf_counter() < self._turn.ends:
+        if perf_counter() < self._time_slice.ends:
             await checkpoint_if_cancelled()
         else:
-            await self._turn.checkpoint()
+            await self._time_slice.checkpoint()
         outbox = self._outbox
         if self._turns or len(payload) > self._max_at_once or not outbox.may_write_at_once:
             await self.send([(opcode, payload)])

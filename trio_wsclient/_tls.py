@@ -3,9 +3,8 @@
 Theory of operation
 -------------------
 
-``trio.SSLStream`` is made for any stream and any use: each call costs locks, passes of the
-scheduler and copies. On an ``EagerSocketStream`` with one reader and one writer these rules are
-enough:
+``trio.SSLStream`` is made for any stream and any use: each call costs locks, scheduler
+ticks and copies. On an ``EagerSocketStream`` with one reader and one writer these rules are enough:
 
 * T1: what OpenSSL has to send lies in ``_outgoing`` in its order, and only ``_drain`` takes it out,
   never while the socket still holds a part of what was taken before.
@@ -42,7 +41,7 @@ class EagerTLSStream(EagerStream):
     def __init__(
         self, transport: EagerSocketStream, context: ssl.SSLContext, server_hostname: str
     ) -> None:
-        super().__init__(transport.socket, transport.turn)
+        super().__init__(transport.socket, transport.time_slice)
         self._transport = transport
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -116,7 +115,7 @@ class EagerTLSStream(EagerStream):
     # Receiving
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await self.turn.checkpoint()
+        await self.time_slice.checkpoint()
         while (data := self._decrypt(max_bytes or LONG_READ_SIZE)) is None:
             await self._hear()
         return data
