@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_wsclient import CloseFrame
-from trio_wsclient._close import check_close, escape_controls, shorten_reason
+from trio_wsclient._close import check_close, shorten_reason
 
 
 @pytest.mark.parametrize(
@@ -88,28 +88,6 @@ def test_a_reason_of_124_bytes_may_not_be_sent(reason: str):
 def test_a_reason_with_a_lone_surrogate_may_not_be_sent():
     with pytest.raises(ValueError, match="surrogates not allowed"):
         check_close(1000, "\ud800")
-
-
-@pytest.mark.parametrize(
-    ("text", "escaped"),
-    [
-        ("plain ä ☃", "plain ä ☃"),
-        ("", ""),
-        ("\x00\x07\t\n\r\x1b\x7f", r"\x00\x07\t\n\r\x1b\x7f"),
-        ("\x85\x9b", r"\x85\x9b"),  # C1: NEL ends a line, CSI begins a control sequence
-        ("\u2028\u2029", r"\u2028\u2029"),
-        ("\u202e\u200b", r"\u202e\u200b"),  # what turns or hides text
-        ("\ud800", r"\ud800"),
-    ],
-)
-def test_what_a_terminal_would_obey_is_escaped(text: str, escaped: str):
-    assert escape_controls(text) == escaped
-
-
-@settings(deadline=None)
-@given(st.text(st.characters()))
-def test_any_text_is_one_printable_line_once_it_is_escaped(text: str):
-    assert escape_controls(text).isprintable()
 
 
 def test_a_short_reason_of_ours_stays_as_it_is():

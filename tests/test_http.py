@@ -11,7 +11,7 @@ from handshake_tables import CONTINUE, EARLY_HINTS, FRAMES, JUNK, REFUSALS, refu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_wsclient._http import MAX_HEAD_SIZE, Exchange, MalformedAnswer, quote
+from trio_wsclient._http import MAX_HEAD_SIZE, Exchange, MalformedAnswer
 
 
 def upgrade() -> Exchange:
@@ -312,20 +312,3 @@ def test_cutting_an_answer_anywhere_makes_no_difference(
     expected = outcome(begin(), answer, *end)
     assert outcome(begin(), *wire.cut(answer, positions), *end) == expected
     assert outcome(begin(), *wire.cut(answer, range(len(answer))), *end) == expected
-
-
-# What is quoted of an answer
-
-
-@pytest.mark.parametrize(
-    ("text", "quoted"),
-    [
-        ("plain", "plain"),
-        ("\x1b[2J\n\x9b", r"\x1b[2J\n\x9b"),
-        ("x" * 200, "x" * 200),
-        ("x" * 201, "x" * 200 + "..."),
-        ("\n" * 150, r"\n" * 100 + "..."),
-    ],
-)
-def test_a_text_of_the_peer_is_quoted_in_one_line_that_is_not_long(text: str, quoted: str):
-    assert quote(text) == quoted

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from trio_wsclient._text import escape_controls
+
 NO_STATUS: Final = 1005  # RFC 6455 §7.1.5: the Close carried no code
 ABNORMAL: Final = 1006  # RFC 6455 §7.1.5: no Close came
 
@@ -69,13 +71,6 @@ def check_close(code: int, reason: str) -> None:
     size = len(reason.encode())
     if size > _MAX_REASON_SIZE:
         raise ValueError(f"a close reason has at most {_MAX_REASON_SIZE} bytes, not {size}")
-
-
-def escape_controls(text: str) -> str:
-    """Make text from the peer safe to print: one line, without control characters."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shorten_reason(text: str) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from trio_wsclient._headers import is_token
+from trio_wsclient._text import shorten
 
-_MAX_QUOTE: Final = 60  # characters of the server's that are quoted in an error
+_MAX_SHOWN: Final = 60  # characters of the server's that are quoted in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def parse_extensions(value: str) -> list[ExtensionElement]:
 def _parse_element(text: str) -> ExtensionElement:
     name, *params = (part.strip(" \t") for part in text.split(";"))
     if not is_token(name):
-        raise ValueError(f"not an extension's name: {_quote(name)}")
+        raise ValueError(f"not an extension's name: {shorten(name, _MAX_SHOWN)!a}")
     return ExtensionElement(name, tuple(map(_parse_param, params)), text)
 
 
@@ -50,9 +51,5 @@ def _parse_param(text: str) -> tuple[str, str | None]:
     if value.startswith('"') and value.endswith('"'):
         value = value[1:-1]
     if not is_token(name) or (equals and not is_token(value)):
-        raise ValueError(f"not a parameter of an extension: {_quote(text)}")
+        raise ValueError(f"not a parameter of an extension: {shorten(text, _MAX_SHOWN)!a}")
     return name, value if equals else None
-
-
-def _quote(text: str) -> str:
-    return ascii(text if len(text) <= _MAX_QUOTE else f"{text[:_MAX_QUOTE]}...")

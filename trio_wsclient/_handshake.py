@@ -20,7 +20,8 @@ from trio_wsclient._errors import InvalidResponse
 from trio_wsclient._extension_header import parse_extensions
 from trio_wsclient._extensions import NegotiationError, negotiate, offer
 from trio_wsclient._headers import Headers, HeadersLike, check_field, is_token
-from trio_wsclient._http import Answer, Exchange, MalformedAnswer, quote
+from trio_wsclient._http import Answer, Exchange, MalformedAnswer
+from trio_wsclient._text import quote
 from trio_wsclient._url import URL
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3

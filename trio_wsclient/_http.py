@@ -11,13 +11,12 @@ from typing import Final
 
 import h11
 
-from trio_wsclient._close import escape_controls
 from trio_wsclient._headers import Headers
+from trio_wsclient._text import quote
 
 MAX_HEAD_SIZE: Final = 65_536  # bytes, interim answers included; four times h11's own default
 BODY_PATIENCE: Final = 1.0  # seconds: a refusal is a refusal, with or without its error page
 _MAX_BODY_SIZE: Final = 65_536  # bytes of a refusal's body that are kept: an error page
-_MAX_QUOTE: Final = 200  # characters of the server's that are quoted in an error
 # bytes: h11 applies its limit to what is in its buffer, so the verdict would depend on how the
 # bytes were cut. Fed in small pieces, under a limit that they never reach, ours is the only one.
 _PIECE: Final = 4096
@@ -135,9 +134,3 @@ def _answer(event: h11.Response | h11.InformationalResponse) -> Answer:
         event.http_version.decode("ascii"),
         Headers((name.decode("ascii"), value.decode("latin-1")) for name, value in fields),
     )
-
-
-def quote(text: str) -> str:
-    """Make a text of the peer fit for a message: one line, and not a long one."""
-    escaped = escape_controls(text[: _MAX_QUOTE + 1])
-    return escaped if len(escaped) <= _MAX_QUOTE else f"{escaped[:_MAX_QUOTE]}..."

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from trio_wsclient._close import NO_STATUS, escape_controls
+from trio_wsclient._close import NO_STATUS
 from trio_wsclient._errors import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 from trio_wsclient._protocol import Ending, Protocol
+from trio_wsclient._text import escape_controls
 
 _QUIET_CODES: Final = frozenset({1000, 1001, NO_STATUS})  # RFC 6455 §7.4.1: nothing is wrong
 

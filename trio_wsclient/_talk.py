@@ -15,12 +15,12 @@ from trio_wsclient import ClientOptions, ConnectionClosed, WebSocketClient, open
 from trio_wsclient._terminal import (
     STDIN,
     is_at_keyboard,
-    printable,
     say,
     say_to_human,
     show,
     show_bytes,
 )
+from trio_wsclient._text import escape_controls
 
 _READ_SIZE: Final = 65_536  # bytes, the capacity of a pipe on Linux
 _PONG_PATIENCE: Final = 10.0  # seconds, as ``open_timeout`` and ``close_timeout``
@@ -85,7 +85,7 @@ class _Conversation:
         if self._manners.binary:
             show_bytes(message.encode() if isinstance(message, str) else message)
         else:
-            show(printable(message) if isinstance(message, str) else repr(message))
+            show(escape_controls(message) if isinstance(message, str) else repr(message))
         self._shown += 1
 
     def _show_rest(self) -> None:

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import Final, TextIO
 
+from trio_wsclient._text import escape_controls
+
 STDIN: Final = 0
 
 
@@ -36,7 +38,7 @@ def clear_live() -> None:
 def say(text: str) -> None:
     """Tell the user something that is no output."""
     if _is_there(sys.stderr):  # Otherwise print would write to standard output.
-        print(f"trio-wsclient: {printable(text)}", file=sys.stderr)
+        print(f"trio-wsclient: {escape_controls(text)}", file=sys.stderr)
 
 
 def say_to_human(text: str) -> None:
@@ -52,8 +54,3 @@ def is_at_keyboard() -> bool:
 def _is_there(stream: TextIO | None) -> bool:
     """Tell whether there is such a stream: a shell may have closed its descriptor."""
     return stream is not None
-
-
-def printable(text: str) -> str:
-    """Escape what could make a terminal do something else than show it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
