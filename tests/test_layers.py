@@ -15,7 +15,7 @@ import trio_wsclient
 LAYERS = {
     "bottom": {"_headers", "_scheduling", "_text", "_version"},
     "data": {"_authority", "_close", "_events", "_statistics"},
-    "errors, grammar": {"_errors", "_extension_header"},
+    "errors": {"_errors"},
     "without I/O": {
         *("_url", "_proxy", "_no_proxy", "_options", "_log", "_observer"),
         *("_http", "_handshake", "_redirects", "_extensions", "_deflate", "_inflater"),

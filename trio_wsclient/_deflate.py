@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVarTuple
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
-from trio_wsclient._extension_header import parse_extensions
+from trio_wsclient._headers import parse_extensions
 from trio_wsclient._inflater import MAX_BITS, TAIL, Inflater, TooBigError
 
 if TYPE_CHECKING:

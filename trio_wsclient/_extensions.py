@@ -28,8 +28,7 @@ from wsproto.frame_protocol import (
 from wsproto.utilities import RemoteProtocolError
 
 from trio_wsclient._deflate import JudgingExtension
-from trio_wsclient._extension_header import parse_extensions
-from trio_wsclient._headers import Headers, check_field, is_token
+from trio_wsclient._headers import Headers, check_field, is_token, parse_extensions
 from trio_wsclient._text import quote
 
 _HEADER: Final = "Sec-WebSocket-Extensions"

@@ -1,9 +1,17 @@
-"""HTTP header fields of the opening handshake (RFC 9110 §5), as data."""
+"""HTTP header fields of the opening handshake, and their grammar, as data.
+
+This module knows the fields (RFC 9110 §5), lists of tokens, and the grammar of
+``Sec-WebSocket-Extensions`` (RFC 6455 §9.1). ``_handshake`` and ``_extensions`` decide what the
+values mean.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from trio_wsclient._text import shorten
 
 HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -11,12 +19,15 @@ _TOKEN: Final = frozenset(
     "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )  # RFC 9110 §5.6.2
 
+_MAX_SHOWN: Final = 60  # characters of the server's text in an error text
+
 
 class Headers(Mapping[str, str]):
-    """Header fields of a response: names in any case, several values a name.
+    """Header fields of a response: a mapping whose names match in any case.
 
-    As a mapping it gives the values of one name joined by ``", "`` (RFC 9110 §5.3); ``get_all``
-    keeps them apart, and ``raw`` has every field as it came, in order.
+    A server may send several fields of one name. The mapping joins their values by ``", "``
+    (RFC 9110 §5.3), and ``get_all`` returns the values one by one. ``raw`` has every field as the
+    server sent it, in order.
     """
 
     __slots__ = ("raw",)
@@ -25,12 +36,12 @@ class Headers(Mapping[str, str]):
         self.raw: Final = tuple(fields)
 
     def get_all(self, name: str) -> list[str]:
-        """Return the values of each field of that name, in the order in which they came."""
+        """Return the value of each field of that name, in the order received."""
         folded = name.lower()
         return [value for key, value in self.raw if key.lower() == folded]
 
     def tokens(self, name: str) -> list[str]:
-        """Return the members of a comma-separated list, over all fields of that name."""
+        """Return the members of a comma-separated list, from all fields of that name."""
         members = (member.strip() for value in self.get_all(name) for member in value.split(","))
         return [member for member in members if member]
 
@@ -51,7 +62,7 @@ class Headers(Mapping[str, str]):
 
 
 def is_token(text: str) -> bool:
-    """Tell whether the text is a token (RFC 9110 §5.6.2), as names of fields have to be."""
+    """Tell whether the text is a token (RFC 9110 §5.6.2); the name of a field has to be one."""
     return bool(text) and _TOKEN.issuperset(text)
 
 
@@ -60,15 +71,65 @@ def check_field(name: str, value: str) -> None:
 
     Raises:
         TypeError: The name or the value is not a ``str``.
-        ValueError: One of them has a character that can't stand in a header.
+        ValueError: The name is not a token, or the value can't be sent. The text never shows the
+            value, as it may be a secret.
     """
     if not isinstance(name, str) or not isinstance(value, str):
         kinds = f"{type(name).__name__} and {type(value).__name__}"
         raise TypeError(f"a header is a pair of str, not of {kinds}")
     if not is_token(name):
         raise ValueError(f"not a header's name: {name!r}")
-    # RFC 9110 §5.5: other than ASCII is obsolete, and a server may read it in any encoding.
+    # RFC 9110 §5.5: characters beyond ASCII are obsolete, and a server may read them in any
+    # encoding.
     if not value.isascii() or not all(c.isprintable() or c == "\t" for c in value):
         raise ValueError(f"the value of header {name!r} has a character that can't be sent")
     if value != value.strip(" \t"):  # RFC 9110 §5.5: it is not part of the value.
         raise ValueError(f"the value of header {name!r} has white space around it")
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionElement:
+    """One extension in ``Sec-WebSocket-Extensions``, offered or accepted.
+
+    Attributes:
+        name: The name of the extension.
+        params: Its parameters in their order, each with a value or ``None``.
+        text: The element as it was in the header, without the white space around it.
+    """
+
+    name: str
+    params: tuple[tuple[str, str | None], ...]
+    text: str
+
+
+def parse_extensions(value: str) -> list[ExtensionElement]:
+    """Parse the value of ``Sec-WebSocket-Extensions`` (RFC 6455 §9.1).
+
+    Returns:
+        The elements in their order. An empty value gives an empty list.
+
+    Raises:
+        ValueError: The value breaks the grammar; the text shows the part that does.
+    """
+    # A comma or semicolon always separates, also between quotes: RFC 6455 §9.1 allows only a token
+    # there, and a token has neither.
+    elements = (element.strip(" \t") for element in value.split(","))
+    # RFC 9110 §5.6.1: empty elements of a list are skipped.
+    return [_parse_element(element) for element in elements if element]
+
+
+def _parse_element(text: str) -> ExtensionElement:
+    name, *params = (part.strip(" \t") for part in text.split(";"))
+    if not is_token(name):
+        raise ValueError(f"not an extension's name: {shorten(name, _MAX_SHOWN)!a}")
+    return ExtensionElement(name, tuple(map(_parse_param, params)), text)
+
+
+def _parse_param(text: str) -> tuple[str, str | None]:
+    name, equals, value = text.partition("=")
+    name, value = name.rstrip(" \t"), value.lstrip(" \t")
+    if value.startswith('"') and value.endswith('"'):
+        value = value[1:-1]
+    if not is_token(name) or (equals and not is_token(value)):
+        raise ValueError(f"not a parameter of an extension: {shorten(text, _MAX_SHOWN)!a}")
+    return name, value if equals else None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_wsclient._extension_header import parse_extensions
+from trio_wsclient._headers import parse_extensions
 
 Element = tuple[str, tuple[tuple[str, str | None], ...]]
 TOKEN_CHARACTERS = "!#$%&'*+-.^_`|~0aZ"
@@ -46,11 +46,11 @@ LEGAL: dict[str, tuple[str, list[Element]]] = {
 
 
 @pytest.mark.parametrize(("value", "elements"), LEGAL.values(), ids=LEGAL)
-def test_what_follows_the_grammar_is_understood(value: str, elements: list[Element]):
+def test_parse_extensions_accepts_what_the_grammar_allows(value: str, elements: list[Element]):
     assert parsed(value) == elements
 
 
-def test_an_element_keeps_its_text_without_what_is_around_it():
+def test_element_keeps_its_text_without_surrounding_space():
     texts = [element.text for element in parse_extensions(' a;b = "1" ,, \tc ;d\t')]
     assert texts == ['a;b = "1"', "c ;d"]
 
@@ -71,7 +71,7 @@ NOT_A_PARAMETER = {
     "nothing between others": ("a; b; ; c", ""),
     "a value alone": ("a; =1", "=1"),
     "an equals sign alone": ("a; =", "="),
-    "no value behind the equals sign": ("a; b=", "b="),
+    "no value after the equals sign": ("a; b=", "b="),
     "an empty value in quotes": ('a; b=""', 'b=""'),
     "one quote": ('a; b="', 'b="'),
     "no quote at the end": ('a; b="cd', 'b="cd'),
@@ -79,7 +79,7 @@ NOT_A_PARAMETER = {
     "quotes in quotes": ('a; b=""c""', 'b=""c""'),
     "other quotes around white space": ("a; b='c d'", "b='c d'"),
     "white space in quotes": ('a; b=" c "', 'b=" c "'),
-    "something behind the quotes": ('a; b="c"d', 'b="c"d'),
+    "something after the quotes": ('a; b="c"d', 'b="c"d'),
     "a semicolon in quotes": ('a; b="c;d"', 'b="c'),
     "a comma in quotes": ('a; b="c,d"', 'b="c'),
     "a name in quotes": ('a; "b"=c', '"b"=c'),
@@ -93,21 +93,21 @@ NOT_A_PARAMETER = {
 
 
 @pytest.mark.parametrize(("value", "shown"), NOT_A_NAME.values(), ids=NOT_A_NAME)
-def test_what_is_no_name_is_shown_in_the_error(value: str, shown: str):
+def test_error_shows_what_is_not_an_extension_name(value: str, shown: str):
     with pytest.raises(ValueError, match="extension's name") as caught:
         parse_extensions(value)
     assert str(caught.value) == f"not an extension's name: {shown!a}"
 
 
 @pytest.mark.parametrize(("value", "shown"), NOT_A_PARAMETER.values(), ids=NOT_A_PARAMETER)
-def test_what_is_no_parameter_is_shown_in_the_error(value: str, shown: str):
+def test_error_shows_what_is_not_a_parameter(value: str, shown: str):
     with pytest.raises(ValueError, match="parameter") as caught:
         parse_extensions(value)
     assert str(caught.value) == f"not a parameter of an extension: {shown!a}"
 
 
 @pytest.mark.parametrize("value", ["é" * 60_000, "a; " + "é" * 60_000, "a;b=" + "(" * 60_000])
-def test_what_is_shown_is_short(value: str):
+def test_error_is_short_when_the_value_is_long(value: str):
     with pytest.raises(ValueError, match="not a") as caught:
         parse_extensions(value)
     assert str(caught.value).isascii()
@@ -124,7 +124,7 @@ spaces = st.text(" \t", max_size=2)
     st.lists(st.tuples(tokens, st.lists(st.tuples(tokens, st.none() | tokens), max_size=3))),
     st.data(),
 )
-def test_white_space_and_quotes_make_no_difference(
+def test_parse_extensions_ignores_white_space_and_quotes(
     elements: list[tuple[str, list[tuple[str, str | None]]]], data: st.DataObject
 ):
     def spaced(text: str) -> str:
@@ -145,7 +145,7 @@ def test_white_space_and_quotes_make_no_difference(
 
 @settings(deadline=None, max_examples=100)
 @given(st.text('ab,;="\\ \t\xa0\n', max_size=20) | st.text(max_size=20))
-def test_whatever_comes_is_elements_of_tokens_or_a_value_error_of_one_line(value: str):
+def test_parse_extensions_returns_tokens_or_raises_printable_error(value: str):
     try:
         elements = parsed(value)
     except ValueError as error:
