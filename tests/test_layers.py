@@ -14,10 +14,10 @@ import trio_wsclient
 # The lowest first. The pages of the docs draw them.
 LAYERS = {
     "bottom": {"_headers", "_scheduling", "_text", "_version"},
-    "data": {"_authority", "_close", "_events", "_statistics"},
+    "data": {"_authority", "_close", "_events"},
     "errors": {"_errors"},
     "without I/O": {
-        *("_url", "_proxy", "_no_proxy", "_options", "_log", "_observer"),
+        *("_url", "_proxy", "_no_proxy", "_options", "_observe"),
         *("_http", "_handshake", "_redirects", "_extensions", "_deflate", "_inflater"),
         *("_splitter", "_frames", "_frames_py", "_breach", "_lane", "_framing", "_assembly"),
         *("_protocol", "_outcome", "_inbox", "_pings"),

@@ -21,7 +21,7 @@ from shown import shown_of
 from socks_tables import BOUND_IPV4, NO_AUTH, PASSWORD, WELCOME
 
 from trio_wsclient import HandshakeError, Proxy, __version__, open_websocket_client
-from trio_wsclient._log import FRAMES
+from trio_wsclient._observe import FRAMES
 
 TO_PROXY, TO_SERVER = "pr0xyuser:pr0xypass@", "us3r:pa55word@"
 BASIC_TO_PROXY, BASIC_TO_SERVER = (

@@ -19,7 +19,7 @@ from trio_wsclient._errors import (
 from trio_wsclient._events import DataFrame, Opcode
 from trio_wsclient._frames import IMPLEMENTATION
 from trio_wsclient._headers import Headers
-from trio_wsclient._observer import Observer
+from trio_wsclient._observe import ClientStatistics, Observer
 from trio_wsclient._open import open_websocket_client, run_websocket_client
 from trio_wsclient._options import ClientOptions
 from trio_wsclient._proxy import Proxy
@@ -27,7 +27,6 @@ from trio_wsclient._receiver import Frames
 from trio_wsclient._reconnect import Reconnecting, Reconnection, reconnecting
 from trio_wsclient._retry import retry_delay
 from trio_wsclient._sender import MessageWriter
-from trio_wsclient._statistics import ClientStatistics
 from trio_wsclient._version import __version__
 
 __all__ = [

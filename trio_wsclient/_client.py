@@ -15,6 +15,7 @@ from trio_wsclient._connection import Connection
 from trio_wsclient._errors import ClosedOnSend, ConnectionClosed, ConnectionClosedOK
 from trio_wsclient._events import Opcode
 from trio_wsclient._headers import Headers
+from trio_wsclient._observe import ClientStatistics
 from trio_wsclient._pings import check_ping_payload, random_payload
 from trio_wsclient._receiver import Frames, Receiver
 from trio_wsclient._sender import (
@@ -27,7 +28,6 @@ from trio_wsclient._sender import (
     encode_text,
     encode_text_part,
 )
-from trio_wsclient._statistics import ClientStatistics
 from trio_wsclient._url import URL
 
 

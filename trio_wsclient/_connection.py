@@ -38,7 +38,7 @@ from trio_wsclient._errors import (
 from trio_wsclient._events import Batch, Ping, Pong
 from trio_wsclient._inbox import Inbox
 from trio_wsclient._leader import Leadership
-from trio_wsclient._log import Log
+from trio_wsclient._observe import Log
 from trio_wsclient._outbox import Outbox
 from trio_wsclient._outcome import outcome
 from trio_wsclient._pings import Pings

@@ -175,7 +175,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
 
     def _tell_closed(self) -> None:
         log, protocol, client = self._connection.log, self._connection.protocol, self._client
-        log.tell("over; received %s, sent %s", protocol.close_received, protocol.close_sent)
+        log.debug("over; received %s, sent %s", protocol.close_received, protocol.close_sent)
         outcome = client.outcome
         assert outcome is not None
         log.observe(lambda to: to.closed(log.connection_id, outcome, client.statistics()))

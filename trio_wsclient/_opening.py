@@ -26,8 +26,8 @@ from trio_wsclient._handshake import Accepted, Handshake, check_extra_headers
 from trio_wsclient._http import BODY_PATIENCE
 from trio_wsclient._http_connect import PrefixedStream
 from trio_wsclient._inbox import Inbox
-from trio_wsclient._log import Log
 from trio_wsclient._no_proxy import proxy_from_environment
+from trio_wsclient._observe import Log
 from trio_wsclient._options import Options
 from trio_wsclient._protocol import Protocol
 from trio_wsclient._proxy import Proxy
@@ -77,7 +77,7 @@ class Opening:
             await self._cut()  # noqa: ASYNC102 shielded inside
             if isinstance(exc, HandshakeError):
                 exc.redirects = tuple(self._redirects)
-                self._log.tell("not open: %s", exc, phase=self._phase)
+                self._log.debug("not open: %s", exc, phase=self._phase)
             raise
 
     async def _hop(self) -> tuple[Connection, WebSocketClient] | None:
@@ -114,7 +114,7 @@ class Opening:
     def _enter(self, phase: Phase, message: str, *args: object) -> None:
         self._leave_phase()
         self._phase = phase
-        self._log.tell(message, *args, phase=phase)
+        self._log.debug(message, *args, phase=phase)
 
     def _leave_phase(self) -> None:
         now = trio.current_time()
@@ -216,7 +216,7 @@ class Opening:
         return target, ""
 
     def _follow(self, target: URL) -> None:
-        self._log.tell(
+        self._log.debug(
             "redirected by status %d to %s",
             self._handshake.rejection[0],
             target.redacted,
@@ -238,7 +238,7 @@ class Opening:
     ) -> tuple[Connection, WebSocketClient]:
         options = self._options
         in_use = tuple(extension.name for extension in accepted.extensions)
-        self._log.tell(
+        self._log.debug(
             "open; extensions: %s; declined: %s; frames by %s",
             ", ".join(in_use) or "none",
             ", ".join(self._handshake.declined) or "none",

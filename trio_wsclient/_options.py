@@ -18,7 +18,7 @@ from trio_wsclient._deflate import PerMessageDeflate
 from trio_wsclient._extensions import check_extensions
 from trio_wsclient._handshake import check_extra_headers, check_subprotocols
 from trio_wsclient._headers import HeadersLike, check_field
-from trio_wsclient._observer import Observer
+from trio_wsclient._observe import Observer
 from trio_wsclient._proxy import Proxy
 from trio_wsclient._version import __version__
 

@@ -19,7 +19,7 @@ import trio
 from trio_wsclient._eager import EagerStream
 from trio_wsclient._events import Opcode
 from trio_wsclient._frames import PIECE_SIZE
-from trio_wsclient._log import Log
+from trio_wsclient._observe import Log
 from trio_wsclient._pings import Pings
 from trio_wsclient._pongs import Pongs
 from trio_wsclient._protocol import Protocol, State

@@ -1,4 +1,4 @@
-"""What an observer is told, in which order, and that it can do no harm."""
+"""The calls an observer gets, their order, and what happens when one raises."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ URL = "ws://server/path?token=secret"
 
 
 class Notes(Observer):
-    """Keeps all that it is told."""
+    """Keeps the arguments of every call."""
 
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
@@ -58,7 +58,7 @@ class Notes(Observer):
         self.told.append(("closed",))
 
 
-async def test_it_is_told_of_opening_frames_and_the_end_in_their_order(autojump_clock):
+async def test_observer_gets_opening_frames_and_end_in_order(autojump_clock):
     notes = Notes()
 
     async def script(peer: Peer) -> None:
@@ -93,7 +93,7 @@ async def test_it_is_told_of_opening_frames_and_the_end_in_their_order(autojump_
     assert notes.statistics[0].messages_sent == 1
 
 
-async def test_the_seconds_of_each_phase_are_told(autojump_clock):
+async def test_opened_gets_the_seconds_of_each_phase(autojump_clock):
     notes = Notes()
 
     async def script(peer: Peer) -> None:
@@ -108,7 +108,7 @@ async def test_the_seconds_of_each_phase_are_told(autojump_clock):
     assert notes.phases == pytest.approx({"connect": 0, "handshake": 2}, abs=0.01)
 
 
-async def test_phases_come_in_their_order(server_ssl_context, client_ssl_context):
+async def test_opened_gets_the_phases_in_order(server_ssl_context, client_ssl_context):
     notes = Notes()
     async with loopback_server(echo_script, ssl_context=server_ssl_context) as url:
         before = trio.current_time()
@@ -121,7 +121,7 @@ async def test_phases_come_in_their_order(server_ssl_context, client_ssl_context
     assert sum(notes.phases.values()) <= took
 
 
-async def test_an_end_without_a_close_is_told_too(autojump_clock):
+async def test_closed_is_called_when_no_close_came(autojump_clock):
     notes = Notes()
 
     async def script(peer: Peer) -> None:
@@ -135,7 +135,7 @@ async def test_an_end_without_a_close_is_told_too(autojump_clock):
     assert [str(outcome) for outcome in notes.outcomes] == ["no Close frame: the stream ended"]
 
 
-async def test_a_block_that_is_cancelled_is_told_too(autojump_clock):
+async def test_closed_is_called_when_the_block_is_cancelled(autojump_clock):
     notes = Notes()
 
     async def script(peer: Peer) -> None:
@@ -149,7 +149,7 @@ async def test_a_block_that_is_cancelled_is_told_too(autojump_clock):
     assert notes.told[-2:] == [("sent", 8, 2), ("closed",)]
 
 
-async def test_of_what_never_opened_nothing_is_told(autojump_clock):
+async def test_observer_gets_nothing_when_opening_fails(autojump_clock):
     notes = Notes()
 
     async def script(peer: Peer) -> None:
@@ -163,7 +163,7 @@ async def test_of_what_never_opened_nothing_is_told(autojump_clock):
     assert notes.told == []
 
 
-async def test_one_observer_watches_several_connections():
+async def test_observer_watches_several_connections():
     notes = Notes()
     async with loopback_server(echo_script) as url:
         async with (
@@ -180,9 +180,7 @@ async def test_one_observer_watches_several_connections():
 
 
 @pytest.mark.parametrize("method", ["opened", "frame_received", "frame_sent", "closed"])
-async def test_an_observer_that_raises_is_told_nothing_more_and_does_no_harm(
-    autojump_clock, method: str
-):
+async def test_observer_is_dropped_and_logged_when_it_raises(autojump_clock, method: str):
     class Broken(Notes):
         pass
 
@@ -212,13 +210,13 @@ async def test_an_observer_that_raises_is_told_nothing_more_and_does_no_harm(
     )
 
 
-async def test_an_observer_need_not_care_for_everything(autojump_clock):
+async def test_observer_methods_do_nothing_by_default(autojump_clock):
     async with memory_server(echo_script) as stream:
         async with open_websocket_client(URL, stream=stream, observer=Observer()) as ws:
             await ws.send("a")
             assert await ws.receive() == "a"
 
 
-def test_it_has_to_be_an_observer():
+def test_observer_option_rejects_other_objects():
     with pytest.raises(TypeError, match="observer has to be Observer or NoneType"):
         open_websocket_client(URL, observer=object())

@@ -1,4 +1,4 @@
-"""What a connection counts: bytes before and after compression, room, time, pings."""
+"""The statistics of a connection: bytes with and without compression, buffer, time, pings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trio_wsclient import open_websocket_client
 URL = "ws://server/"
 
 
-async def test_bytes_are_counted_before_and_after_compression(autojump_clock):
+async def test_bytes_are_counted_with_and_without_compression(autojump_clock):
     text = "abc" * 1000
     compressor = zlib.compressobj(wbits=-15)
     answer = compressor.compress(text.encode()) + compressor.flush(zlib.Z_SYNC_FLUSH)
@@ -38,7 +38,7 @@ async def test_bytes_are_counted_before_and_after_compression(autojump_clock):
     assert statistics.uncompressed_bytes_sent == 2 + 4 + 3000
 
 
-async def test_in_frames_they_are_counted_too(autojump_clock):
+async def test_bytes_of_fragments_are_counted(autojump_clock):
     compressor = zlib.compressobj(wbits=-15)
     first = compressor.compress(b"a" * 500) + compressor.flush(zlib.Z_SYNC_FLUSH)
     last = compressor.compress(b"b" * 500) + compressor.flush(zlib.Z_SYNC_FLUSH)
@@ -63,7 +63,7 @@ async def test_in_frames_they_are_counted_too(autojump_clock):
     assert sent.uncompressed_bytes_sent == pytest.approx(2 * 6 + 1000, abs=10)
 
 
-async def test_without_compression_both_are_the_same(autojump_clock):
+async def test_byte_counts_are_equal_when_nothing_is_compressed(autojump_clock):
     async with memory_server(echo_script) as stream:
         async with open_websocket_client(URL, stream=stream) as ws:
             await ws.send("abc")
@@ -73,7 +73,7 @@ async def test_without_compression_both_are_the_same(autojump_clock):
     assert statistics.uncompressed_bytes_received == statistics.bytes_received == 5
 
 
-async def test_pings_are_counted_and_their_latency_is_smoothed(autojump_clock):
+async def test_pings_are_counted_and_latency_is_smoothed(autojump_clock):
     async def script(peer: Peer) -> None:
         await peer.accept()
         await peer.send(wire.ping(b"1") + wire.ping(b"2"))
@@ -106,7 +106,7 @@ async def test_keepalive_pings_are_counted(autojump_clock):
             assert ws.statistics().pings_sent == 3
 
 
-async def test_the_most_that_was_ever_buffered_is_known(autojump_clock):
+async def test_most_buffered_bytes_keeps_the_maximum(autojump_clock):
     async def script(peer: Peer) -> None:
         await peer.accept()
         await peer.send(wire.binary(bytes(1000)) * 5)
@@ -127,7 +127,7 @@ async def test_the_most_that_was_ever_buffered_is_known(autojump_clock):
     assert later.most_buffered_bytes <= 5 * 1128 + 20_000 / 64
 
 
-async def test_time_without_room_is_counted_and_other_time_is_not(autojump_clock):
+async def test_seconds_full_counts_only_time_without_room(autojump_clock):
     async def script(peer: Peer) -> None:
         await peer.accept()
         await peer.send(wire.binary(bytes(1000)))
@@ -142,7 +142,7 @@ async def test_time_without_room_is_counted_and_other_time_is_not(autojump_clock
             assert ws.statistics().seconds_full == pytest.approx(3, abs=0.01)
 
 
-async def test_time_in_which_the_stream_takes_nothing_is_counted(autojump_clock):
+async def test_seconds_writing_counts_time_the_stream_is_blocked(autojump_clock):
     async with memory_server(echo_script) as stream:
         valve = Valve(stream)
         async with open_websocket_client(URL, stream=valve) as ws:
@@ -157,7 +157,7 @@ async def test_time_in_which_the_stream_takes_nothing_is_counted(autojump_clock)
             assert ws.statistics().seconds_writing == pytest.approx(3, abs=0.01)
 
 
-async def test_what_comes_with_the_answer_is_counted_too(autojump_clock):
+async def test_bytes_that_came_with_the_response_are_counted(autojump_clock):
     compressor = zlib.compressobj(wbits=-15)
     payload = compressor.compress(b"a" * 500) + compressor.flush(zlib.Z_SYNC_FLUSH)
     greeting = wire.frame(wire.BINARY, payload.removesuffix(b"\0\0\xff\xff"), rsv=4)

@@ -1,4 +1,4 @@
-"""What whole connections tell by ``logging`` (S40), and that no secret is in it."""
+"""What a connection logs from opening to closing (S40), and that no secret is in it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FRAMES = 5
 # Opening and ending
 
 
-async def test_a_connection_tells_how_it_opens_and_ends(autojump_clock):
+async def test_connection_logs_how_it_opens_and_ends(autojump_clock):
     logger = KeepingLogger(logging.DEBUG)
     async with opened(echo_script, logger=logger) as (ws, _):
         assert ws.logger is logger
@@ -50,7 +50,7 @@ async def test_a_connection_tells_how_it_opens_and_ends(autojump_clock):
     assert {record.levelno for record in logger.records} == {logging.DEBUG}
 
 
-async def test_the_phases_are_told_of_as_they_begin(server_ssl_context, client_ssl_context):
+async def test_opening_logs_each_phase_at_its_beginning(server_ssl_context, client_ssl_context):
     logger = KeepingLogger(logging.DEBUG)
     async with loopback_server(echo_script, ssl_context=server_ssl_context) as url:
         async with open_websocket_client(url, ssl_context=client_ssl_context, logger=logger):
@@ -59,7 +59,7 @@ async def test_the_phases_are_told_of_as_they_begin(server_ssl_context, client_s
     assert phases == ["connect", "tls", "handshake", "handshake", None]
 
 
-async def test_the_extensions_in_use_and_those_declined_are_told(autojump_clock):
+async def test_opening_logs_accepted_and_declined_extensions(autojump_clock):
     async def accept_deflate(peer: Peer) -> None:
         await peer.accept("Sec-WebSocket-Extensions: permessage-deflate")
         await peer.close_politely()
@@ -74,7 +74,7 @@ async def test_the_extensions_in_use_and_those_declined_are_told(autojump_clock)
         assert f"{text}; frames by {IMPLEMENTATION}" in logger.texts(logging.DEBUG)
 
 
-async def test_an_ending_without_a_close_is_told(autojump_clock):
+async def test_end_without_a_close_is_logged(autojump_clock):
     logger = KeepingLogger(logging.DEBUG)
     server = Recorder()
     async with opened(server, logger=logger) as (ws, _):
@@ -91,7 +91,7 @@ async def test_an_ending_without_a_close_is_told(autojump_clock):
         (b"\x1b[2J junk\r\n\r\n", InvalidResponse),
     ],
 )
-async def test_an_opening_that_fails_is_told_with_its_error(answer, error, autojump_clock):
+async def test_failed_opening_is_logged_with_its_error(answer, error, autojump_clock):
     async def refuse(peer: Peer) -> None:
         await peer.read_request()
         await peer.send(answer)
@@ -107,7 +107,7 @@ async def test_an_opening_that_fails_is_told_with_its_error(answer, error, autoj
     assert record.getMessage().isprintable()
 
 
-async def test_by_default_it_is_the_logger_trio_wsclient(caplog, autojump_clock):
+async def test_default_logger_is_trio_wsclient(caplog, autojump_clock):
     caplog.set_level(logging.DEBUG, logger="trio_wsclient")
     async with opened(echo_script):
         pass
@@ -115,7 +115,7 @@ async def test_by_default_it_is_the_logger_trio_wsclient(caplog, autojump_clock)
     assert len(caplog.records) == 3
 
 
-async def test_the_option_goes_before_the_default(caplog, autojump_clock):
+async def test_logger_option_replaces_the_default(caplog, autojump_clock):
     caplog.set_level(FRAMES, logger="trio_wsclient")
     async with opened(echo_script, logger=KeepingLogger(logging.WARNING)):
         pass
@@ -125,7 +125,7 @@ async def test_the_option_goes_before_the_default(caplog, autojump_clock):
 # Frames
 
 
-async def test_each_frame_is_told_of_at_the_lowest_level_in_both_directions(autojump_clock):
+async def test_frames_are_logged_in_both_directions(autojump_clock):
     logger = KeepingLogger(FRAMES)
     async with opened(echo_script, logger=logger, fragment_size=2) as (ws, _):
         await ws.send("abc")
@@ -144,7 +144,7 @@ async def test_each_frame_is_told_of_at_the_lowest_level_in_both_directions(auto
     assert len(ids) == 1
 
 
-async def test_frames_are_told_of_at_no_level_above(autojump_clock):
+async def test_frames_are_not_logged_above_their_level(autojump_clock):
     logger = KeepingLogger(FRAMES + 1)
     async with opened(echo_script, logger=logger) as (ws, _):
         await ws.send("abc")
@@ -152,7 +152,7 @@ async def test_frames_are_told_of_at_no_level_above(autojump_clock):
     assert {record.levelno for record in logger.records} == {logging.DEBUG}
 
 
-async def test_a_frame_in_the_segment_of_the_answer_is_told_of_too(autojump_clock):
+async def test_frame_that_came_with_the_response_is_logged(autojump_clock):
     async def hello(peer: Peer) -> None:
         await peer.accept(behind=wire.text("first") + wire.text("second")[:4])
         await peer.send(wire.text("second")[4:])
@@ -168,7 +168,7 @@ async def test_a_frame_in_the_segment_of_the_answer_is_told_of_too(autojump_cloc
     ]
 
 
-async def test_compressed_frames_are_shown_as_they_are_on_the_wire(autojump_clock):
+async def test_compressed_frames_are_logged_as_on_the_wire(autojump_clock):
     deflater = zlib.compressobj(wbits=-15)
     payload = deflater.compress(b"abc" * 100) + deflater.flush(zlib.Z_SYNC_FLUSH)
     payload = payload.removesuffix(b"\0\0\xff\xff")
@@ -201,7 +201,7 @@ async def test_compressed_frames_are_shown_as_they_are_on_the_wire(autojump_cloc
     ],
     ids=["reserved bit", "not UTF-8", "too big", "bad Close"],
 )
-async def test_a_frame_that_is_refused_is_told_of_once(frame: bytes, autojump_clock):
+async def test_rejected_frame_is_logged_once(frame: bytes, autojump_clock):
     logger, server = KeepingLogger(FRAMES), Recorder()
     async with opened(server, logger=logger, max_message_size=1000) as (ws, _):
         await server.peer.send(frame)
@@ -215,7 +215,7 @@ async def test_a_frame_that_is_refused_is_told_of_once(frame: bytes, autojump_cl
 # What it costs while it is off
 
 
-async def test_while_frames_are_off_a_read_asks_once_and_so_does_a_write(autojump_clock):
+async def test_read_or_write_costs_one_check_when_frames_are_off(autojump_clock):
     logger, server = KeepingLogger(logging.DEBUG), Recorder()
     async with opened(server, logger=logger) as (ws, _):
         await wait_all_tasks_blocked()
@@ -264,7 +264,7 @@ def with_secrets(url: str) -> str:
 
 @pytest.mark.parametrize("status", ["101", "302", "401", "junk"])
 @pytest.mark.parametrize("authorization", [{}, {"Authorization": f"Bearer {BEARER}"}])
-async def test_no_secret_is_in_any_record(status: str, authorization: dict[str, str]):
+async def test_no_record_has_a_secret(status: str, authorization: dict[str, str]):
     requests = []
 
     async def answer(peer: Peer) -> None:
@@ -299,7 +299,7 @@ async def test_no_secret_is_in_any_record(status: str, authorization: dict[str, 
 
 
 @pytest.mark.parametrize("status", ["200 OK", "407 No", "junk"])
-async def test_no_secret_of_a_proxy_is_in_any_record(status: str):
+async def test_no_record_has_a_secret_of_a_proxy(status: str):
     async def proxy(peer: Peer) -> None:
         request = await peer.read_request()
         assert request.startswith(b"CONNECT example.org:80 HTTP/1.1\r\n")
@@ -327,7 +327,7 @@ async def test_no_secret_of_a_proxy_is_in_any_record(status: str):
     assert any("127.0.0.1" in record.getMessage() for record in logger.records)
 
 
-async def test_no_secret_is_told_of_a_connection_that_cannot_be_made():
+async def test_no_record_has_a_secret_when_connecting_fails():
     logger = KeepingLogger(FRAMES)
     async with loopback_server(echo_script) as url:
         pass

@@ -1,4 +1,4 @@
-"""What is told of a connection (S40), and what that costs while nobody wants to know."""
+"""The log of a connection (S40), and what it costs while it is off."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import wire
 from log_records import KeepingLogger, facts
 
 from trio_wsclient import Opcode
-from trio_wsclient._log import FRAMES, Log
+from trio_wsclient._observe import FRAMES, Log
 from trio_wsclient._protocol import Protocol
 
 URL = "wss://example.org/chat"
@@ -23,9 +23,9 @@ def log_at(level: int) -> tuple[Log, KeepingLogger]:
 # The connection
 
 
-def test_an_event_has_its_facts_as_attributes():
+def test_record_has_the_facts_of_its_event():
     log, logger = log_at(logging.DEBUG)
-    log.tell("asking for %s", "it", phase="handshake")
+    log.debug("asking for %s", "it", phase="handshake")
     (record,) = logger.records
     assert record.levelno == logging.DEBUG
     assert record.getMessage() == f"[{log.connection_id}] asking for it"
@@ -36,27 +36,27 @@ def test_an_event_has_its_facts_as_attributes():
     }
 
 
-def test_each_connection_has_a_number_of_its_own():
+def test_each_connection_has_its_own_number():
     numbers = [log_at(FRAMES)[0].connection_id for _ in range(10)]
     assert sorted(set(numbers)) == numbers
 
 
-def test_the_url_is_the_latest_one():
+def test_record_has_the_url_of_the_latest_redirect():
     log, logger = log_at(logging.DEBUG)
     log.url = "wss://example.org/there"
-    log.tell("redirected")
+    log.debug("redirected")
     assert facts(logger.records[0])["url"] == "wss://example.org/there"
 
 
-def test_what_is_told_is_no_format():
+def test_message_arguments_are_not_formats():
     log, logger = log_at(logging.DEBUG)
-    log.tell("not open: %s", "100 %d %s")
+    log.debug("not open: %s", "100 %d %s")
     assert logger.texts(logging.DEBUG) == ["not open: 100 %d %s"]
 
 
-def test_above_debug_nothing_is_told():
+def test_log_is_silent_when_level_is_above_debug():
     log, logger = log_at(logging.INFO)
-    log.tell("open")
+    log.debug("open")
     log.sent(Protocol().send_ping(b""))
     assert log.trace() is None
     assert logger.records == []
@@ -116,9 +116,7 @@ RECEIVED = {
 
 
 @pytest.mark.parametrize(("data", "opcode", "length", "text"), RECEIVED.values(), ids=RECEIVED)
-def test_a_frame_received_is_told_of_with_its_facts(
-    data: bytes, opcode: int, length: int, text: str
-):
+def test_received_frame_is_logged_with_its_facts(data: bytes, opcode: int, length: int, text: str):
     logger = received(data)
     (record,) = logger.records
     assert record.levelno == FRAMES == 5
@@ -149,7 +147,7 @@ SENT = {
 
 
 @pytest.mark.parametrize(("make", "opcode", "payload"), SENT.values(), ids=SENT)
-def test_a_frame_sent_is_told_of_unmasked_with_its_facts(make, opcode: int, payload: bytes):
+def test_sent_frame_is_logged_unmasked_with_its_facts(make, opcode: int, payload: bytes):
     log, logger = log_at(FRAMES)
     log.sent(make(Protocol()))
     (record,) = logger.records
@@ -164,7 +162,7 @@ def test_a_frame_sent_is_told_of_unmasked_with_its_facts(make, opcode: int, payl
     assert logger.texts(FRAMES)[0].endswith(f", {len(payload)} bytes: {shown}")
 
 
-def test_of_a_write_each_frame_is_told_of_in_its_order():
+def test_each_frame_of_a_write_is_logged_in_order():
     log, logger = log_at(FRAMES)
     protocol = Protocol()
     frames = [make(protocol) for name, (make, _, _) in SENT.items() if name != "fragment"]
@@ -177,14 +175,14 @@ def test_of_a_write_each_frame_is_told_of_in_its_order():
     assert texts[-1] == "sent Close, FIN, 2 bytes: 03 e8"
 
 
-def test_a_write_of_nothing_tells_nothing():
+def test_empty_write_logs_nothing():
     log, logger = log_at(FRAMES)
     log.sent(b"")
     assert logger.records == []
 
 
 @pytest.mark.parametrize("level", [FRAMES + 1, logging.DEBUG, logging.WARNING])
-def test_while_it_is_off_a_frame_costs_one_question_and_no_record(level: int):
+def test_frame_costs_one_check_when_frames_are_off(level: int):
     log, logger = log_at(level)
     assert log.trace() is None
     assert logger.asked == [FRAMES]
@@ -195,7 +193,7 @@ def test_while_it_is_off_a_frame_costs_one_question_and_no_record(level: int):
 
 
 @pytest.mark.parametrize("place", ["handler", "filter"])
-def test_a_logger_that_raises_does_no_harm(place: str):
+def test_log_survives_a_logger_that_raises(place: str):
     class Broken(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             raise OSError("the log server is gone")
@@ -210,5 +208,5 @@ def test_a_logger_that_raises_does_no_harm(place: str):
     logger.propagate = False
     logger.addHandler(Broken())
     log = Log(logger, URL)
-    log.tell("hello")
+    log.debug("hello")
     log.sent(b"\x81\x81" + bytes(4) + b"a")

@@ -1,0 +1,226 @@
+"""Watching a connection from outside: its statistics, an observer and the log.
+
+A user has three ways to see what a connection does:
+
+* ``ClientStatistics``: figures, whenever the user asks for them.
+* ``Observer``: a method call for each event, for metrics and traces.
+* ``Log``: records of ``logging``, and the only object that the connection calls. It calls the
+  observer too. So one check per read or write tells whether anybody wants to see frames. If nobody
+  does, the fast path stays open.
+
+Opening and closing are logged at level DEBUG, frames at level ``FRAMES``, below DEBUG. Each record
+has its facts as attributes (``extra``): ``connection_id`` and ``url`` in every record, ``phase``
+while the connection opens, and ``opcode``, ``length`` and ``direction`` of a frame.
+
+No record has a credential, or a value of the URL's query, which often is one. The log shows the
+first bytes of a payload as they are on the wire: compressed if the frame is compressed, but never
+masked.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from trio_wsclient._errors import ConnectionClosed
+from trio_wsclient._splitter import TRACE_SIZE, Trace
+
+FRAMES: Final = 5  # half of DEBUG: other libraries give their level TRACE this number
+
+_ids: Final = itertools.count(1)
+_OPCODES: Final = {0: "Continuation", 1: "Text", 2: "Binary", 8: "Close", 9: "Ping", 10: "Pong"}
+_FLAGS: Final = {0x80: "FIN", 0x40: "RSV1", 0x20: "RSV2", 0x10: "RSV3"}
+_MASK_SIZE: Final = 4  # bytes (RFC 6455 §5.2)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStatistics:
+    """What a connection has done so far.
+
+    Attributes:
+        messages_sent: Messages written completely.
+        messages_received: Messages that the user has taken.
+        bytes_sent: Bytes written since the handshake, with the headers of frames, before TLS.
+        bytes_received: Bytes read since the handshake, counted in the same way.
+        uncompressed_bytes_sent: ``bytes_sent`` as it would be without compression.
+        uncompressed_bytes_received: ``bytes_received`` as it would be without compression.
+        pings_sent: Pings written, those of the keepalive included.
+        pings_received: Pings that the server has sent.
+        latency: Seconds from the latest ping with a pong to that pong; ``None`` before the first
+            pong.
+        smoothed_latency: The same, smoothed: each new one counts an eighth (RFC 6298 §2).
+        buffered_messages: Complete messages that were received and not yet taken.
+        buffered_bytes: What these messages, and fragments of others, count against
+            ``max_buffered_bytes``.
+        most_buffered_bytes: The highest value of ``buffered_bytes`` so far, to within a 64th of
+            ``max_buffered_bytes``.
+        seconds_full: Seconds in which nothing was read, as too much waited to be taken.
+        seconds_writing: Seconds in which writes waited for the stream to take them.
+        tasks_waiting_send: Tasks that wait until other tasks have sent their messages.
+        tasks_waiting_receive: Tasks that wait for a message or a frame.
+    """
+
+    messages_sent: int
+    messages_received: int
+    bytes_sent: int
+    bytes_received: int
+    uncompressed_bytes_sent: int
+    uncompressed_bytes_received: int
+    pings_sent: int
+    pings_received: int
+    latency: float | None
+    smoothed_latency: float | None
+    buffered_messages: int
+    buffered_bytes: int
+    most_buffered_bytes: int
+    seconds_full: float
+    seconds_writing: float
+    tasks_waiting_send: int
+    tasks_waiting_receive: int
+
+
+class Observer:
+    """Receive the events of connections: make a subclass, and pass an object of it as ``observer``.
+
+    The methods of this class do nothing, so override the ones you need. The connection calls them
+    in its own tasks, so they must not block. If a method raises an exception, the connection logs
+    it as an error, and calls this observer no more.
+
+    One observer may watch any number of connections. Each call begins with the ``connection_id``;
+    the client, its log and its errors have the same number. With an observer the client looks at
+    each frame by itself, which costs some 40 µs a frame.
+    """
+
+    def opened(self, connection_id: int, url: str, phases: Mapping[str, float]) -> None:
+        """Handle the opening of a connection, right after it.
+
+        Args:
+            connection_id: The number of the connection.
+            url: Its URL, without userinfo and without the values of its query.
+            phases: Seconds spent in each phase of opening, in their order: ``"connect"``,
+                ``"proxy"``, ``"tls"``, ``"handshake"``. Only phases that took place are in it.
+        """
+
+    def frame_received(self, connection_id: int, opcode: int, size: int) -> None:
+        """Handle a frame from the server.
+
+        Args:
+            connection_id: The number of the connection.
+            opcode: 0 to 15; RFC 6455 §5.2 lists those in use.
+            size: Bytes of the payload on the wire.
+        """
+
+    def frame_sent(self, connection_id: int, opcode: int, size: int) -> None:
+        """Handle a frame that is about to be written; see ``frame_received``."""
+
+    def closed(
+        self, connection_id: int, outcome: ConnectionClosed, statistics: ClientStatistics
+    ) -> None:
+        """Handle the end of a connection, right after its block was left.
+
+        Args:
+            connection_id: The number of the connection.
+            outcome: How the connection ended: the exception that its methods raise.
+            statistics: What the connection has done.
+        """
+
+
+class Log:
+    """The log of one connection, and the way to its observer.
+
+    Args:
+        logger: The logger that gets the records.
+        url: The URL without its secrets.
+        observer: The observer to call, if there is one.
+    """
+
+    def __init__(self, logger: logging.Logger, url: str, observer: Observer | None = None) -> None:
+        self._logger = logger
+        self._observer = observer
+        self.url = url
+        self.connection_id: Final = next(_ids)
+
+    def observe(self, notify: Callable[[Observer], None]) -> None:
+        """Call the observer, if there is one. An exception ends its use, not the connection."""
+        if self._observer is None:
+            return
+        try:
+            notify(self._observer)
+        except Exception:  # noqa: BLE001 a user's code may raise anything
+            self._observer = None
+            self._write(logging.ERROR, "the observer has raised", (), {}, exc_info=True)
+
+    def debug(self, message: str, *args: object, **facts: object) -> None:
+        """Log an event of the connection at level DEBUG, with its facts as attributes."""
+        self._write(logging.DEBUG, message, args, facts)
+
+    def trace(self) -> Trace | None:
+        """Return the function to call for each received frame; ``None`` if nobody wants them."""
+        is_wanted = self._observer is not None or self._logger.isEnabledFor(FRAMES)
+        return self._received if is_wanted else None
+
+    def sent(self, data: bytes) -> None:
+        """Log the frames in data that is about to be written.
+
+        Args:
+            data: Masked frames. The payload of the last one may be cut off after its beginning.
+        """
+        if self._observer is None and not self._logger.isEnabledFor(FRAMES):
+            return
+        start = 0
+        while start < len(data):
+            length = data[start + 1] & 0x7F
+            extended = {126: 2, 127: 8}.get(length, 0)
+            mask_start = start + 2 + extended
+            if extended:
+                length = int.from_bytes(data[start + 2 : mask_start], "big")
+            payload_start = mask_start + _MASK_SIZE
+            mask = data[mask_start:payload_start]
+            beginning = data[payload_start : payload_start + min(length, TRACE_SIZE)]
+            plain = bytes(byte ^ mask[i % _MASK_SIZE] for i, byte in enumerate(beginning))
+            self._frame("sent", data[start], length, plain)
+            start = payload_start + length
+
+    def _received(self, first_byte: int, size: int, beginning: bytes) -> None:
+        self._frame("received", first_byte, size, beginning)
+
+    def _frame(self, direction: str, first_byte: int, size: int, beginning: bytes) -> None:
+        opcode, number = first_byte & 0x0F, self.connection_id
+        if direction == "sent":
+            self.observe(lambda observer: observer.frame_sent(number, opcode, size))
+        else:
+            self.observe(lambda observer: observer.frame_received(number, opcode, size))
+        if not self._logger.isEnabledFor(FRAMES):
+            return
+        flags = " ".join(name for bit, name in _FLAGS.items() if first_byte & bit) or "no flag"
+        name = _OPCODES.get(opcode, f"opcode {opcode}")
+        self._write(
+            FRAMES,
+            "%s %s, %s, %d bytes: %s%s",
+            (direction, name, flags, size, beginning.hex(" "), "..." * (size > TRACE_SIZE)),
+            {"direction": direction, "opcode": opcode, "length": size},
+        )
+
+    def _write(
+        self,
+        level: int,
+        message: str,
+        args: tuple[object, ...],
+        facts: dict[str, object],
+        *,
+        exc_info: bool = False,
+    ) -> None:
+        # X1, X2: an exception of the user's handler or filter must not reach the connection.
+        with suppress(Exception):
+            self._logger.log(
+                level,
+                f"[%d] {message}",  # noqa: G004 the result is still a format
+                self.connection_id,
+                *args,
+                exc_info=exc_info,
+                extra={"connection_id": self.connection_id, "url": self.url, **facts},
+            )
