@@ -15,8 +15,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-NAME = "trio_wsclient._frames_c"
-SOURCE = "trio_wsclient/_frames_c.c"
+NAME = "trio_wsclient._protocol.frames_c"
+SOURCE = "trio_wsclient/_protocol/frames_c.c"
 
 
 class AcceleratorHook(BuildHookInterface):
@@ -36,9 +36,9 @@ class AcceleratorHook(BuildHookInterface):
             return
         if version == "editable":
             # Imported from where the source lies.
-            shutil.copy(built, Path(self.root, "trio_wsclient"))
+            shutil.copy(built, Path(self.root, SOURCE).parent)
             return
-        build_data["force_include"][str(built)] = f"trio_wsclient/{built.name}"
+        build_data["force_include"][str(built)] = f"trio_wsclient/_protocol/{built.name}"
         build_data["pure_python"] = False
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"cp311-abi3-{platform}"

@@ -6,11 +6,13 @@ import random
 import zlib
 
 import wire
+from protocol_tables import make_protocol
 
 from trio_wsclient import DataFrame, Opcode, PerMessageDeflate
-from trio_wsclient._deflate import Deflate
-from trio_wsclient._events import Event, Ping, Pong
-from trio_wsclient._protocol import Protocol
+from trio_wsclient._protocol.deflate import Deflate
+from trio_wsclient._protocol.events import Event, Ping, Pong
+from trio_wsclient._protocol.limits import Limits
+from trio_wsclient._protocol.protocol import Protocol
 
 LIMIT = 1000  # bytes: max_message_size of the tables
 RSV1 = 4
@@ -19,9 +21,9 @@ TAIL = b"\x00\x00\xff\xff"  # ends every flush, and is not sent (RFC 7692 §7.2.
 
 def deflating(params: str = "", *, limit: int | None = LIMIT, **settings: object) -> Protocol:
     """Make a protocol with compression as it is after a server's answer."""
-    extension = Deflate(PerMessageDeflate(**settings), max_message_size=limit)
+    extension = Deflate(PerMessageDeflate(**settings), Limits(limit))
     extension.finalize(f"permessage-deflate{params}")
-    return Protocol(extensions=[extension], max_message_size=limit)
+    return make_protocol(extensions=[extension], max_message_size=limit)
 
 
 def squeezed(payload: bytes, opcode: int = wire.TEXT, *, fin: bool = True) -> bytes:
@@ -216,11 +218,21 @@ NOT_DEFLATE = {
 }
 
 TOO_BIG = f"a message over max_message_size ({LIMIT}) once inflated"
-NOT_UTF8 = "a Text message is not UTF-8"
-RESERVED = "Reserved bit set unexpectedly"
+NAMES = {0: "CONTINUATION", 1: "TEXT", 2: "BINARY", 8: "CLOSE", 9: "PING", 10: "PONG"}
+BITS = {1: "RSV3", 2: "RSV2", 4: "RSV1", 5: "RSV1 and RSV3", 6: "RSV1 and RSV2"}
 
 # What it forbids, with the Close that answers it
-BREACHES: dict[str, tuple[bytes, int, str]] = {
+
+
+def not_utf8(byte: int, position: int) -> str:
+    return f"a TEXT message that is not UTF-8: byte 0x{byte:02x} at position {position}"
+
+
+def reserved(opcode: int, bits: int) -> str:
+    return f"a {NAMES[opcode]} frame with {BITS[bits]}, which is not in use"
+
+
+VIOLATIONS: dict[str, tuple[bytes, int, str]] = {
     **{
         name: (squeezed(data), 1007, f"not deflate data: {problem}")
         for name, (data, problem) in NOT_DEFLATE.items()
@@ -260,40 +272,53 @@ BREACHES: dict[str, tuple[bytes, int, str]] = {
         1009,
         f"a message of at least {LIMIT + 1} bytes, over max_message_size ({LIMIT})",
     ),
-    "a byte that is never in UTF-8": (squeezed(stored(b"a\xffb")), 1007, NOT_UTF8),
-    "an end inside a code point": (squeezed(stored(b"a\xe2\x98")), 1007, NOT_UTF8),
+    "a byte that is never in UTF-8": (
+        squeezed(stored(b"a\xffb")),
+        1007,
+        not_utf8(0xFF, 1),
+    ),
+    "an end inside a code point": (
+        squeezed(stored(b"a\xe2\x98")),
+        1007,
+        not_utf8(0xE2, 1),
+    ),
     "an end inside a code point, in frames": (
         squeezed(stored(b"\xe2") + TAIL, fin=False) + wire.continuation(stored(b"\x98")),
         1007,
-        NOT_UTF8,
+        not_utf8(0xE2, 0),
     ),
     "an empty end inside a code point": (
         squeezed(stored(b"\xe2\x98"), fin=False) + wire.continuation(),
         1007,
-        NOT_UTF8,
+        not_utf8(0xE2, 0),
     ),
     **{
-        f"RSV1 on opcode {opcode}": (wire.frame(opcode, rsv=RSV1), 1002, RESERVED)
+        f"RSV1 on opcode {opcode}": (wire.frame(opcode, rsv=RSV1), 1002, reserved(opcode, 4))
         for opcode in (wire.PING, wire.PONG, wire.CLOSE)
     },
     **{
-        f"reserved bits {rsv} on opcode {opcode}": (wire.frame(opcode, rsv=rsv), 1002, RESERVED)
+        f"reserved bits {rsv} on opcode {opcode}": (
+            wire.frame(opcode, rsv=rsv),
+            1002,
+            # Compression uses RSV1 on the first frame of a message.
+            reserved(opcode, rsv if opcode == wire.PING else rsv & ~RSV1),
+        )
         for rsv in (1, 2, 5, 6)
         for opcode in (wire.TEXT, wire.BINARY, wire.PING)
     },
     "RSV1 on a continuation": (
         squeezed(HELLO[:3], fin=False) + wire.frame(wire.CONTINUATION, HELLO[3:], rsv=RSV1),
         1002,
-        RESERVED,
+        reserved(wire.CONTINUATION, 4),
     ),
     "RSV1 on a continuation of a plain message": (
         wire.text("plain", fin=False) + wire.frame(wire.CONTINUATION, HELLO, rsv=RSV1),
         1002,
-        RESERVED,
+        reserved(wire.CONTINUATION, 4),
     ),
     "RSV1 on a ping between frames": (
         squeezed(HELLO[:3], fin=False) + wire.frame(wire.PING, rsv=RSV1),
         1002,
-        RESERVED,
+        reserved(wire.PING, 4),
     ),
 }

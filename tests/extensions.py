@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import wire
-from protocol_tables import sent
+from protocol_tables import make_protocol, sent
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, Opcode, RsvBits
 
-from trio_wsclient._protocol import Ending, Protocol
+from trio_wsclient._protocol.closing import ClosedBy
+from trio_wsclient._protocol.protocol import Protocol
 
 NO_BITS = RsvBits(False, False, False)
 
@@ -170,7 +171,7 @@ class Faulty(Unoffered):
 
 
 def protocol_with(*extensions: Extension, **limits: int) -> Protocol:
-    return Protocol(extensions=extensions, **limits)
+    return make_protocol(extensions=extensions, **limits)
 
 
 def payload_of(data: bytes) -> bytes:
@@ -180,7 +181,7 @@ def payload_of(data: bytes) -> bytes:
 
 def failed(protocol: Protocol) -> tuple[int, str]:
     """Return code and reason of the Close for a failure."""
-    assert protocol.ending is Ending.FAILURE
+    assert protocol.closing.closed_by is ClosedBy.ERROR
     (close,) = sent(protocol)
     assert close.code is not None
     return close.code, close.payload[2:].decode()

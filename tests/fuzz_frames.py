@@ -14,7 +14,7 @@ from array import array
 import wire
 from accelerator import accelerator
 
-from trio_wsclient import _frames_py
+from trio_wsclient._protocol import frames_py
 
 NO_LIMIT = 2**63 - 1
 SIZES = [0, 1, 2, 3, 4, 7, 8, 9, 124, 125, 126, 127, 300, 65_535, 65_536]
@@ -55,16 +55,16 @@ def compare_once(draw: random.Random) -> None:
     start = draw.choice([0, 0, 0, draw.randrange(len(data) + 3)])
     limit = draw.choice([0, 1, 125, 126, 65_535, NO_LIMIT])
     makers = draw.choice([None, bytes.hex]), draw.choice([None, some_message])
-    expected = _frames_py.decode(bytes(data), start, limit, *makers)
+    expected = frames_py.decode(bytes(data), start, limit, *makers)
     exact = array("B", data)
     assert accelerator.decode(exact, start, limit, *makers) == expected, (data, start, limit)
 
     first_byte, key = draw.randrange(256), array("B", draw.randbytes(4))
-    expected = _frames_py.build(first_byte, bytes(data), bytes(key))
+    expected = frames_py.build(first_byte, bytes(data), bytes(key))
     assert accelerator.build(first_byte, exact, key) == expected
     start = 4 * draw.randrange(len(data) // 4 + 1)
     stop = draw.randrange(start, len(data) + 10)
-    expected = _frames_py.mask(bytes(data), bytes(key), start, stop)
+    expected = frames_py.mask(bytes(data), bytes(key), start, stop)
     assert accelerator.mask(exact, key, start, stop) == expected
 
 

@@ -1,4 +1,4 @@
-"""What a server can do to a client once the handshake is over: every breach, and what is only odd.
+"""What a server can do to a client after the handshake: every violation, and what is only odd.
 
 The cases are bytes behind the answer to the handshake. They gather those of the tables that the
 tests of the modules have, and add what only a whole connection can show: limits, endings, replies.
@@ -15,7 +15,7 @@ import wire
 from deflate_tables import HELLO, LIMIT, RSV1, raw, squeezed
 
 from trio_wsclient import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
-from trio_wsclient._events import Event, Ping, Pong
+from trio_wsclient._protocol.events import Event, Ping, Pong
 
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 
@@ -75,10 +75,10 @@ _PINGED_BEFORE: dict[str, tuple[bytes, ...]] = {
     "over the limit by the last frame": (b"",),
 }
 
-BREACHES: dict[str, Case] = {
+VIOLATIONS: dict[str, Case] = {
     **{
         name: Case(data, code, messages=_WHOLE_BEFORE.get(name, ()))
-        for name, (data, code) in protocol_tables.BREACHES.items()
+        for name, (data, code) in protocol_tables.VIOLATIONS.items()
     },
     **{
         f"compressed: {name}": Case(
@@ -89,13 +89,13 @@ BREACHES: dict[str, Case] = {
             pongs=_PINGED_BEFORE.get(name, ()),
             options=COMPRESSED,
         )
-        for name, (data, code, problem) in deflate_tables.BREACHES.items()
+        for name, (data, code, problem) in deflate_tables.VIOLATIONS.items()
     },
     **{
         f"text: {name}": Case(wire.frame(wire.TEXT, good + bad + b"x", length=1000), 1007)
         for name, (good, bad) in protocol_tables.WRONG_AT_ONCE.items()
     },
-    "RSV1 without compression": Case(squeezed(HELLO), problem="Reserved bit"),
+    "RSV1 without compression": Case(squeezed(HELLO), problem="RSV1, which is not in use"),
     "masked in the middle of a message": Case(
         wire.text("a", fin=False) + wire.frame(wire.CONTINUATION, b"b", masked=True)
     ),
@@ -170,10 +170,10 @@ BREACHES: dict[str, Case] = {
         problem=f"more than {FRAGMENTS} frames",
         options=COMPRESSED,
     ),
-    "messages, then a breach": Case(
+    "messages, then a violation": Case(
         wire.text("a") + wire.binary(b"b") + wire.continuation(b"c"), messages=("a", b"b")
     ),
-    "many messages, then a breach": Case(
+    "many messages, then a violation": Case(
         wire.text("a") * 500 + wire.frame(3), messages=("a",) * 500
     ),
     "messages, then bad text": Case(
@@ -185,11 +185,13 @@ BREACHES: dict[str, Case] = {
         messages=("Hello",) * 3,
         options=COMPRESSED,
     ),
-    "a ping, then a breach": Case(wire.ping(b"p") + wire.frame(3), pongs=(b"p",)),
-    "a breach, then messages": Case(wire.frame(3) + wire.text("a") * 10),
-    "a breach, then a Close": Case(wire.frame(3) + wire.close(1000)),
-    "a breach, then another": Case(wire.frame(wire.TEXT, b"\xff") + wire.frame(3), 1007),
-    "a breach inside a message": Case(wire.text("a", fin=False) + wire.frame(wire.PING, fin=False)),
+    "a ping, then a violation": Case(wire.ping(b"p") + wire.frame(3), pongs=(b"p",)),
+    "a violation, then messages": Case(wire.frame(3) + wire.text("a") * 10),
+    "a violation, then a Close": Case(wire.frame(3) + wire.close(1000)),
+    "a violation, then another": Case(wire.frame(wire.TEXT, b"\xff") + wire.frame(3), 1007),
+    "a violation inside a message": Case(
+        wire.text("a", fin=False) + wire.frame(wire.PING, fin=False)
+    ),
     "bytes instead of text, also where text is not decoded": Case(
         wire.frame(3), options={"decode_text": False}
     ),
@@ -221,7 +223,7 @@ ENDINGS: dict[str, Case] = {
     "a message behind the Close": Case(
         wire.close(1000) + wire.text("late"), 1000, ConnectionClosedOK
     ),
-    "a breach behind the Close": Case(wire.close(1000) + wire.frame(3), 1000, ConnectionClosedOK),
+    "a violation after the Close": Case(wire.close(1000) + wire.frame(3), 1000, ConnectionClosedOK),
     "a ping behind the Close": Case(wire.close(1000) + wire.ping(b"p"), 1000, ConnectionClosedOK),
     "a ping before the Close": Case(
         wire.ping(b"p") + wire.close(1000), 1000, ConnectionClosedOK, pongs=(b"p",)
@@ -308,4 +310,4 @@ LEGAL: dict[str, Case] = {
     ),
 }
 
-TABLE: dict[str, Case] = {**BREACHES, **ENDINGS, **LEGAL}
+TABLE: dict[str, Case] = {**VIOLATIONS, **ENDINGS, **LEGAL}

@@ -5,19 +5,32 @@ from __future__ import annotations
 import wire
 
 from trio_wsclient import DataFrame, Opcode
-from trio_wsclient._events import Batch, Event, Ping, Pong
-from trio_wsclient._protocol import Protocol
+from trio_wsclient._protocol.closing import CloseFrame
+from trio_wsclient._protocol.events import Batch, Event, Ping, Pong
+from trio_wsclient._protocol.limits import Limits
+from trio_wsclient._protocol.protocol import Protocol
+
+
+def make_protocol(
+    *, max_message_size: int | None = None, max_frame_size: int | None = None, **options: object
+) -> Protocol:
+    """Make a protocol with limits."""
+    return Protocol(limits=Limits(max_message_size, max_frame_size), **options)
 
 
 def read(protocol: Protocol, *pieces: bytes) -> list[Event]:
-    """Pass on what the server sends, and return the events; a breach takes effect at once."""
+    """Pass on what the server sends, and return the events; a violation takes effect at once."""
     events: list[Event] = []
     for piece in pieces:
-        events += protocol.receive_plain(piece)[0]
-        while protocol.input_pending:
-            events += flat(protocol.next_events())
-        if protocol.breach is not None:
-            protocol.fail_by_breach()
+        protocol.receive_data(piece)
+        while protocol.has_input:
+            for event in flat(protocol.next_events()):
+                if isinstance(event, CloseFrame):
+                    protocol.receive_close(event)
+                else:
+                    events.append(event)
+        if protocol.violation is not None:
+            protocol.fail_by_violation()
     return events
 
 
@@ -111,7 +124,7 @@ def bad_text(payload: bytes) -> bytes:
 
 
 # What it forbids, and the code of the Close that answers it (RFC 6455 §5, §7.4, §8.1)
-BREACHES: dict[str, tuple[bytes, int]] = {
+VIOLATIONS: dict[str, tuple[bytes, int]] = {
     **{
         f"reserved bit {rsv} on opcode {opcode}": (wire.frame(opcode, b"a", rsv=rsv), 1002)
         for rsv in (1, 2, 4, 7)

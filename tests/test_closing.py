@@ -209,7 +209,7 @@ async def test_a_send_after_our_close_waits_for_the_outcome(autojump_clock):
         assert caught.value.received.code == 1000
 
 
-@pytest.mark.parametrize("ending", ["close", "breach", "eof"])
+@pytest.mark.parametrize("ending", ["close", "violation", "eof"])
 @pytest.mark.parametrize("pinged", [True, False])
 async def test_c1_a_blocked_send_ends_with_a_server_that_has_stopped_to_read(
     ending, pinged, autojump_clock
@@ -226,7 +226,7 @@ async def test_c1_a_blocked_send_ends_with_a_server_that_has_stopped_to_read(
                 await wait_all_tasks_blocked()
             if ending == "close":
                 await server.peer.send(wire.close(1011))
-            elif ending == "breach":
+            elif ending == "violation":
                 await server.peer.send(wire.frame(3))
             else:
                 await server.peer.stream.send_stream.aclose()

@@ -38,10 +38,10 @@ HOSTILE = {
         wire.frame(wire.TEXT, raw(b"a"), fin=False, rsv=RSV1)
         + wire.frame(wire.CONTINUATION, b"\0", rsv=RSV1),
         1002,
-        "Reserved bit",
+        "RSV[12], which is not in use",
     ),
-    "RSV1 on a ping": (wire.frame(wire.PING, b"", rsv=RSV1), 1002, "Reserved bit"),
-    "RSV2": (wire.frame(wire.TEXT, b"", rsv=2), 1002, "Reserved bit"),
+    "RSV1 on a ping": (wire.frame(wire.PING, b"", rsv=RSV1), 1002, "RSV[12], which is not in use"),
+    "RSV2": (wire.frame(wire.TEXT, b"", rsv=2), 1002, "RSV[12], which is not in use"),
 }
 
 
@@ -65,7 +65,7 @@ async def test_a_message_of_just_the_limit_is_taken(autojump_clock):
             assert await ws.receive() == "x" * 1000
 
 
-@pytest.mark.parametrize("size", [100, 5000], ids=["in the fast lane", "past it"])
+@pytest.mark.parametrize("size", [100, 5000], ids=["in the fast path", "frame by frame"])
 @pytest.mark.parametrize("is_whole", [True, False])
 async def test_max_frame_size_is_of_what_is_on_the_wire(autojump_clock, size: int, is_whole: bool):
     message = bytes(10 * size) + random.randbytes(size)
@@ -131,7 +131,7 @@ async def price(data: bytes) -> tuple[int | None, int]:
     return prices[0]
 
 
-# Each 1 KiB makes 1 MiB. What is small goes through the fast lane.
+# Each 1 KiB makes 1 MiB. Small messages go by the fast path.
 MEBIBYTE = raw(bytes(2**20), mode=zlib.Z_FULL_FLUSH)
 BOMBS = {
     "small": wire.frame(wire.BINARY, MEBIBYTE * 3, rsv=RSV1),

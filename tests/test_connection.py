@@ -123,7 +123,7 @@ async def test_x2_after_an_outer_cancel_pings_are_answered_as_long_as_somebody_r
                     assert server.opcodes() == [wire.PONG]
 
 
-async def test_the_answer_to_a_message_leaves_before_the_close_for_a_breach_behind_it():
+async def test_response_is_sent_before_the_close_for_a_violation():
     server = Recorder()
     async with opened(server) as (ws, _):
         await server.peer.send(wire.text("a") + wire.frame(3))
@@ -133,7 +133,7 @@ async def test_the_answer_to_a_message_leaves_before_the_close_for_a_breach_behi
     assert server.opcodes() == [wire.TEXT, wire.CLOSE]
 
 
-async def test_a_breach_behind_our_close_is_no_error(autojump_clock):
+async def test_violation_after_our_close_is_no_error(autojump_clock):
     server = Recorder(closes=False)
     async with opened(server, close_timeout=3) as (ws, _), trio.open_nursery() as nursery:
         await server.peer.send(wire.text("a") + wire.frame(3))
@@ -157,7 +157,7 @@ async def test_eof_without_a_close_is_1006(autojump_clock):
         assert isinstance(caught.value.__cause__, EOFError)
 
 
-async def test_a_breach_is_answered_by_a_close_that_the_error_tells_of(autojump_clock):
+async def test_violation_sends_a_close_that_the_error_shows(autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, _):
         await server.peer.send(wire.frame(wire.TEXT, b"x", rsv=4))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent / "fuzz"))
+sys.path += [str(Path(__file__).parent / folder) for folder in ("fuzz", "protocol")]
 
 import seeds
 import targets

@@ -18,7 +18,7 @@ import pytest
 import trio
 import wire
 from handshake_tables import switching
-from hostile_table import BREACHES, ENDINGS, FRAGMENTS, LEGAL, TABLE, Case
+from hostile_table import ENDINGS, FRAGMENTS, LEGAL, TABLE, VIOLATIONS, Case
 from scripted_server import Peer, loopback_server, memory_server
 from streams import Valve
 
@@ -27,9 +27,9 @@ from trio_wsclient import (
     ConnectionRejected,
     InvalidResponse,
     WebSocketClient,
-    _assembly,
     open_websocket_client,
 )
+from trio_wsclient._protocol import limits
 
 CLOSE_TIMEOUT = 5  # seconds
 # Bytes that a connection may hold beside what its messages are: the buffers of a socket and of
@@ -41,7 +41,7 @@ by_name = pytest.mark.parametrize("case", TABLE.values(), ids=TABLE)
 
 @pytest.fixture(autouse=True)
 def _few_fragments(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_assembly, "_MAX_FRAGMENTS", FRAGMENTS)
+    monkeypatch.setattr(limits, "_MAX_FRAGMENTS", FRAGMENTS)
 
 
 class ByteByByte(Valve):
@@ -153,8 +153,8 @@ async def test_each_case_is_the_same_on_tcp(case: Case):
     server.check()
 
 
-@pytest.mark.parametrize("case", BREACHES.values(), ids=BREACHES)
-async def test_no_breach_takes_time_or_memory(autojump_clock, case: Case):
+@pytest.mark.parametrize("case", VIOLATIONS.values(), ids=VIOLATIONS)
+async def test_no_violation_takes_time_or_memory(autojump_clock, case: Case):
     async with memory_server(Hostile(case)) as stream:
         async with open_websocket_client("ws://x/", stream=stream, **case.options) as ws:
             tracemalloc.start()
@@ -170,9 +170,9 @@ async def test_no_breach_takes_time_or_memory(autojump_clock, case: Case):
     assert seconds < 1 + len(case.data) / 50_000
 
 
-def test_the_table_is_of_at_least_120_distinct_breaches():
-    kinds = Counter(name.partition(" on opcode")[0] for name in BREACHES)
-    assert len({case.data for case in BREACHES.values()}) > 150
+def test_table_has_at_least_120_distinct_violations():
+    kinds = Counter(name.partition(" on opcode")[0] for name in VIOLATIONS)
+    assert len({case.data for case in VIOLATIONS.values()}) > 150
     assert len(kinds) > 120
     assert len(ENDINGS) + len(LEGAL) > 80
 

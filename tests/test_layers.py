@@ -14,13 +14,16 @@ import trio_wsclient
 # The lowest first. The pages of the docs draw them.
 LAYERS = {
     "bottom": {"_headers", "_scheduling", "_text", "_version"},
-    "data": {"_authority", "_close", "_events"},
+    "the protocol": {
+        *("_protocol", "_protocol.closing", "_protocol.events", "_protocol.limits"),
+        *("_protocol.frames_py", "_protocol.frames", "_protocol.deflate"),
+        *("_protocol.extensions", "_protocol.reader", "_protocol.protocol"),
+    },
     "errors": {"_errors"},
     "without I/O": {
-        *("_url", "_proxy", "_no_proxy", "_options", "_observe"),
-        *("_http", "_handshake", "_redirects", "_extensions", "_deflate", "_inflater"),
-        *("_splitter", "_frames", "_frames_py", "_breach", "_lane", "_framing", "_assembly"),
-        *("_protocol", "_outcome", "_inbox", "_pings"),
+        *("_authority", "_url", "_proxy", "_no_proxy", "_options", "_observe"),
+        *("_http", "_handshake", "_redirects", "_negotiation"),
+        *("_outcome", "_inbox", "_pings"),
     },
     "streams": {"_eager", "_tls", "_transport", "_tunnel", "_http_connect", "_socks"},
     "the connection": {"_leader", "_pongs", "_outbox", "_connection", "_keepalive"},
@@ -39,13 +42,21 @@ PUBLIC = [*LAYERS].index("the public names")
 # What modules above the public names may import from below them.
 PRIVATE_IMPORTS = {
     # Golden bytes are made by taking the place of what draws keys and nonces.
-    "testing": {"_frames", "_handshake"},
+    "testing": {"_protocol.frames", "_handshake"},
     # A server's text is shown on a terminal as it is shown in an error.
     "_talk": {"_text"},
     "_terminal": {"_text"},
 }
 
-PATHS = {path.stem: path for path in Path(trio_wsclient.__file__).parent.glob("*.py")}
+ROOT = Path(trio_wsclient.__file__).parent
+
+
+def name_of(path: Path) -> str:
+    """Return the name of a module in the package; a folder has that of its ``__init__``."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+PATHS = {name_of(path): path for path in ROOT.rglob("*.py")}
 TREES = {module: ast.parse(path.read_text("utf-8")) for module, path in PATHS.items()}
 # `_scheduling` is at the bottom, as it imports nothing of ours, but it awaits and reads clocks.
 WITHOUT_IO = sorted(
@@ -65,9 +76,18 @@ def imported_names(module: str) -> Iterator[str]:
 
 def imported_modules(module: str) -> set[str]:
     """Return the modules of ours that a module imports."""
-    parts = [name.split(".") for name in imported_names(module)]
-    ours = [[*part, "__init__"][1] for part in parts if part[0] == "trio_wsclient"]
-    return {part if part in PATHS else "__init__" for part in ours}
+    return {
+        module_of(name.removeprefix("trio_wsclient").lstrip("."))
+        for name in imported_names(module)
+        if name.split(".")[0] == "trio_wsclient"
+    }
+
+
+def module_of(name: str) -> str:
+    """Return the module that has a name, or is it."""
+    while name and name not in PATHS:
+        name = name.rpartition(".")[0]
+    return name or "__init__"
 
 
 def test_every_module_has_a_layer():

@@ -95,7 +95,7 @@ class Server:
             case wsproto.events.Pong():
                 self.pongs.append(bytes(event.payload))
             case wsproto.events.CloseConnection():
-                # A breach would be told by this, too: of those there are none.
+                # wsproto also shows a violation in this way, but there must be none.
                 assert self._wsproto.state.name in {"REMOTE_CLOSING", "CLOSED"}, event
                 self.close_code = int(event.code)
 

@@ -10,7 +10,7 @@ from log_records import KeepingLogger, facts
 
 from trio_wsclient import Opcode
 from trio_wsclient._observe import FRAMES, Log
-from trio_wsclient._protocol import Protocol
+from trio_wsclient._protocol.protocol import Protocol
 
 URL = "wss://example.org/chat"
 
@@ -57,8 +57,8 @@ def test_message_arguments_are_not_formats():
 def test_log_is_silent_when_level_is_above_debug():
     log, logger = log_at(logging.INFO)
     log.debug("open")
-    log.sent(Protocol().send_ping(b""))
-    assert log.trace() is None
+    Protocol(listener=log).send_ping(b"")
+    assert not log.wants_frames()
     assert logger.records == []
 
 
@@ -67,9 +67,9 @@ def test_log_is_silent_when_level_is_above_debug():
 
 def received(data: bytes) -> KeepingLogger:
     log, logger = log_at(FRAMES)
-    protocol = Protocol(max_message_size=None)
-    protocol.receive_data(data, log.trace())
-    while protocol.input_pending:
+    protocol = Protocol(listener=log)
+    protocol.receive_data(data)
+    while protocol.has_input:
         protocol.next_events()
     return logger
 
@@ -149,7 +149,7 @@ SENT = {
 @pytest.mark.parametrize(("make", "opcode", "payload"), SENT.values(), ids=SENT)
 def test_sent_frame_is_logged_unmasked_with_its_facts(make, opcode: int, payload: bytes):
     log, logger = log_at(FRAMES)
-    log.sent(make(Protocol()))
+    make(Protocol(listener=log))
     (record,) = logger.records
     assert facts(record) == {
         "connection_id": log.connection_id,
@@ -164,10 +164,11 @@ def test_sent_frame_is_logged_unmasked_with_its_facts(make, opcode: int, payload
 
 def test_each_frame_of_a_write_is_logged_in_order():
     log, logger = log_at(FRAMES)
-    protocol = Protocol()
-    frames = [make(protocol) for name, (make, _, _) in SENT.items() if name != "fragment"]
+    protocol = Protocol(listener=log)
+    for name, (make, _, _) in SENT.items():
+        if name != "fragment":
+            make(protocol)
     protocol.close(1000)
-    log.sent(b"".join(frames) + protocol.take_close())
     assert [record.opcode for record in logger.records] == [1, 2, 2, 2, 9, 10, 8]
     texts = logger.texts(FRAMES)
     assert texts[0] == "sent Text, FIN, 5 bytes: 48 65 6c 6c 6f"
@@ -175,19 +176,14 @@ def test_each_frame_of_a_write_is_logged_in_order():
     assert texts[-1] == "sent Close, FIN, 2 bytes: 03 e8"
 
 
-def test_empty_write_logs_nothing():
-    log, logger = log_at(FRAMES)
-    log.sent(b"")
-    assert logger.records == []
-
-
 @pytest.mark.parametrize("level", [FRAMES + 1, logging.DEBUG, logging.WARNING])
 def test_frame_costs_one_check_when_frames_are_off(level: int):
     log, logger = log_at(level)
-    assert log.trace() is None
+    protocol = Protocol(listener=log)
+    protocol.receive_data(wire.text("a") * 10)
+    protocol.next_events()
     assert logger.asked == [FRAMES]
-    protocol = Protocol()
-    log.sent(protocol.send_ping(b"a") + protocol.send_ping(b"b"))
+    protocol.send_ping(b"a")
     assert logger.asked == [FRAMES, FRAMES]
     assert logger.records == []
 
@@ -209,4 +205,4 @@ def test_log_survives_a_logger_that_raises(place: str):
     logger.addHandler(Broken())
     log = Log(logger, URL)
     log.debug("hello")
-    log.sent(b"\x81\x81" + bytes(4) + b"a")
+    log.frame_sent(0x81, 1, b"a")

@@ -29,7 +29,7 @@ from trio_wsclient import (
     run_websocket_client,
 )
 from trio_wsclient._connection import Connection
-from trio_wsclient._protocol import Protocol
+from trio_wsclient._protocol.protocol import Protocol
 
 
 class Bug(Exception):

@@ -165,7 +165,7 @@ async def test_a_client_certificate_of_the_context_is_shown(ca: trustme.CA, clie
     ca.issue_cert("127.0.0.1").configure_cert(server)
     ca.configure_trust(server)
     server.verify_mode = ssl.CERT_REQUIRED
-    # TLS 1.3 would let the client go on before the server has judged its certificate.
+    # TLS 1.3 would let the client go on before the server has checked its certificate.
     server.maximum_version = ssl.TLSVersion.TLSv1_2
     async with loopback_server(_forgiving_echo, ssl_context=server) as url:
         with trio.fail_after(BOUND), pytest.raises(HandshakeError):

@@ -10,7 +10,8 @@ import wire
 from scripted_server import Peer, loopback_server
 
 from trio_wsclient import open_websocket_client
-from trio_wsclient._protocol import Protocol
+from trio_wsclient._protocol.limits import Limits
+from trio_wsclient._protocol.protocol import Protocol
 
 
 async def test_the_inbox_forgets_what_was_taken():
@@ -41,14 +42,14 @@ async def test_the_inbox_forgets_what_was_taken():
 def test_a_message_in_small_pieces_takes_about_its_size(opcode: int):
     payload = "€".encode() * 100_000
     data = wire.frame(opcode, payload)
-    subject = Protocol(max_message_size=1_048_576)
+    subject = Protocol(limits=Limits(1_048_576))
     subject.receive_data(data[:10])
     subject.next_events()
     tracemalloc.start()
     try:
         for start in range(10, len(data) - 3, 3):  # a segment each
             subject.receive_data(bytes(memoryview(data)[start : start + 3]))
-            while subject.input_pending:
+            while subject.has_input:
                 assert not subject.next_events()
         size, _ = tracemalloc.get_traced_memory()
     finally:

@@ -72,7 +72,7 @@ NOT_WORTH_IT = {
     "a proxy that wants a password": ProxyError("refused", 407, NOTHING),
     "a proxy that allows nothing": ProxyError("refused", 403, NOTHING),
     "a SOCKS proxy that wants a password": ProxyError("the SOCKS proxy wants authentication"),
-    "a breach of the server's": ConnectionClosedError(None, CloseFrame(1002), "failed"),
+    "a violation by the server": ConnectionClosedError(None, CloseFrame(1002), "failed"),
     "a bug": WebSocketInternalError("bug"),
     **{
         f"Close {code}": received(code)

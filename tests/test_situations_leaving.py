@@ -18,7 +18,7 @@ from trio_wsclient import (
     open_websocket_client,
 )
 from trio_wsclient._inbox import Inbox
-from trio_wsclient._protocol import Protocol
+from trio_wsclient._protocol.protocol import Protocol
 
 BOUND = 10  # seconds for what takes a fraction of one
 MIB = 2**20

@@ -55,7 +55,9 @@ async def test_a_dead_server_is_found_by_one_that_polls():
                         await ws.receive()
                     await trio.sleep(0.1)
             protocol = ws._connection.protocol
-            assert protocol.ending is not None, "dead for 3 s, 0.4 s were allowed, not noticed"
+            assert protocol.closing.closed_by is not None, (
+                "dead for 3 s, 0.4 s were allowed, not noticed"
+            )
 
 
 async def test_latency_is_that_of_the_server():

@@ -1,8 +1,6 @@
 """A WebSocket client for Trio that closes when its block is left, however it is left."""
 
 from trio_wsclient._client import WebSocketClient
-from trio_wsclient._close import CloseFrame
-from trio_wsclient._deflate import PerMessageDeflate
 from trio_wsclient._errors import (
     ConnectionClosed,
     ConnectionClosedError,
@@ -16,12 +14,14 @@ from trio_wsclient._errors import (
     WebSocketError,
     WebSocketInternalError,
 )
-from trio_wsclient._events import DataFrame, Opcode
-from trio_wsclient._frames import IMPLEMENTATION
 from trio_wsclient._headers import Headers
 from trio_wsclient._observe import ClientStatistics, Observer
 from trio_wsclient._open import open_websocket_client, run_websocket_client
 from trio_wsclient._options import ClientOptions
+from trio_wsclient._protocol.closing import CloseFrame
+from trio_wsclient._protocol.deflate import PerMessageDeflate
+from trio_wsclient._protocol.events import DataFrame, Opcode
+from trio_wsclient._protocol.frames import IMPLEMENTATION
 from trio_wsclient._proxy import Proxy
 from trio_wsclient._receiver import Frames
 from trio_wsclient._reconnect import Reconnecting, Reconnection, reconnecting

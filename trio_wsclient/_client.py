@@ -10,13 +10,13 @@ from time import perf_counter
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
-from trio_wsclient._close import CloseFrame, check_close
 from trio_wsclient._connection import Connection
 from trio_wsclient._errors import ClosedOnSend, ConnectionClosed, ConnectionClosedOK
-from trio_wsclient._events import Opcode
 from trio_wsclient._headers import Headers
 from trio_wsclient._observe import ClientStatistics
 from trio_wsclient._pings import check_ping_payload, random_payload
+from trio_wsclient._protocol.closing import CloseFrame, check_close
+from trio_wsclient._protocol.events import Opcode
 from trio_wsclient._receiver import Frames, Receiver
 from trio_wsclient._sender import (
     BytesLike,
@@ -68,7 +68,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         self._opened = opened
 
     def __repr__(self) -> str:
-        state = self._connection.protocol.state.name
+        state = self._connection.closing.state.name
         return f"<WebSocketClient {self._opened.url.redacted} {state}>"
 
     # About the connection
@@ -198,17 +198,30 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
 
     @enable_ki_protection
     async def send_many(self, messages: Iterable[str | BytesLike]) -> None:
-        """Send several messages, in one write unless ``fragment_size`` splits them.
+        """Send several messages, one after the other, with no other message in between.
 
-        If one of them can't be sent, none is. Cancelling does to all what it does to one in
-        ``send``.
+        This costs less than a call of ``send`` for each message, as many messages go in one write.
+        While a long call is under way, other tasks run, and pings are answered.
+
+        All messages are checked and copied before the first one is sent. In a long call other tasks
+        run meanwhile: they must not change the messages until it returns.
 
         Args:
-            messages: What ``send`` takes, each. For all else see there.
+            messages: Each a ``str``, which is sent as Text, or bytes-like, which is sent as Binary.
+
+        Raises:
+            TypeError: A message is neither ``str`` nor bytes-like, or ``messages`` is one message.
+                Nothing was sent.
+            ValueError: A ``str`` has a lone surrogate. Nothing was sent.
+            RuntimeError: This task is inside a ``text_writer`` or ``binary_writer``.
+            ConnectionClosed: The connection is over. Some of the messages may have arrived.
+
+        If cancelled before anything is written, nothing is sent, and the connection goes on. If
+        cancelled once a part is written, the connection fails, as the rest never comes.
         """
         if isinstance(messages, str | bytes | bytearray | memoryview):
             raise TypeError("send_many takes messages, not one message")
-        await self._sender.send([encode(message) for message in messages])
+        await self._sender.send_many(messages)
 
     def text_writer(self) -> MessageWriter[str]:
         """Return a context manager for sending a Text message part by part (RFC 6455 §5.4).
@@ -369,4 +382,4 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         connection = self._connection
         await trio.lowlevel.checkpoint()
         await connection.wait_until(lambda: connection.outcome_known, connection.may_read)
-        return connection.protocol.close_received
+        return connection.closing.received

@@ -35,14 +35,15 @@ from trio_wsclient._errors import (
     ConnectionClosed,
     ConnectionClosedOK,
 )
-from trio_wsclient._events import Batch, Ping, Pong
 from trio_wsclient._inbox import Inbox
 from trio_wsclient._leader import Leadership
 from trio_wsclient._observe import Log
 from trio_wsclient._outbox import Outbox
 from trio_wsclient._outcome import outcome
 from trio_wsclient._pings import Pings
-from trio_wsclient._protocol import Ending, Protocol, State
+from trio_wsclient._protocol.closing import ClosedBy, CloseFrame, State
+from trio_wsclient._protocol.events import Batch, Event, Ping, Pong
+from trio_wsclient._protocol.protocol import Protocol
 from trio_wsclient._scheduling import UNBLOCKED_TICKS, Stopwatch, TimeSlice, call_after_ticks
 from trio_wsclient._transport import cut
 
@@ -91,6 +92,7 @@ class Connection:
         self.wait_until: Final = self._leadership.wait_until
         self.changed: Final = self._leadership.changed
         self.protocol: Final = protocol
+        self.closing: Final = protocol.closing
         self.inbox: Final = inbox
         self.log: Final = log
         self.pings: Final = Pings()
@@ -98,7 +100,6 @@ class Connection:
             stream,
             protocol,
             self.pings,
-            log,
             clock=self.clock,
             tear=self._tear,
             broken=self._note_ending,
@@ -113,15 +114,15 @@ class Connection:
     @property
     def outcome_known(self) -> bool:
         """Whether it is known how the connection ended: after our Close, the server has its say."""
-        ending = self.protocol.ending
-        if ending is Ending.LOCAL:
-            return self.protocol.close_received is not None or self._ended
-        return ending is not None
+        closing = self.closing
+        if closing.closed_by is ClosedBy.CLIENT:
+            return closing.received is not None or self._ended
+        return closing.closed_by is not None
 
     @property
     def _is_over(self) -> bool:
         """Whether nothing is left but to close the stream, if that is not done yet."""
-        return self.protocol.state is State.CLOSED or (self._ended and self.outbox.is_done)
+        return self.closing.state is State.CLOSED or (self._ended and self.outbox.is_done)
 
     async def closed(self, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
         """Make the exception that says how the connection ended, once that is known.
@@ -138,7 +139,7 @@ class Connection:
 
     def closed_now(self, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
         """Make the exception that says how the connection ended, from what is known."""
-        error = outcome(self.protocol, kind)
+        error = outcome(self.closing, kind)
         error.connection_id = self.log.connection_id
         return error
 
@@ -148,8 +149,8 @@ class Connection:
         """Tell whether to read though nobody wants a message (R2)."""
         protocol = self.protocol
         may = (
-            protocol.breach is not None
-            or protocol.ending is not None
+            protocol.violation is not None
+            or self.closing.closed_by is not None
             or self._reads_on
             or self.inbox.has_room(beside=protocol.partial_size)
         )
@@ -182,10 +183,12 @@ class Connection:
     async def _read_once(self) -> None:
         # R1: never write here, and never wait for a lock.
         protocol = self.protocol
-        if protocol.breach is not None:
+        events: list[Event] = []
+        if protocol.violation is not None:
             await trio.lowlevel.checkpoint()
-        elif protocol.input_pending:
+        elif protocol.has_input:
             await self.time_slice.checkpoint()
+            events = protocol.next_events()
         else:
             try:
                 data = await self._stream.receive_some(self._read_size)
@@ -199,31 +202,29 @@ class Connection:
             self.pings.heard = True
             if self.pings.due is not None:
                 self.pings.moved(self.clock())
-            messages, size = protocol.receive_plain(bytes(data), self.log.trace())
-            if messages:
-                self.inbox.put_batch(messages, size)
-                self._reads_on = False
-            if protocol.ending is None and not protocol.input_pending:
-                return
-        self._take_events()
+            protocol.receive_data(bytes(data))
+            events = protocol.next_events()
+        self._take_events(events)
 
-    def _take_events(self) -> None:
-        protocol = self.protocol
-        for event in protocol.next_events():
+    def _take_events(self, events: list[Event]) -> None:
+        for event in events:
             if isinstance(event, Batch):
                 self.inbox.put_batch(event.messages, event.size)
             elif isinstance(event, Ping):
                 self.outbox.add_pong(event.payload)
             elif isinstance(event, Pong):
                 self.pings.answered(event.payload, trio.current_time())
+            elif isinstance(event, CloseFrame):
+                self.outbox.prepare_for_close()
+                self.protocol.receive_close(event)
             else:
                 self.inbox.put(event)
         self._reads_on = self._reads_on and not self.inbox.messages
-        if protocol.breach is not None:
+        if self.protocol.violation is not None:
             self._violation_ticks += 1
             if self._violation_ticks > _VIOLATION_TICKS:
-                protocol.fail_by_breach()
-        if protocol.ending is not None:
+                self.protocol.fail_by_violation()
+        if self.closing.closed_by is not None:
             self._note_ending()
 
     def _end_of_stream(self, cause: Exception) -> None:
@@ -261,7 +262,7 @@ class Connection:
 
     def _note_ending(self) -> None:
         """Have the reply task see to an ending in time, and wake whom it concerns."""
-        is_over = self.protocol.ending is not None or self.outbox.error is not None
+        is_over = self.closing.closed_by is not None or self.outbox.error is not None
         if is_over and self._reply_scope.deadline == math.inf:
             self._reply_scope.deadline = trio.current_time() + self._close_timeout  # C1
         self.outbox.want_replies()
@@ -309,7 +310,7 @@ class Connection:
             code: What the Close says.
             linger: Whether the server, if the Close was written, is left the time to end TCP.
         """
-        if self.protocol.ending is not None:
+        if self.closing.closed_by is not None:
             return  # Whoever ended it sees to it.
         self.fail(cause, code)
         is_written = False
@@ -353,9 +354,9 @@ class Connection:
 
     async def _cut(self) -> None:
         """Close the stream, without waiting for anything."""
-        if self.protocol.state is State.CLOSED:
+        if self.closing.state is State.CLOSED:
             return
-        self.protocol.closed()
+        self.protocol.close_stream()
         self._ended = True
         self._reply_scope.cancel()
         self._leadership.urge()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import trio
 
-from trio_wsclient._close import ABNORMAL, CloseFrame
+from trio_wsclient._protocol.closing import ABNORMAL, CloseFrame
 
 if TYPE_CHECKING:
     from trio_wsclient._headers import Headers

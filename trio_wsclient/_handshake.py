@@ -17,9 +17,9 @@ import h11
 from wsproto.extensions import Extension
 
 from trio_wsclient._errors import InvalidResponse
-from trio_wsclient._extensions import NegotiationError, negotiate, offer
 from trio_wsclient._headers import Headers, HeadersLike, check_field, is_token, parse_extensions
 from trio_wsclient._http import Answer, Exchange, MalformedAnswer
+from trio_wsclient._negotiation import NegotiationError, negotiate, offer
 from trio_wsclient._text import quote
 from trio_wsclient._url import URL
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, cast
 
-from trio_wsclient._events import DataFrame, Entry, Opcode
+from trio_wsclient._protocol.events import DataFrame, Entry, Opcode
 
 # bytes that each entry counts beside its payload: about what CPython needs for the object and its
 # place in the queue, so that a flood of empty frames is bounded too.
@@ -44,7 +44,7 @@ class Inbox:
         self._put = 0  # entries so far
         self._parts_put = 0  # of those, how many were not the last frame of their message
         # How many entries there had been at some moments, and what those new by then count.
-        self._counts: list[tuple[int, int]] = []
+        self._counts: deque[tuple[int, int]] = deque()
         self._smallest = max_buffered_bytes // _MOMENTS  # bytes from one moment to the next
         self._counted = 0  # bytes, in sum
         self.is_full: bool = False  # whether there was no room when that was last asked
@@ -122,7 +122,7 @@ class Inbox:
     def _forget_taken(self) -> None:
         taken = self._put - len(self._entries)
         while self._counts and self._counts[0][0] <= taken:
-            self._counted -= self._counts.pop(0)[1]
+            self._counted -= self._counts.popleft()[1]
 
     def take_message(self) -> str | bytes:
         """Take the first message; there has to be a whole one, and nothing taken of it."""
@@ -151,6 +151,7 @@ class Inbox:
             assert isinstance(following, DataFrame)
             entry = following
             payloads.append(entry.payload)
+        self._forget_taken()  # There may be very many of them, and nothing more may come.
         self._look_at_once()
         return b"".join(payloads)
 
@@ -161,6 +162,7 @@ class Inbox:
             entry = DataFrame(Opcode.TEXT, entry.encode(), fin=True)
         elif isinstance(entry, bytes):
             entry = DataFrame(Opcode.BINARY, entry, fin=True)
+        self._forget_taken()
         self.half_taken = not entry.fin
         if not entry.fin:
             self._unfinished -= 1

@@ -26,8 +26,7 @@ async def keepalive_task(connection: Connection, interval: float, timeout: float
         interval: Seconds from the opening, or from what has answered a ping, to the next one.
         timeout: Seconds of silence after a ping that end the connection; ``None`` for no end.
     """
-    protocol = connection.protocol
-    while protocol.ending is None:
+    while connection.closing.closed_by is None:
         await trio.sleep(interval)
         connection.request_ping(random_payload())
         if timeout is not None and not await _heard(connection, timeout):
@@ -40,7 +39,7 @@ async def _heard(connection: Connection, timeout: float) -> bool:
     pings = connection.pings
 
     def answered() -> bool:
-        return pings.alive or connection.protocol.ending is not None
+        return pings.alive or connection.closing.closed_by is not None
 
     while not answered():
         now = trio.current_time()

@@ -28,11 +28,11 @@ from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient import _url
 from trio_wsclient._client import WebSocketClient
-from trio_wsclient._close import CloseFrame
 from trio_wsclient._errors import WebSocketInternalError
 from trio_wsclient._keepalive import keepalive_task
 from trio_wsclient._opening import Opening
 from trio_wsclient._options import ClientOptions, Options
+from trio_wsclient._protocol.closing import CloseFrame
 
 _INTERRUPTS: Final = (trio.Cancelled, KeyboardInterrupt)
 
@@ -174,8 +174,8 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         return False  # X1: a mere cancel while closing doesn't replace what the block has raised.
 
     def _tell_closed(self) -> None:
-        log, protocol, client = self._connection.log, self._connection.protocol, self._client
-        log.debug("over; received %s, sent %s", protocol.close_received, protocol.close_sent)
+        log, closing, client = self._connection.log, self._connection.closing, self._client
+        log.debug("over; received %s, sent %s", closing.received, closing.sent)
         outcome = client.outcome
         assert outcome is not None
         log.observe(lambda to: to.closed(log.connection_id, outcome, client.statistics()))

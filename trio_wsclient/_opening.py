@@ -18,10 +18,8 @@ from wsproto.extensions import Extension
 from trio_wsclient import _redirects, _transport
 from trio_wsclient._client import Opened, WebSocketClient
 from trio_wsclient._connection import Connection
-from trio_wsclient._deflate import Deflate
 from trio_wsclient._eager import READ_SIZE, EagerStream
 from trio_wsclient._errors import ConnectionRejected, HandshakeError, OpenTimeout, Phase
-from trio_wsclient._frames import IMPLEMENTATION
 from trio_wsclient._handshake import Accepted, Handshake, check_extra_headers
 from trio_wsclient._http import BODY_PATIENCE
 from trio_wsclient._http_connect import PrefixedStream
@@ -29,7 +27,10 @@ from trio_wsclient._inbox import Inbox
 from trio_wsclient._no_proxy import proxy_from_environment
 from trio_wsclient._observe import Log
 from trio_wsclient._options import Options
-from trio_wsclient._protocol import Protocol
+from trio_wsclient._protocol.deflate import Deflate
+from trio_wsclient._protocol.frames import IMPLEMENTATION
+from trio_wsclient._protocol.limits import Limits
+from trio_wsclient._protocol.protocol import Protocol
 from trio_wsclient._proxy import Proxy
 from trio_wsclient._tunnel import connect_through
 from trio_wsclient._url import URL
@@ -164,7 +165,7 @@ class Opening:
         options = self._options
         if options.deflate is None:
             return [*options.extensions]
-        deflate = Deflate(options.deflate, max_message_size=options.max_message_size)
+        deflate = Deflate(options.deflate, Limits(options.max_message_size))
         return [deflate, *options.extensions]
 
     async def _shake_hands(self, stream: trio.abc.Stream) -> Accepted | None:
@@ -246,13 +247,13 @@ class Opening:
             phase=self._phase,
         )
         protocol = Protocol(
+            limits=Limits(options.max_message_size, options.max_frame_size),
             decode_text=options.decode_text,
-            max_message_size=options.max_message_size,
-            max_frame_size=options.max_frame_size,
             extensions=accepted.extensions,
+            listener=self._log,
         )
         if accepted.trailing_data:
-            protocol.receive_data(accepted.trailing_data, self._log.trace())
+            protocol.receive_data(accepted.trailing_data)
         connection = Connection(
             stream,
             protocol,

@@ -17,12 +17,12 @@ from typing import Final
 import trio
 
 from trio_wsclient._eager import EagerStream
-from trio_wsclient._events import Opcode
-from trio_wsclient._frames import PIECE_SIZE
-from trio_wsclient._observe import Log
 from trio_wsclient._pings import Pings
 from trio_wsclient._pongs import Pongs
-from trio_wsclient._protocol import Protocol, State
+from trio_wsclient._protocol.closing import State
+from trio_wsclient._protocol.events import Opcode
+from trio_wsclient._protocol.frames import PIECE_SIZE
+from trio_wsclient._protocol.protocol import Protocol
 from trio_wsclient._scheduling import UNBLOCKED_TICKS, Stopwatch, TimeSlice, call_after_ticks
 
 _QUICK: Final = 4096  # bytes that a socket has room for, unless the server is slow
@@ -35,7 +35,6 @@ class Outbox:
         stream: Where to write.
         protocol: What serialises.
         pings: Where the keepalive's ping is due.
-        log: Where frames are told of.
         clock: Seconds, on the clock of the keepalive.
         tear: Called when a frame is torn (W2), to fail the connection and close the stream.
         broken: Called when the stream has failed to take something, or an extension to make it.
@@ -48,7 +47,6 @@ class Outbox:
         stream: trio.abc.Stream,
         protocol: Protocol,
         pings: Pings,
-        log: Log,
         *,
         clock: Callable[[], float],
         tear: Callable[[], Awaitable[None]],
@@ -59,8 +57,8 @@ class Outbox:
         self._stream = stream
         self._eager = stream if isinstance(stream, EagerStream) else None
         self._protocol = protocol
+        self._closing = protocol.closing
         self._pings = pings
-        self._log = log
         self._clock = clock
         self._tear = tear
         self._broken = broken
@@ -78,7 +76,7 @@ class Outbox:
 
     @property
     def is_open(self) -> bool:
-        return self.error is None and self._protocol.state is State.OPEN
+        return self.error is None and self._closing.state is State.OPEN
 
     @property
     def is_done(self) -> bool:
@@ -121,7 +119,7 @@ class Outbox:
         """Whether a message need not wait for anything but the stream."""
         return (
             self._eager is not None
-            and self._protocol.ending is None
+            and self._closing.closed_by is None
             and self.error is None
             and not (self._lock.locked() or self._wanted.is_set())
         )
@@ -140,7 +138,6 @@ class Outbox:
 
     def _write_at_once(self, data: bytes) -> bool:
         assert self._eager is not None
-        self._log.sent(data)
         try:
             is_gone = self._eager.send_nowait(data)
         except Exception as exc:  # noqa: BLE001 as in `_finish`
@@ -224,7 +221,6 @@ class Outbox:
 
     async def _write_all(self, first: bytes, rest: Iterable[bytes | bytearray] = ()) -> bool:
         """Write, under the lock; return whether the stream has taken it all."""
-        self._log.sent(first)
         return await self._finish(self._send(chain((first,), rest)))
 
     async def _finish(self, sending: Awaitable[None]) -> bool:

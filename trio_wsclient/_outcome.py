@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from typing import Final
 
-from trio_wsclient._close import NO_STATUS
 from trio_wsclient._errors import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
-from trio_wsclient._protocol import Ending, Protocol
-from trio_wsclient._text import escape_controls
+from trio_wsclient._protocol.closing import NO_STATUS, ClosedBy, Closing
+from trio_wsclient._text import escape_controls, exception_text
 
 _QUIET_CODES: Final = frozenset({1000, 1001, NO_STATUS})  # RFC 6455 §7.4.1: nothing is wrong
 
 
-def outcome(protocol: Protocol, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
+def outcome(closing: Closing, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
     """Make the exception that says how the connection ended.
 
     Args:
-        protocol: That of the connection, which has ended.
+        closing: The record of the connection, which has ended.
         kind: Its class, if nothing is wrong.
     """
-    received, sent = protocol.close_received, protocol.close_sent
-    if protocol.ending is Ending.LOCAL:
+    received, sent = closing.received, closing.sent
+    if closing.closed_by is ClosedBy.CLIENT:
         return kind(received, sent, f"closed by this side: {sent}")
     if received is not None:
         problem = f"closed by the server: {received}"
         cause: BaseException | None = None
-        if protocol.cut_off:
+        if closing.closed_mid_message:
             problem += ", in the middle of a message"
             cause = EOFError("the message under way was never finished")
         elif received.code in _QUIET_CODES:
             return kind(received, sent, problem)
         error = ConnectionClosedError(received, sent, problem)
     else:
-        cause = protocol.failure
-        text = escape_controls(str(cause)) or type(cause).__name__
+        cause = closing.cause
+        assert cause is not None
+        text = escape_controls(exception_text(cause))
         problem = f"no Close frame: {text}" if sent is None else f"failed by this side: {sent}"
         error = ConnectionClosedError(None, sent, problem)
     error.__cause__ = cause

@@ -7,7 +7,7 @@ from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._connection import Connection
 from trio_wsclient._errors import ClosedOnReceive
-from trio_wsclient._events import DataFrame
+from trio_wsclient._protocol.events import DataFrame
 
 
 class Receiver:
@@ -19,7 +19,7 @@ class Receiver:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._inbox = connection.inbox
-        self._protocol = connection.protocol
+        self._closing = connection.closing
         self._time_slice = connection.time_slice
         self.tasks_waiting: int = 0
 
@@ -84,15 +84,15 @@ class Receiver:
             self._connection.changed()  # R2: whoever has paused may read again.
 
     def _has_message(self) -> bool:
-        return self._inbox.messages > 0 or self._protocol.ending is not None
+        return self._inbox.messages > 0 or self._closing.closed_by is not None
 
     def _has_frame(self) -> bool:
-        return self._inbox.has_frame or self._protocol.ending is not None
+        return self._inbox.has_frame or self._closing.closed_by is not None
 
     def _check_between_messages(self) -> None:
         if self._inbox.frame_wanted:
             raise trio.BusyResourceError("another task is receiving frames")
-        over = self._connection.protocol.ending is not None and not self._inbox.messages
+        over = self._connection.closing.closed_by is not None and not self._inbox.messages
         if self._inbox.half_taken and not over:
             raise RuntimeError("frames() has taken only a part of the message under way")
 

@@ -10,7 +10,6 @@ from typing import Final
 
 import trio
 
-from trio_wsclient._close import ABNORMAL, NO_STATUS
 from trio_wsclient._errors import (
     ConnectionClosed,
     ConnectionRejected,
@@ -20,6 +19,7 @@ from trio_wsclient._errors import (
     WebSocketError,
 )
 from trio_wsclient._headers import Headers
+from trio_wsclient._protocol.closing import ABNORMAL, NO_STATUS
 from trio_wsclient._socks import UnreachableError
 
 # RFC 6455 §7.4.1 and the registry of IANA: it went away, or could not go on this time.

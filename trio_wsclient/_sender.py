@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from time import perf_counter
 from types import TracebackType
@@ -14,9 +15,14 @@ from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
 from trio_wsclient._connection import Connection
 from trio_wsclient._errors import ClosedOnSend
-from trio_wsclient._events import Opcode
-from trio_wsclient._frames import PIECE_SIZE
 from trio_wsclient._leader import never
+from trio_wsclient._protocol.events import Opcode
+from trio_wsclient._protocol.limits import (
+    SENT_BYTE_COST,
+    SENT_MESSAGE_COST,
+    SLICE_COST,
+    WorkBudget,
+)
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 Frame: TypeAlias = tuple[Opcode, bytes, bool]  # the last one is FIN
@@ -89,8 +95,10 @@ class Sender:
         self._outbox = connection.outbox
         self._time_slice = connection.time_slice
         self._fragment_size = fragment_size
-        # Bytes of a message that is written in one piece.
-        self._max_at_once = min(PIECE_SIZE - 1, fragment_size or PIECE_SIZE)
+        # Bytes of a message that is made in one step and written in one frame.
+        max_step_size = connection.protocol.max_step_size
+        self._max_at_once = min(max_step_size, fragment_size or max_step_size)
+        self._budget = WorkBudget()
         self._turns: list[trio.lowlevel.Task] = []  # the first one sends, the others wait
         self.messages_sent: int = 0
 
@@ -106,7 +114,7 @@ class Sender:
             await self._time_slice.checkpoint()
         outbox = self._outbox
         if self._turns or len(payload) > self._max_at_once or not outbox.may_write_at_once:
-            await self.send([(opcode, payload)])
+            await self.send(opcode, payload)
             return
         is_written = outbox.write_at_once(opcode, payload)
         if outbox.unflushed:
@@ -115,28 +123,58 @@ class Sender:
             raise await self._connection.closed(ClosedOnSend)
         self.messages_sent += 1
 
-    async def send(self, messages: Sequence[tuple[Opcode, bytes]]) -> None:
-        """Send messages, in one write unless one of them has to be split."""
-        frames = [frame for opcode, payload in messages for frame in self._split(opcode, payload)]
-        await self.take_turn()
+    async def send_many(self, messages: Iterable[str | BytesLike]) -> None:
+        """Send messages one after the other; once some are sent, all are, or the connection fails.
+
+        Args:
+            messages: Each a ``str`` or bytes-like.
+        """
+        # All of them are encoded before the first is sent, as one may be of a wrong type. Others
+        # that want to send meanwhile come after this batch, so it lines up before the first wait.
+        self._line_up()
+        encoded: deque[tuple[Opcode, bytes]] = deque()
         try:
-            await self._send(frames, in_one_write=len(frames) == len(messages))
+            for message in messages:
+                encoded.append(encode(message))
+                self._budget.left -= SENT_MESSAGE_COST + len(encoded[-1][1]) * SENT_BYTE_COST
+                if self._budget.left <= 0:
+                    await self._time_slice.checkpoint()
+                    self._budget.left = SLICE_COST
+        except BaseException:
+            self._leave_line()
+            raise
+        await self._wait_for_turn()
+        try:
+            # A write of nothing finds out that the connection is closed.
+            await self._send(self._gather(encoded) if encoded else [[]])
         finally:
             self.end_turn()
-        self.messages_sent += len(messages)
+
+    async def send(self, opcode: Opcode, payload: bytes) -> None:
+        """Send a message of any size in a message slot."""
+        await self.take_turn()
+        try:
+            await self._send(self._gather(deque([(opcode, payload)])))
+        finally:
+            self.end_turn()
 
     async def send_part(self, opcode: Opcode, payload: bytes, *, fin: bool) -> None:
         """Send a part of a message, in a turn; ``fin`` with the last one."""
-        await self._send(list(self._split(opcode, payload, fin=fin)), in_one_write=False)
-        if fin:
-            self.messages_sent += 1
+        await self._send([frame] for frame in self._split(opcode, payload, fin=fin))
 
     async def take_turn(self) -> None:
         """Wait until no other message is under way (W3), or the connection is over."""
+        self._line_up()
+        await self._wait_for_turn()
+
+    def _line_up(self) -> None:
         task = trio.lowlevel.current_task()
         if self._turns and self._turns[0] is task:
             raise RuntimeError("this task is in the middle of a message: its writer is still open")
         self._turns.append(task)
+
+    async def _wait_for_turn(self) -> None:
+        task = trio.lowlevel.current_task()
         try:
             await self._connection.wait_until(
                 lambda: self._turns[0] is task or not self._connection.outbox.is_open, never
@@ -144,41 +182,98 @@ class Sender:
             if self._turns[0] is not task:
                 raise await self._connection.closed(ClosedOnSend)
         except BaseException:
-            self._turns.remove(task)
-            self._connection.changed()
+            self._leave_line()
             raise
+
+    def _leave_line(self) -> None:
+        self._turns.remove(trio.lowlevel.current_task())
+        self._connection.changed()
 
     def end_turn(self) -> None:
         self._turns.pop(0)
         self._connection.changed()
 
-    async def _send(self, frames: Sequence[Frame], *, in_one_write: bool) -> None:
-        """Send frames that belong together.
+    def _gather(self, messages: deque[tuple[Opcode, bytes]]) -> Iterator[list[Frame]]:
+        """Take messages, split them into frames, and gather those that make a write together."""
+        gathered: list[Frame] = []
+        work, send_cost = 0, self._connection.protocol.send_cost
+        # Each is taken out, as to free very many at once at the end takes long, too.
+        while messages:
+            opcode, payload = messages.popleft()
+            is_alone = len(payload) > self._max_at_once
+            cost = send_cost(len(payload))
+            if gathered and (is_alone or work + cost > SLICE_COST):
+                yield gathered
+                gathered, work = [], 0
+            if is_alone:
+                for frame in self._split(opcode, payload):
+                    yield [frame]
+                continue
+            gathered.append((opcode, payload, True))
+            work += cost
+        if gathered:
+            yield gathered
+
+    async def _send(self, writes: Iterable[list[Frame]]) -> None:
+        """Send frames that belong together, each list of them in one write.
 
         If nothing of them could be sent, nothing has happened. If they are broken off, the
-        connection is failed: others must not send before a message is finished (W3), and this one
-        never will be.
+        connection is failed (W2, W3): others must not send in the middle, and the rest never comes.
         """
-        writes = [frames] if in_one_write else [[frame] for frame in frames]
-        begun = False
+        has_begun = False
         try:
-            for write in writes:
-                if not await self._connection.outbox.write(partial(self._serialize, write)):
+            for frames in writes:
+                if not await self._write(frames):
                     raise await self._connection.closed(ClosedOnSend)
-                begun = True
+                has_begun = True
+                self.messages_sent += sum(fin for _, _, fin in frames)
         except BaseException as exc:
-            if begun:
+            if has_begun:
                 await self.break_off(exc)  # noqa: ASYNC102 shielded inside
             raise
 
-    def _serialize(self, frames: Sequence[Frame]) -> Iterable[bytes | bytearray]:
+    async def _write(self, frames: list[Frame]) -> bool:
+        """Write frames; return whether that was done, or the connection is over."""
         protocol = self._connection.protocol
-        if len(frames) == 1:
-            opcode, payload, fin = frames[0]
-            if fin and opcode is not Opcode.CONTINUATION:
-                return protocol.send_long(opcode, payload)
-        send_data = protocol.send_data
-        return [b"".join(send_data(opcode, payload, fin=fin) for opcode, payload, fin in frames)]
+        if len(frames) != 1 or len(frames[0][1]) <= protocol.max_step_size:
+            return await self._outbox.write(partial(self._serialize, frames))
+        # A long payload is prepared before it is its turn on the stream, so that pongs can pass.
+        # W2: until it is serialised, the send has not happened, and leaves no trace.
+        opcode, payload, fin = frames[0]
+        before = protocol.save_output()
+        is_serialized = False
+        try:
+            make = await self._prepare(opcode, payload, fin=fin)
+            if make is None:
+                return False
+
+            def serialize() -> Iterable[bytes | bytearray]:
+                nonlocal is_serialized
+                is_serialized = True
+                return make()
+
+            return await self._outbox.write(serialize)
+        finally:
+            if not is_serialized:
+                protocol.restore_output(before)
+
+    async def _prepare(
+        self, opcode: Opcode, payload: bytes, *, fin: bool
+    ) -> Callable[[], Iterable[bytes | bytearray]] | None:
+        """Prepare a frame in steps; return what makes it, or ``None`` if the connection is over."""
+        steps = self._connection.protocol.prepare_data(opcode, payload, fin=fin)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                make: Callable[[], Iterable[bytes | bytearray]] = done.value
+                return make
+            await self._time_slice.checkpoint()
+            if not self._outbox.is_open:
+                return None
+
+    def _serialize(self, frames: list[Frame]) -> list[bytes]:
+        return [self._connection.protocol.send_batch(frames)]
 
     def _split(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> Iterator[Frame]:
         size = self._fragment_size or len(payload) or 1

@@ -32,3 +32,15 @@ def quote(text: str) -> str:
     """Make a text fit for an error text: printable, on one line, and not too long."""
     # Only the part that can be shown is escaped, as a server may send a very long text.
     return shorten(escape_controls(text[: _MAX_QUOTE + 1]), _MAX_QUOTE)
+
+
+def exception_text(exc: BaseException) -> str:
+    """Return the text of any exception, or the name of its class if it has none.
+
+    An extension or a stream of the user's may raise an exception that can't be shown.
+    """
+    try:
+        text = str(exc)
+    except Exception:  # noqa: BLE001 whatever it raises instead, there is no text
+        text = ""
+    return text or type(exc).__name__

@@ -25,6 +25,7 @@ import trio
 from trio_wsclient._eager import LONG_READ_SIZE, EagerSocketStream, EagerStream
 
 _RECORD_SIZE: Final = 16_384  # bytes of plaintext (RFC 8446 §5.1): OpenSSL reads one at a time
+_NOTHING: Final = memoryview(b"")
 
 _BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -49,6 +50,7 @@ class EagerTLSStream(EagerStream):
             self._incoming, self._outgoing, server_hostname=server_hostname
         )
         self._unwritten: bytes | bytearray | memoryview = b""  # what OpenSSL has not taken yet
+        self._unread = _NOTHING  # bytes from the socket that OpenSSL has not taken yet
         self._heard = trio.Event()  # set when something has come
         self._error: ssl.SSLError | None = None  # OpenSSL tells it once: it stays broken
 
@@ -63,7 +65,8 @@ class EagerTLSStream(EagerStream):
                 self._object.do_handshake()
             except ssl.SSLWantReadError:
                 await self._flush_outgoing()
-                await self._hear()
+                if not self._feed():
+                    await self._hear()
             except ssl.SSLError as exc:
                 with suppress(*_BROKEN):
                     self._drain()  # The alert that says why (RFC 8446 §6.2).
@@ -126,7 +129,12 @@ class EagerTLSStream(EagerStream):
         size = 0
         try:
             while size < max_size and self._error is None:
-                piece = self._object.read(min(_RECORD_SIZE, max_size - size))
+                try:
+                    piece = self._object.read(min(_RECORD_SIZE, max_size - size))
+                except ssl.SSLWantReadError:
+                    if self._feed():
+                        continue
+                    raise
                 if not piece:
                     break
                 pieces.append(piece)
@@ -147,11 +155,25 @@ class EagerTLSStream(EagerStream):
     async def _hear(self) -> None:
         data = await self._transport.receive_some()
         if data:
-            self._incoming.write(data)
+            self._unread = memoryview(data)
+            self._feed()
         else:
             self._incoming.write_eof()
         self._heard.set()
         self._heard = trio.Event()
+
+    def _feed(self) -> bool:
+        """Give OpenSSL the next bytes that were read; return whether there were any.
+
+        The buffer of a ``MemoryBIO`` grows with what is in it and never shrinks. So it gets no more
+        than about a record at a time, else each connection would keep the memory of its largest
+        read.
+        """
+        if not self._unread:
+            return False
+        self._incoming.write(self._unread[:_RECORD_SIZE])
+        self._unread = self._unread[_RECORD_SIZE:] or _NOTHING
+        return True
 
     def close(self) -> None:
         with suppress(ssl.SSLError, *_BROKEN):

@@ -1,7 +1,7 @@
 """Drawings that are made of the code, so that they can't be out of date.
 
 ``.. layers::`` draws the layers as ``tests/test_layers.py`` knows them, ``.. states::`` the state
-machine as the table in ``_protocol`` has it, ``.. errors::`` the tree of the exceptions.
+machine as the table in ``_protocol/closing.py`` has it, ``.. errors::`` the tree of the exceptions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
 import trio_wsclient
-from trio_wsclient import _protocol
+from trio_wsclient._protocol import closing
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -105,12 +105,12 @@ def draw_layers() -> str:
 
 # The states
 
-ROW = re.compile(r"^CLOSING +``(\w+)``: (.+?)  +(.+)$", re.MULTILINE)
+ROW = re.compile(r"^CLOSING +``(\w+)`` +(.+?)  +(.+)$", re.MULTILINE)
 
 
 def draw_states() -> str:
-    rows = ROW.findall(_protocol.__doc__ or "")
-    assert len(rows) == len(_protocol.Ending), rows
+    rows = ROW.findall(closing.__doc__ or "")
+    assert [row[0] for row in rows] == [*closing.ClosedBy.__members__], rows
     drawing = Drawing("The states of a connection, and what leads from one to the next")
     width, middle, middle_width = 110, 190, 340
     right = WIDTH - 1 - width
@@ -121,12 +121,12 @@ def draw_states() -> str:
         drawing.text(x + MARGIN, step + LINE, state, "code")
         for number, line in enumerate(wrap(note.split(), width), 2):
             drawing.text(x + MARGIN, step + LINE * number, line, "small")
-    for number, (ending, why, follows) in enumerate(rows):
+    for number, (closed_by, reads, writes) in enumerate(rows):
         y = number * step + 1
         drawing.box(middle, y, middle_width, height)
-        drawing.text(middle + MARGIN, y + LINE, f"CLOSING, {ending}", "code")
-        drawing.text(middle + MARGIN, y + 2 * LINE, f"when: {why}", "small")
-        drawing.text(middle + MARGIN, y + 3 * LINE, f"then: {follows}", "small")
+        drawing.text(middle + MARGIN, y + LINE, f"CLOSING, {closed_by}", "code")
+        drawing.text(middle + MARGIN, y + 2 * LINE, f"input: {reads}", "small")
+        drawing.text(middle + MARGIN, y + 3 * LINE, f"output: {writes}", "small")
         drawing.line((1 + width, centre), (middle - 2, y + height / 2))
         drawing.line((middle + middle_width, y + height / 2), (right - 2, centre))
     return drawing.to_html()

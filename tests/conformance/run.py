@@ -143,9 +143,9 @@ def verdict(case: Mapping[str, Any]) -> str:
     for grade in both:
         if grade not in VERDICTS:
             return grade
-    # kosoku calls the closing OK when it had to give up on a client that ignored a breach.
+    # kosoku calls the closing OK when it had to give up on a client that ignored a violation.
     if case["failedByMe"] and not case["expectedClose"].get("closedByMe", True):
-        return "IGNORED BREACH"
+        return "IGNORED VIOLATION"
     return max(both, key=VERDICTS.index)
 
 

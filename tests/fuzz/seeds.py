@@ -20,9 +20,9 @@ _MAX_SIZE = 2048  # bytes of a seed
 def from_tables(target: str) -> Iterator[bytes]:
     """Make seeds of the tables of the tests."""
     if target == "frames":
-        for table in (protocol_tables.CONVERSATIONS, protocol_tables.BREACHES):
+        for table in (protocol_tables.CONVERSATIONS, protocol_tables.VIOLATIONS):
             yield from (b"\x06\0\0\0\0" + data for data, _ in table.values())
-        for table in (deflate_tables.CONVERSATIONS, deflate_tables.BREACHES):
+        for table in (deflate_tables.CONVERSATIONS, deflate_tables.VIOLATIONS):
             yield from (b"\x06\0\1\0\0" + entry[0] for entry in table.values())
     elif target == "messages":
         for data, _ in deflate_tables.NOT_DEFLATE.values():

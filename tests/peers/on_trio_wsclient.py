@@ -6,7 +6,7 @@ import ssl
 from contextlib import AbstractAsyncContextManager
 
 from trio_wsclient import ConnectionClosed, WebSocketClient, open_websocket_client
-from trio_wsclient._protocol import Protocol
+from trio_wsclient._protocol.protocol import Protocol
 
 CLOSED = ConnectionClosed
 

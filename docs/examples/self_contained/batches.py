@@ -16,7 +16,7 @@ async def main() -> None:
         open_loopback_server(count) as server,
         open_websocket_client(server.url) as ws,
     ):
-        await ws.send_many(f"order {number}" for number in range(1000))  # in one write
+        await ws.send_many(f"order {number}" for number in range(1000))  # in a few writes
         taken = 0
         while taken < 1000:
             batch = await ws.receive_batch()  # all that are here, one at least

@@ -1,0 +1,194 @@
+"""Which extensions are offered, and which are in use after the answer (RFC 6455 §9.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import wire
+from extensions import Named, Picky, Unoffered
+from handshake_tables import complete, switching
+from wsproto.extensions import Extension
+
+from trio_wsclient import Headers, InvalidResponse
+from trio_wsclient._handshake import Handshake
+from trio_wsclient._negotiation import NegotiationError, check_extensions, negotiate, offer
+from trio_wsclient._url import parse
+
+
+def negotiated(extensions: Sequence[Extension], *values: str) -> tuple[Extension, ...]:
+    """Return what is in use after an answer with such headers."""
+    headers = Headers(("Sec-WebSocket-Extensions", value) for value in values)
+    return negotiate(extensions, offer(extensions), headers)
+
+
+# What a user passes
+
+
+def test_extensions_are_frozen_in_their_order():
+    a, b = Named("a"), Named("b")
+    assert check_extensions(iter([a, b])) == (a, b)
+
+
+@pytest.mark.parametrize("wrong", [[None], ["permessage-deflate"], [Named], [object()]])
+def test_what_is_no_extension_is_a_type_error(wrong: Sequence[Extension]):
+    with pytest.raises(TypeError, match="wsproto"):
+        check_extensions(wrong)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a,b", "a;b", "ä", "a\r\n"])
+def test_a_name_that_cannot_be_offered_is_a_value_error(name: str):
+    with pytest.raises(ValueError, match="not an extension's name"):
+        check_extensions([Named(name)])
+
+
+def test_an_extension_is_for_one_place():
+    extension = Named("a")
+    with pytest.raises(ValueError, match="twice"):
+        check_extensions([extension, Named("b"), extension])
+
+
+def test_two_extensions_may_have_one_name():
+    extensions = (Named("a"), Named("a"))
+    assert check_extensions(extensions) == extensions
+
+
+# The offer
+
+
+@pytest.mark.parametrize(
+    ("offers", "value"),
+    [
+        ([], ""),
+        ([True], "x1"),
+        ([""], "x1"),
+        (["a; b=1"], "x1; a; b=1"),
+        ([False], ""),
+        ([None], ""),
+        ([True, False, "a", None, ""], "x1, x3; a, x5"),
+    ],
+)
+def test_extensions_are_offered_in_their_order_with_their_parameters(offers, value: str):
+    extensions = [Named(f"x{number}", given) for number, given in enumerate(offers, start=1)]
+    assert offer(extensions) == value
+
+
+@pytest.mark.parametrize("params", ["a\r\nX: y", "ä", "=1", "a b", "a; ;b", 'a="b c"'])
+def test_parameters_that_cannot_be_offered_are_a_value_error(params: str):
+    with pytest.raises(ValueError, match=r"Sec-WebSocket-Extensions|parameter"):
+        offer([Named("a", params)])
+
+
+def test_the_offer_is_one_header_of_the_request():
+    extensions = [Named("a", "p=1"), Named("b")]
+    shake = Handshake(parse("ws://example.org/"), extensions=extensions)
+    assert b"\r\nSec-WebSocket-Extensions: a; p=1, b\r\n" in shake.request_data
+
+
+# The answer
+
+
+@pytest.mark.parametrize("values", [["b; p=1; q, a"], ["b;p=1; q", "a"], ["", ",b; p=1;q,,a, "]])
+def test_the_order_is_that_of_the_answer(values: list[str]):
+    a, b, c = Named("a"), Named("b"), Named("c")
+    assert negotiated([a, b, c], *values) == (b, a)
+    assert (a.answer, c.answer) == ("a", None)
+    assert b.answer is not None
+    assert b.answer.replace(" ", "") == "b;p=1;q"
+
+
+@pytest.mark.parametrize("values", [[], [""], [" , "]])
+def test_a_server_may_accept_none(values: list[str]):
+    assert negotiated([Named("a"), Named("b")], *values) == ()
+
+
+def test_what_works_without_negotiation_goes_before_what_is_negotiated():
+    a, b, c, d = Named("a"), Unoffered("b"), Named("c"), Unoffered("d")
+    assert negotiated([a, b, c, d], "c, a") == (b, d, c, a)
+    assert negotiated([a, b, c, d]) == (b, d)
+
+
+def test_what_was_offered_and_not_accepted_is_not_in_use_though_it_is_enabled():
+    assert negotiated([Named("a", enabled=True)]) == ()
+
+
+def test_what_is_neither_offered_nor_enabled_is_not_in_use():
+    assert negotiated([Named("a", False)]) == ()
+
+
+def test_two_of_one_name_take_an_answer_each():
+    first, second = Named("a", "p=1"), Named("a", "p=2")
+    assert negotiated([first, second], "a; p=1, a; p=2") == (first, second)
+    assert (first.answer, second.answer) == ("a; p=1", "a; p=2")
+
+
+WRONG = {
+    "not offered": (["c"], "'c' was not offered"),
+    "not offered beside another": (["a, c; p=1"], "'c' was not offered"),
+    "in use without negotiation": (["free"], "'free' was not offered"),
+    "in another case": (["A"], "'A' was not offered"),
+    "twice": (["a, a"], "'a' accepted twice"),
+    "twice in two fields": (["a; p=1", "b, a; p=2"], "'a' accepted twice"),
+    "not the grammar": (["a; =1"], "not a parameter of an extension: '=1'"),
+    "no name": (["; a"], "not an extension's name: ''"),
+    "a long name": (["c" * 60_000], f"'{'c' * 200}...' was not offered"),
+}
+
+
+@pytest.mark.parametrize(("values", "problem"), WRONG.values(), ids=WRONG)
+def test_an_answer_that_does_not_fit_the_offer_fails_the_handshake(values: list[str], problem: str):
+    extensions = [Named("a"), Named("b"), Unoffered("free")]
+    with pytest.raises(NegotiationError) as caught:
+        negotiated(extensions, *values)
+    assert str(caught.value) == f"header Sec-WebSocket-Extensions: {problem}"
+
+
+def test_an_answer_that_an_extension_does_not_take_fails_the_handshake_with_its_own_error():
+    error = ValueError("unknown \x9b parameter")
+    with pytest.raises(NegotiationError) as caught:
+        negotiated([Picky("a", error)], "a; p=1")
+    assert caught.value.__cause__ is error
+    assert str(caught.value).isprintable()
+    assert str(caught.value).startswith("header Sec-WebSocket-Extensions: a: ")
+
+
+# In the handshake
+
+
+def shaken(extensions: Sequence[Extension], *lines: str) -> Handshake:
+    shake = Handshake(parse("ws://example.org/"), extensions=extensions)
+    shake.receive_data(complete(shake, switching(*lines)) + wire.text("behind"))
+    return shake
+
+
+def test_a_handshake_says_what_is_in_use_and_what_was_declined():
+    a, b, c, free = Named("a"), Named("b"), Named("c"), Unoffered("free")
+    shake = shaken([a, b, c, free], "Sec-WebSocket-Extensions: c")
+    assert shake.accepted is not None
+    assert shake.accepted.extensions == (free, c)
+    assert shake.declined == ["a", "b"]
+    assert shake.accepted.trailing_data == wire.text("behind")
+
+
+def test_the_answer_is_taken_once_though_more_comes_behind_it():
+    a = Named("a")
+    shake = shaken([a], "Sec-WebSocket-Extensions: a")
+    a.answer = None
+    shake.receive_data(b"more")
+    assert a.answer is None
+
+
+@pytest.mark.parametrize("line", ["Sec-WebSocket-Extensions: a", "sec-websocket-extensions: a, b"])
+def test_in_a_handshake_it_is_an_invalid_response_with_the_cause(line: str):
+    error = ValueError("no")
+    with pytest.raises(InvalidResponse) as caught:
+        shaken([Picky("a", error)], line)
+    assert str(caught.value) == "header Sec-WebSocket-Extensions: a: no"
+    assert caught.value.__cause__ is error
+
+
+def test_in_a_handshake_what_was_not_offered_is_an_invalid_response_of_one_short_line():
+    with pytest.raises(InvalidResponse) as caught:
+        shaken([Named("a")], f"Sec-WebSocket-Extensions: {'c' * 60_000}")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000

@@ -1,0 +1,91 @@
+"""Which extensions are in use: what is offered, and what the server accepts (RFC 6455 §9.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from wsproto.extensions import Extension
+
+from trio_wsclient._headers import Headers, check_field, is_token, parse_extensions
+from trio_wsclient._text import quote
+
+_HEADER: Final = "Sec-WebSocket-Extensions"
+
+
+class NegotiationError(Exception):
+    """The server's answer does not fit what was offered (RFC 6455 §9.1)."""
+
+
+def check_extensions(extensions: Iterable[Extension]) -> tuple[Extension, ...]:
+    """Check and freeze the extensions that a user has passed.
+
+    Raises:
+        TypeError: A member is not an ``Extension`` of wsproto.
+        ValueError: One has a name that can't be offered, or stands there twice.
+    """
+    frozen = tuple(extensions)
+    for extension in frozen:
+        if not isinstance(extension, Extension):
+            kind = type(extension).__name__
+            raise TypeError(f"an extension is a wsproto.extensions.Extension, not {kind}")
+        if not is_token(extension.name):
+            raise ValueError(f"not an extension's name: {extension.name!r}")
+    if len(set(map(id, frozen))) != len(frozen):
+        raise ValueError("an extension stands there twice")
+    return frozen
+
+
+def offer(extensions: Iterable[Extension]) -> str:
+    """Return the value of the header that offers the extensions, ``""`` without one.
+
+    Raises:
+        ValueError: An extension has parameters that can't be offered.
+    """
+    offers = []
+    for extension in extensions:
+        params = extension.offer()
+        if params:
+            offers.append(f"{extension.name}; {params}" if params is not True else extension.name)
+        elif params == "":
+            offers.append(extension.name)
+    value = ", ".join(offers)
+    check_field(_HEADER, value)
+    parse_extensions(value)
+    return value
+
+
+def negotiate(
+    extensions: Sequence[Extension], offered: str, headers: Headers
+) -> tuple[Extension, ...]:
+    """Return the extensions that are in use after the server's answer, in their order.
+
+    Those that work without negotiation come first, then the negotiated ones in the order of the
+    answer (RFC 6455 §9.1).
+
+    Raises:
+        NegotiationError: The answer has an extension that was not offered, or one twice, or
+            parameters that the extension does not take.
+    """
+    names = {element.name for element in parse_extensions(offered)}
+    waiting = [extension for extension in extensions if extension.name in names]
+    negotiated: list[Extension] = []
+    try:
+        elements = parse_extensions(", ".join(headers.get_all(_HEADER)))
+    except ValueError as exc:
+        raise NegotiationError(f"header {_HEADER}: {exc}") from exc
+    for element in elements:
+        extension = next((e for e in waiting if e.name == element.name), None)
+        if extension is None:
+            again = any(e.name == element.name for e in negotiated)
+            problem = "accepted twice" if again else "was not offered"
+            raise NegotiationError(f"header {_HEADER}: '{quote(element.name)}' {problem}")
+        waiting.remove(extension)
+        try:
+            extension.finalize(element.text)
+        except Exception as exc:
+            problem = f"{element.name}: {quote(str(exc))}"
+            raise NegotiationError(f"header {_HEADER}: {problem}") from exc
+        negotiated.append(extension)
+    without = [e for e in extensions if e not in negotiated and e.name not in names and e.enabled()]
+    return (*without, *negotiated)

@@ -1,0 +1,136 @@
+"""Plain frames (RFC 6455 §5.2), fast: decoded where they lie, and built, in pure Python.
+
+This is the specification; ``frames_c.c`` does the same where it was built.
+
+A frame is *plain* if it is a whole message: FIN, Text or Binary, no reserved bit, no mask, a size
+in its shortest form and within the limit; where deflate is in use RSV1 may be set (RFC 7692 §6).
+Nearly all are. ``decode`` stops before any other frame, whatever is odd about it, and before one
+that has not come as a whole, or is not UTF-8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from trio_wsclient._protocol.events import DataFrame, Entry
+
+TEXT: Final = 0x81  # first bytes of a frame: FIN and the opcode
+BINARY: Final = 0x82
+COMPRESSED: Final = 0x40  # RSV1 in it (RFC 7692 §6)
+
+MAX_MESSAGES: Final = 1024  # that one call decodes: about 0.5 ms, while other tasks wait
+INTERFACE: Final = 2  # a number for the functions as they are here, of both variants
+_MASKED: Final = 0x80  # in the second byte
+_LONG: Final = 512  # bytes from which on `bytes.translate` masks faster than one large integer
+
+# What masking by each byte makes of all bytes.
+_TABLES: Final = [bytes(byte ^ key for byte in range(256)) for key in range(256)]
+
+
+def decode(
+    data: bytes,
+    start: int,
+    max_size: int,
+    make_text: Callable[[bytes], DataFrame] | None,
+    inflate: Callable[[int, bytes], Entry | None] | None,
+) -> tuple[list[Entry], int, int]:
+    """Decode the plain frames at the beginning of the input.
+
+    Args:
+        data: The input.
+        start: Where in it to begin, at the border of a frame.
+        max_size: Bytes of a payload; one that is larger is not plain.
+        make_text: What makes a message of the payload of Text; ``None`` to decode it to a ``str``.
+        inflate: What makes a message of a compressed payload and the first byte of its frame,
+            without RSV1; it returns ``None`` to stop there. ``None`` if there is no such frame.
+
+    Returns:
+        The messages, where it stopped, and how many bytes they take (of a ``str`` that is not ASCII
+        CPython needs up to four a character), without those of ``inflate``.
+    """
+    messages: list[Entry] = []
+    end = len(data)
+    taken = 0
+    while start + 2 <= end and len(messages) < MAX_MESSAGES:
+        first_byte, size = data[start], data[start + 1]
+        begin = start + 2
+        if size > 125:  # noqa: PLR2004 RFC 6455 §5.2
+            begin, size = long_size(data, start)
+        stop = begin + size
+        if not 0 <= size <= max_size or stop > end:
+            break
+        payload = data[begin:stop]
+        if first_byte == BINARY:
+            messages.append(payload)
+        elif first_byte != TEXT:
+            first_byte ^= COMPRESSED
+            if inflate is None or first_byte not in {TEXT, BINARY}:
+                break
+            message = inflate(first_byte, payload)
+            if message is None:
+                break
+            messages.append(message)
+            size = 0
+        elif make_text is not None:
+            messages.append(make_text(payload))
+        else:
+            try:
+                text = payload.decode()
+            except UnicodeDecodeError:
+                break
+            messages.append(text)
+            if not text.isascii():
+                size = 4 * len(text)
+        taken += size
+        start = stop
+    return messages, start, taken
+
+
+def long_size(data: bytes, start: int) -> tuple[int, int]:
+    """Return where the payload of a frame begins whose second byte is over 125, and its size.
+
+    The size is -1 if it has not come as a whole, is not in its shortest form, or the frame is
+    masked.
+    """
+    length = data[start + 1]
+    if length >= _MASKED:
+        return start, -1
+    begin, least = (start + 4, 126) if length == 126 else (start + 10, 65_536)  # noqa: PLR2004
+    size = int.from_bytes(data[start + 2 : begin], "big")
+    return begin, size if size >= least and begin <= len(data) else -1
+
+
+def build(first_byte: int, payload: bytes | bytearray, key: bytes) -> bytes:
+    """Build a frame as a client sends it, masked with a key of 4 bytes (RFC 6455 §5.3)."""
+    size = len(payload)
+    return b"".join((header(first_byte, size), key, mask(payload, key, 0, size)))
+
+
+def header(first_byte: int, size: int) -> bytes:
+    """Build the header of a frame of a client, up to the key."""
+    if size <= 125:  # noqa: PLR2004 RFC 6455 §5.2
+        return bytes((first_byte, _MASKED | size))
+    if size < 65_536:  # noqa: PLR2004
+        return bytes((first_byte, _MASKED | 126)) + size.to_bytes(2, "big")
+    return bytes((first_byte, _MASKED | 127)) + size.to_bytes(8, "big")
+
+
+def mask(payload: bytes | bytearray, key: bytes, start: int, stop: int) -> bytes | bytearray:
+    """Mask a piece of a payload: a XOR with the key, over and over.
+
+    Args:
+        payload: The payload.
+        key: Its 4 bytes.
+        start: Where the piece begins, at a multiple of 4.
+        stop: Where it ends, if not at the end of the payload.
+    """
+    stop = min(stop, len(payload))
+    size = stop - start
+    if size < _LONG:
+        keys = int.from_bytes((key * (size // 4 + 1))[:size], "little")
+        return (int.from_bytes(payload[start:stop], "little") ^ keys).to_bytes(size, "little")
+    masked = bytearray(size)
+    for i, byte in enumerate(key):
+        masked[i::4] = payload[start + i : stop : 4].translate(_TABLES[byte])
+    return masked

@@ -1,0 +1,318 @@
+"""The protocol of one open connection, from the client's side (RFC 6455 §5 to §7), without I/O.
+
+Theory of operation
+-------------------
+
+The connection talks to `Protocol`. A task that has read bytes hands them over, and asks for
+the events in them. A task that wants to send asks for the bytes of a frame, and writes them.
+
+`reader` reads. `closing` has the record of how the connection ends, and a table of what is read and
+sent in each state. The methods here keep to that table.
+
+*Output* has one rule of its own: the caller writes bytes in the order in which they were made. So a
+Close frame is made at the moment at which it is decided. From then on nothing else can be made, and
+the Close waits in `take_close` until the stream is free.
+
+If an extension fails to make a frame, the connection has failed. All that is left to send is the
+Close that says so, which no extension touches any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+from wsproto.extensions import Extension
+from wsproto.utilities import LocalProtocolError
+
+from trio_wsclient._protocol import frames
+from trio_wsclient._protocol.closing import (
+    ClosedBy,
+    CloseFrame,
+    Closing,
+    ProtocolViolation,
+    close_for,
+    close_payload,
+)
+from trio_wsclient._protocol.deflate import OutgoingState
+from trio_wsclient._protocol.events import Event, Opcode
+from trio_wsclient._protocol.limits import (
+    FLUSH_COST,
+    NO_LIMITS,
+    SENT_BYTE_COST,
+    SENT_MESSAGE_COST,
+    SLICE_COST,
+    Limits,
+    WorkBudget,
+)
+from trio_wsclient._protocol.reader import LISTENED_SIZE, FrameListener, FrameReader
+
+_FIN: Final = 0x80  # bits of a frame's first byte (RFC 6455 §5.2)
+_RSV1: Final = 0x40  # RFC 7692 §6: the message is compressed
+_CLOSE: Final = 8  # opcodes
+_PING: Final = 9
+_PONG: Final = 10
+
+
+class Protocol:
+    """The protocol of one connection.
+
+    Args:
+        limits: The limits on what is received.
+        decode_text: Whether Text is checked and decoded; otherwise it is handed over as bytes.
+        extensions: The extensions in use, in their order.
+        listener: The object to call for each frame.
+
+    Attributes:
+        closing: How the connection ends.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits = NO_LIMITS,
+        decode_text: bool = True,
+        extensions: Sequence[Extension] = (),
+        listener: FrameListener | None = None,
+    ) -> None:
+        self._budget = WorkBudget()
+        self._reader = FrameReader(
+            limits.normalized(),
+            self._budget,
+            decode_text=decode_text,
+            extensions=extensions,
+            listener=listener,
+        )
+        # The same that the reader has: both directions share their state.
+        self._deflate = self._reader.deflate
+        self._chain = self._reader.chain
+        self._listener = listener
+        self._close_data = b""  # our Close frame, until it is taken
+        self._ignores_output = False  # whether an extension has failed to make a frame
+        self.closing: Final = Closing()
+
+    # Input
+
+    @property
+    def has_input(self) -> bool:
+        """Whether `next_events` has something to read without more bytes."""
+        return not self._reader.is_starved
+
+    @property
+    def violation(self) -> ProtocolViolation | None:
+        """What the server has done wrong, until `fail_by_violation`."""
+        return self._reader.violation if self.closing.closed_by is None else None
+
+    @property
+    def partial_size(self) -> int:
+        """How many bytes of a data frame have come that is not complete yet."""
+        return self._reader.partial_size
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the server; `next_events` says what they mean."""
+        self._reader.feed(data)
+
+    def next_events(self) -> list[Event]:
+        """Return the events in the next frames, as many as one slice of work has.
+
+        The server's Close is the last event: call `receive_close` with it, after the pings before
+        it are answered. A violation is no event: it is in ``violation``, and takes effect when the
+        caller says so, by `fail_by_violation`.
+        """
+        return self._reader.read()
+
+    # Closing
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Decide to close, and make a Close frame; without effect if that was decided before."""
+        if self.closing.closed_by is None:
+            self.closing.closed_by = ClosedBy.CLIENT
+            self._reader.drop_data()
+            self._make_close(CloseFrame(code, reason))
+
+    def receive_close(self, frame: CloseFrame) -> None:
+        """Take note of the server's Close, and answer it unless ours was made before."""
+        closing = self.closing
+        closing.received = frame
+        if closing.closed_by is None:
+            closing.closed_by = ClosedBy.SERVER
+            closing.closed_mid_message = self._reader.is_mid_message
+            self._make_close(CloseFrame(frame.code))  # RFC 6455 §5.5.1: the code is echoed.
+
+    def fail(self, cause: BaseException, code: int | None = None) -> None:
+        """Fail the connection (RFC 6455 §7.1.7), with a Close frame if there is a code for it.
+
+        If it was closed before, this only ends the reading.
+        """
+        closing = self.closing
+        self._reader.stop()
+        if closing.closed_by is None:
+            closing.closed_by = ClosedBy.ERROR
+            closing.cause = cause
+            if code is not None:
+                self._make_close(close_for(cause, code))
+
+    def fail_by_violation(self) -> None:
+        """Fail the connection for the violation that was read."""
+        violation = self._reader.violation
+        assert violation is not None
+        self.fail(violation.cause, violation.code)
+
+    def close_stream(self) -> None:
+        """Take note that the stream is closed."""
+        self._reader.stop()
+        self.closing.stream_closed = True
+
+    @property
+    def close_is_due(self) -> bool:
+        """Whether our Close frame is still to be written."""
+        return bool(self._close_data)
+
+    def take_close(self) -> bytes:
+        """Return our Close frame if it is still to be written, else nothing."""
+        data, self._close_data = self._close_data, b""
+        return data
+
+    def _make_close(self, frame: CloseFrame) -> None:
+        closing = self.closing
+        rsv, payload = 0, close_payload(frame)
+        if self._chain is not None:
+            try:
+                rsv, payload = self._chain.send(_CLOSE, payload, fin=True)
+            except ProtocolViolation as exc:
+                # If the server closed, or an error did, that stays: only the bytes change.
+                if closing.closed_by is ClosedBy.CLIENT:
+                    closing.closed_by = ClosedBy.ERROR
+                    closing.cause = exc.cause
+                    self._reader.stop()
+                    frame = close_for(exc.cause, exc.code)
+                rsv, payload = 0, close_payload(frame)
+        self._close_data = self._build(_FIN | rsv << 4 | _CLOSE, payload)
+        closing.sent = frame
+
+    # Output, only while open. If an extension fails, the connection has failed, and what is
+    # returned must not be written.
+
+    def send_data(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> bytes:
+        """Make a data frame; the payload of Text is UTF-8 that may be cut anywhere."""
+        return self._make_data(opcode, payload, fin=fin, is_heard=self._is_heard)
+
+    def send_batch(self, batch: Iterable[tuple[Opcode, bytes, bool]]) -> bytes:
+        """Make data frames, each of an opcode, a payload and FIN."""
+        is_heard = self._is_heard
+        make = self._make_data
+        return b"".join(
+            [make(opcode, data, fin=fin, is_heard=is_heard) for opcode, data, fin in batch]
+        )
+
+    def _make_data(self, opcode: Opcode, payload: bytes, *, fin: bool, is_heard: bool) -> bytes:
+        if self._chain is not None:
+            return self._send_through_chain(opcode, payload, fin=fin)
+        first_byte = _FIN | opcode if fin else int(opcode)
+        ready: bytes | bytearray = payload
+        if self._deflate is not None:
+            has_rsv1, ready = self._deflate.compress(payload, fin=fin)
+            if has_rsv1:
+                first_byte |= _RSV1
+        self._begin_frame(first_byte, ready, is_heard=is_heard)
+        return frames.build(first_byte, ready)
+
+    def prepare_data(
+        self, opcode: Opcode, payload: bytes, *, fin: bool
+    ) -> Generator[None, None, Callable[[], Iterable[bytes | bytearray]]]:
+        """Prepare a data frame of any size in steps, between which other tasks can run.
+
+        Compressing changes what later frames depend on: if the frame is given up before the result
+        was called, put back by `restore_output` what `save_output` has returned before.
+
+        Returns:
+            A function that makes the frame, as pieces that are masked one by one. (Extensions of
+            others work on complete frames, when these are made: their work can't be undone.)
+        """
+        if self._chain is not None:
+            return lambda: [self._send_through_chain(opcode, payload, fin=fin)]
+        first_byte = _FIN | opcode if fin else int(opcode)
+        ready: bytes | bytearray = payload
+        if self._deflate is not None:
+            has_rsv1, ready = yield from self._deflate.compress_in_steps(payload, fin=fin)
+            if has_rsv1:
+                first_byte |= _RSV1
+        return partial(self._build_in_pieces, first_byte, ready)
+
+    @property
+    def max_step_size(self) -> int:
+        """How many bytes of payload `send_data` takes without holding other tasks for long."""
+        return frames.PIECE_SIZE - 1 if self._deflate is None else self._deflate.step_size
+
+    def send_cost(self, size: int) -> int:
+        """Return the work of making a message of that many bytes, in nanoseconds."""
+        cost = SENT_MESSAGE_COST + size * SENT_BYTE_COST
+        if self._deflate is not None:
+            # A step of compression is the work of at most two slices.
+            cost += FLUSH_COST + size * 2 * SLICE_COST // self._deflate.step_size
+        return cost
+
+    def save_output(self) -> OutgoingState | None:
+        """Return a copy of what compressing the next frame will change."""
+        return None if self._deflate is None else self._deflate.save()
+
+    def restore_output(self, state: OutgoingState | None) -> None:
+        """Put back what `save_output` has returned: nothing that was made since is sent."""
+        if self._deflate is not None and state is not None:
+            self._deflate.restore(state)
+
+    @property
+    def saved(self) -> tuple[int, int]:
+        """How many bytes compression has saved, of what was sent, and of what was received."""
+        deflate = self._deflate
+        return (0, 0) if deflate is None else (deflate.saved_sent, deflate.saved_received)
+
+    def send_ping(self, payload: bytes) -> bytes:
+        return self._send_control(_PING, payload)
+
+    def send_pong(self, payload: bytes) -> bytes:
+        return self._send_control(_PONG, payload)
+
+    def _send_control(self, opcode: int, payload: bytes) -> bytes:
+        if self._chain is not None:
+            return self._send_through_chain(opcode, payload, fin=True)
+        return self._build(_FIN | opcode, payload)
+
+    def _send_through_chain(self, opcode: int, payload: bytes, *, fin: bool) -> bytes:
+        assert self._chain is not None
+        if self._ignores_output:
+            return b""
+        self._check_open()
+        try:
+            rsv, payload = self._chain.send(opcode, payload, fin=fin)
+        except ProtocolViolation as exc:
+            self._ignores_output = True
+            self.fail(exc.cause, exc.code)
+            return b""
+        return self._build((_FIN if fin else 0) | rsv << 4 | opcode, payload)
+
+    def _build(self, first_byte: int, payload: bytes) -> bytes:
+        self._begin_frame(first_byte, payload, is_heard=self._is_heard)
+        return frames.build(first_byte, payload)
+
+    def _build_in_pieces(
+        self, first_byte: int, payload: bytes | bytearray
+    ) -> Iterable[bytes | bytearray]:
+        self._begin_frame(first_byte, payload, is_heard=self._is_heard)
+        return frames.build_in_pieces(first_byte, payload)
+
+    @property
+    def _is_heard(self) -> bool:
+        return self._listener is not None and self._listener.wants_frames()
+
+    def _begin_frame(self, first_byte: int, payload: bytes | bytearray, *, is_heard: bool) -> None:
+        """Check that a frame may be sent, and report it to the listener."""
+        self._check_open()
+        if is_heard and self._listener is not None:
+            shown = payload if self._listener.wants_payloads else payload[:LISTENED_SIZE]
+            self._listener.frame_sent(first_byte, len(payload), bytes(shown))
+
+    def _check_open(self) -> None:
+        if self.closing.sent is not None:
+            raise LocalProtocolError("nothing can be sent after a Close")  # RFC 6455 §5.5.1
