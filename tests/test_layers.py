@@ -15,7 +15,13 @@ import trio_wsclient
 LAYERS = {
     "bottom": {"_headers", "_scheduling", "_text", "_version"},
     "the protocol": {
-        *("_protocol", "_protocol.closing", "_protocol.events", "_protocol.limits"),
+        *(
+            "_protocol",
+            "_protocol.closing",
+            "_protocol.events",
+            "_protocol.limits",
+            "_protocol.listener",
+        ),
         *("_protocol.frames_py", "_protocol.frames", "_protocol.deflate"),
         *("_protocol.extensions", "_protocol.reader", "_protocol.protocol"),
     },

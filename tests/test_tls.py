@@ -47,6 +47,23 @@ async def pair(client_ssl_context, server_ssl_context):
         yield pair
 
 
+async def test_handshake_may_be_longer_than_a_record():
+    """OpenSSL gets what was read piece by piece; a certificate may be larger than a piece."""
+    ca = trustme.CA()
+    names = [f"host-{number}.example.org" for number in range(2_000)]
+    client, server = (
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+    )
+    ca.configure_trust(client)
+    ca.issue_cert("127.0.0.1", *names).configure_cert(server)
+    pair = Pair(client, server)
+    with trio.fail_after(BOUND), pair.ours.socket, pair.raw:
+        await pair.shake_hands()
+        await pair.theirs.send_all(b"hello")
+        assert await pair.ours.receive_some() == b"hello"
+
+
 async def read(stream: trio.abc.ReceiveStream, size: int) -> bytes:
     data = bytearray()
     while len(data) < size:

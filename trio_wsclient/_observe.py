@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from trio_wsclient._errors import ConnectionClosed
-from trio_wsclient._protocol.reader import LISTENED_SIZE
+from trio_wsclient._protocol.listener import LISTENED_SIZE
 
 FRAMES: Final = 5  # half of DEBUG: other libraries give their level TRACE this number
 
@@ -168,7 +168,7 @@ class Log:
         """Log an event of the connection at level DEBUG, with its facts as attributes."""
         self._write(logging.DEBUG, message, args, facts)
 
-    # Frames: what `_protocol.reader.FrameListener` asks for
+    # Frames: what `_protocol.listener.FrameListener` asks for
 
     def wants_frames(self) -> bool:
         """Return whether anybody wants to see frames."""

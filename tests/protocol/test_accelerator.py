@@ -42,7 +42,7 @@ def imported(**variables: str) -> str:
     command = "import trio_wsclient; print(trio_wsclient.IMPLEMENTATION)"
     environ = {name: value for name, value in os.environ.items() if name != "TRIO_WSCLIENT_PURE"}
     done = subprocess.run(
-        [sys.executable, "-c", command],
+        [sys.executable, "-P", "-c", command],  # what is installed, not what lies here
         env={**environ, **variables},
         check=True,
         capture_output=True,

@@ -3,8 +3,8 @@
 Theory of operation
 -------------------
 
-A message is compressed or not as a whole; RSV1 on its first frame says which (§6). The payloads of
-its frames are one piece of a deflate stream. Each flush of the compressor ends that stream with
+Either all frames of a message are compressed or none; RSV1 on the first one says which (§6). Their
+payloads are one piece of a deflate stream. Each flush of the compressor ends that stream with
 the four bytes of an empty block. The sender takes these off at the end of a message, and the
 receiver puts them back (§7.2.1, §7.2.2). The stream goes on from message to message, so that a
 message can refer back to earlier ones, unless "no context takeover" was agreed on (§7.1.1).
@@ -80,7 +80,7 @@ class PerMessageDeflate:
 
     Attributes:
         client_max_window_bits: The window that the client compresses with has 2 to the power of
-            this many bytes: 8 to 15, the default. Compressing takes four times as much memory.
+            this many bytes: 8 to 15; 15 by default. Compressing takes four times as much memory.
         server_max_window_bits: The same for what the server sends. A smaller window saves memory
             on both sides.
         client_no_context_takeover: Whether the client compresses each message by itself. That
@@ -188,8 +188,8 @@ class Deflate(Extension):
             if name in found:
                 raise ValueError(f"parameter {name} is given twice")
             found.add(name)
-            # The server may ask for each of them though it was not offered, except
-            # client_max_window_bits, which always is.
+            # The server may send each parameter without an offer, except client_max_window_bits,
+            # which the client always offers.
             match name:
                 case "server_no_context_takeover":
                     self._server_takeover = _parse_flag(name, value)
@@ -229,7 +229,7 @@ class Deflate(Extension):
         if compressor is None:
             return False, payload
         view, step_size = memoryview(payload), self.step_size
-        # It grows in place: to join pieces at the end would be one long step more.
+        # It grows in place: joining pieces at the end would be one more long step.
         compressed = bytearray(compressor.compress(view[:step_size]))
         for start in range(step_size, len(payload), step_size):
             yield

@@ -1,7 +1,7 @@
-"""Extensions of others on one connection (RFC 6455 §9), by the interface of wsproto.
+"""The user's extensions on one connection (RFC 6455 §9), by the interface of wsproto.
 
 wsproto defines hooks for extensions, and calls them for each frame. Here `ExtensionChain` calls
-them, and sees to what wsproto leaves to its user:
+them, and adds what wsproto leaves out:
 
 * Outgoing frames go through the extensions in their order, incoming ones backwards (RFC 6455 §9.1).
   This holds also for what an extension has held back until the end of a frame.
@@ -116,7 +116,7 @@ class _Hooks(Protocol):
 
 
 class _DeflateHooks:
-    """Compression of ours behind the hooks, for its place beside extensions of others."""
+    """Our compression behind the hooks, for its place beside the user's extensions."""
 
     name = Deflate.name
 

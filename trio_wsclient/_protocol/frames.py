@@ -48,10 +48,11 @@ __all__ = [
 
 IMPLEMENTATION: Final[Literal["c", "python"]] = "python" if chosen is frames_py else "c"
 
-PIECE_SIZE: Final = 65_536  # bytes; like the next one a multiple of the key's, which goes on
+# Bytes. Both are multiples of 4, so that each piece starts at the first byte of the key.
+PIECE_SIZE: Final = 65_536
 _MAX_HEADER_SIZE: Final = 16  # bytes, with the key, rounded up
 # Masking keys drawn at once: a call of the system costs more than the bytes.
-_KEYS: Final = struct.Struct("4s" * 1024)
+_KEY_BATCH: Final = struct.Struct("4s" * 1024)
 
 decode = chosen.decode
 _build = chosen.build
@@ -77,9 +78,9 @@ _keys: list[bytes] = []
 
 def _take_key() -> bytes:
     try:
-        return _keys.pop()  # Not asked before whether there is one: another thread may take it.
+        return _keys.pop()  # Between a check and a `pop` another thread may take the last one.
     except IndexError:
-        fresh: tuple[bytes, ...] = _KEYS.unpack(os.urandom(_KEYS.size))
+        fresh: tuple[bytes, ...] = _KEY_BATCH.unpack(os.urandom(_KEY_BATCH.size))
         _keys.extend(fresh[1:])
         return fresh[0]
 

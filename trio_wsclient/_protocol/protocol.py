@@ -14,7 +14,7 @@ Close frame is made at the moment at which it is decided. From then on nothing e
 the Close waits in `take_close` until the stream is free.
 
 If an extension fails to make a frame, the connection has failed. All that is left to send is the
-Close that says so, which no extension touches any more.
+Close that says so. It bypasses the extensions.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ from trio_wsclient._protocol.limits import (
     Limits,
     WorkBudget,
 )
-from trio_wsclient._protocol.reader import LISTENED_SIZE, FrameListener, FrameReader
+from trio_wsclient._protocol.listener import LISTENED_SIZE, FrameListener
+from trio_wsclient._protocol.reader import FrameReader
 
 _FIN: Final = 0x80  # bits of a frame's first byte (RFC 6455 §5.2)
 _RSV1: Final = 0x40  # RFC 7692 §6: the message is compressed
@@ -84,7 +85,7 @@ class Protocol:
             extensions=extensions,
             listener=listener,
         )
-        # The same that the reader has: both directions share their state.
+        # Shared with the reader, because both directions use them.
         self._deflate = self._reader.deflate
         self._chain = self._reader.chain
         self._listener = listener
@@ -196,17 +197,17 @@ class Protocol:
 
     def send_data(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> bytes:
         """Make a data frame; the payload of Text is UTF-8 that may be cut anywhere."""
-        return self._make_data(opcode, payload, fin=fin, is_heard=self._is_heard)
+        return self._make_data(opcode, payload, fin=fin, reports=self._reports_frames)
 
     def send_batch(self, batch: Iterable[tuple[Opcode, bytes, bool]]) -> bytes:
         """Make data frames, each of an opcode, a payload and FIN."""
-        is_heard = self._is_heard
+        reports = self._reports_frames
         make = self._make_data
         return b"".join(
-            [make(opcode, data, fin=fin, is_heard=is_heard) for opcode, data, fin in batch]
+            [make(opcode, data, fin=fin, reports=reports) for opcode, data, fin in batch]
         )
 
-    def _make_data(self, opcode: Opcode, payload: bytes, *, fin: bool, is_heard: bool) -> bytes:
+    def _make_data(self, opcode: Opcode, payload: bytes, *, fin: bool, reports: bool) -> bytes:
         if self._chain is not None:
             return self._send_through_chain(opcode, payload, fin=fin)
         first_byte = _FIN | opcode if fin else int(opcode)
@@ -215,7 +216,7 @@ class Protocol:
             has_rsv1, ready = self._deflate.compress(payload, fin=fin)
             if has_rsv1:
                 first_byte |= _RSV1
-        self._begin_frame(first_byte, ready, is_heard=is_heard)
+        self._begin_frame(first_byte, ready, reports=reports)
         return frames.build(first_byte, ready)
 
     def prepare_data(
@@ -223,8 +224,8 @@ class Protocol:
     ) -> Generator[None, None, Callable[[], Iterable[bytes | bytearray]]]:
         """Prepare a data frame of any size in steps, between which other tasks can run.
 
-        Compressing changes what later frames depend on: if the frame is given up before the result
-        was called, put back by `restore_output` what `save_output` has returned before.
+        Compressing changes what later frames depend on. If you drop the frame before you call the
+        result, call `restore_output` with what `save_output` returned before.
 
         Returns:
             A function that makes the frame, as pieces that are masked one by one. (Extensions of
@@ -293,23 +294,23 @@ class Protocol:
         return self._build((_FIN if fin else 0) | rsv << 4 | opcode, payload)
 
     def _build(self, first_byte: int, payload: bytes) -> bytes:
-        self._begin_frame(first_byte, payload, is_heard=self._is_heard)
+        self._begin_frame(first_byte, payload, reports=self._reports_frames)
         return frames.build(first_byte, payload)
 
     def _build_in_pieces(
         self, first_byte: int, payload: bytes | bytearray
     ) -> Iterable[bytes | bytearray]:
-        self._begin_frame(first_byte, payload, is_heard=self._is_heard)
+        self._begin_frame(first_byte, payload, reports=self._reports_frames)
         return frames.build_in_pieces(first_byte, payload)
 
     @property
-    def _is_heard(self) -> bool:
+    def _reports_frames(self) -> bool:
         return self._listener is not None and self._listener.wants_frames()
 
-    def _begin_frame(self, first_byte: int, payload: bytes | bytearray, *, is_heard: bool) -> None:
+    def _begin_frame(self, first_byte: int, payload: bytes | bytearray, *, reports: bool) -> None:
         """Check that a frame may be sent, and report it to the listener."""
         self._check_open()
-        if is_heard and self._listener is not None:
+        if reports and self._listener is not None:
             shown = payload if self._listener.wants_payloads else payload[:LISTENED_SIZE]
             self._listener.frame_sent(first_byte, len(payload), bytes(shown))
 

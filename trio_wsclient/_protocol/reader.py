@@ -38,7 +38,7 @@ from __future__ import annotations
 import codecs
 import io
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason
@@ -58,6 +58,7 @@ from trio_wsclient._protocol.limits import (
     Limits,
     WorkBudget,
 )
+from trio_wsclient._protocol.listener import FrameListener, FrameReport
 
 _FIN: Final = 0x80  # bits of a frame's first byte (RFC 6455 §5.2)
 _RSV: Final = 0x70
@@ -80,38 +81,13 @@ _OPCODES: Final = (Opcode.CONTINUATION, Opcode.TEXT, Opcode.BINARY)
 _MAX_CONTROL_SIZE: Final = 125  # bytes (RFC 6455 §5.5)
 _MAX_SIZE: Final = 2**63 - 1  # bytes: a longer length has its highest bit set (RFC 6455 §5.2)
 
-_MAX_PIECE: Final = 4096  # bytes to inflate at a time: up to 0.6 ms
+_MAX_PIECE: Final = 4096  # bytes to inflate at a time: up to 0.8 ms
 _MAX_CHAINED_PIECE: Final = 256  # the same in a chain, where inflating can't stop half-way
-_MAX_FAST: Final = 512  # bytes of a compressed message in the fast path, where it can't either
+_MAX_FAST: Final = 512  # bytes of a compressed message in the fast path, where the same holds
 
 _NO_FRAME: Final = -1  # in place of the size that is left, between two frames
 
-_AMPLIFICATION: Final = 4  # of what has come, as room for the rest of a payload
-
-LISTENED_SIZE: Final = 24  # bytes of a payload that a listener gets, unless it wants all
-
-
-class FrameListener(Protocol):
-    """Gets a call for each frame on the wire, for logs and metrics."""
-
-    def wants_frames(self) -> bool:
-        """Return whether to call the methods below from now on."""
-
-    @property
-    def wants_payloads(self) -> bool:
-        """Whether ``payload`` has to be complete; otherwise its first 24 bytes are enough."""
-
-    def frame_received(self, first_byte: int, size: int, payload: bytes) -> None:
-        """Take note of a frame from the server, once its beginning has come, or all of it.
-
-        Args:
-            first_byte: FIN, the reserved bits and the opcode.
-            size: Bytes of the payload, as the header declares them.
-            payload: The payload as on the wire, as far as it is wanted and has come.
-        """
-
-    def frame_sent(self, first_byte: int, size: int, payload: bytes) -> None:
-        """Take note of a frame that is about to be sent; ``payload`` is not masked."""
+_AMPLIFICATION: Final = 4  # room for a payload is at most this many times what has come
 
 
 class FrameReader:
@@ -162,17 +138,16 @@ class FrameReader:
         self._position = 0  # in it: all before this is taken
         self.is_starved: bool = True
         self._is_stopped = False  # whether nothing is read any more
-        self._is_heard = False  # whether the listener wants the frames that begin
+        self._reports_frames = False  # whether the listener wants the frames that begin
         self._drops_data = False
         self.violation: ProtocolViolation | None = None
 
         # The frame under way
         self._first_byte = 0
         self._size = 0  # bytes of the payload, as declared
-        self._left = _NO_FRAME  # bytes of it that were not taken yet
+        self._left = _NO_FRAME  # bytes of it that are not read yet
         self._payload: _PartialPayload | None = None  # of a data frame that is not complete
-        self._heard: bytearray | None = None  # what the listener will get of the payload
-        self._heard_size = 0  # how many bytes that will be
+        self._report: FrameReport | None = None  # if the listener wants the frame
 
         # The message under way
         self._opcode: Opcode | None = None
@@ -201,10 +176,10 @@ class FrameReader:
             self._data = self._data[self._position :] + data
             self._position = 0
             self.is_starved = False
-            self._is_heard = self._listener is not None and self._listener.wants_frames()
+            self._reports_frames = self._listener is not None and self._listener.wants_frames()
 
     def stop(self) -> None:
-        """Read nothing any more."""
+        """Read nothing any more; whether a message is unfinished is still known."""
         self._is_stopped = self.is_starved = True
         self._data = b""
         self._position = 0
@@ -230,7 +205,7 @@ class FrameReader:
                 elif (
                     self._opcode is not None
                     or self.chain is not None
-                    or self._is_heard
+                    or self._reports_frames
                     or self._drops_data
                     or not self._read_fast(events)
                 ):
@@ -245,9 +220,9 @@ class FrameReader:
 
     def _refuse(self, violation: ProtocolViolation) -> None:
         self.violation = violation
-        if self._heard is not None:
-            self._hear(self._data[self._position : self._position + max(self._left, 0)])
-            self._tell()
+        if self._report is not None:
+            self._report.add(self._data[self._position : self._position + max(self._left, 0)])
+            self._report.send()
         self.stop()
 
     # The fast path
@@ -271,7 +246,7 @@ class FrameReader:
         return self.is_starved or len(messages) >= frames.MAX_MESSAGES or self._budget.left <= 0
 
     def _inflate_message(self, first_byte: int, payload: bytes) -> Entry | None:
-        """Make a message of a compressed one for `frames.decode`; ``None`` makes it stop there."""
+        """Inflate a message for `frames.decode`; ``None`` makes it stop there."""
         assert self.deflate is not None
         if len(payload) > _MAX_FAST or self._budget.left <= 0:
             return None
@@ -284,9 +259,10 @@ class FrameReader:
                 return _text_frame(inflated)
             text = self._decode(inflated)
         except ProtocolViolation as exc:
+            # Raised here, it would lose the messages before this one.
             self.violation = exc
             return None
-        if not text.isascii():
+        if not text.isascii():  # CPython needs up to four bytes a character.
             self._inflated_size += 4 * len(text) - len(inflated)
         return text
 
@@ -311,13 +287,23 @@ class FrameReader:
         self._position = start + header_size
         self._first_byte, self._size, self._left = first_byte, size, size
         self._budget.left -= FRAME_COST
-        if self._is_heard:
-            self._begin_hearing()
+        if self._listener is not None:
+            self._begin_report(
+                self._listener
+            )  # Before the checks: a refused frame is reported too.
         self._check_header(opcode, size, header_size)
         if second_byte & _MASKED:
             raise ProtocolViolation(f"a masked {_NAMES[opcode]} frame from a server")
         if not is_control:
             self._begin_data_frame(_OPCODES[opcode])
+
+    def _begin_report(self, listener: FrameListener) -> None:
+        self._report = None
+        if self._reports_frames:
+            limit = self._limits.max_message_size
+            # A frame of empty deflate blocks may be far longer than what comes out of it.
+            most = None if limit is None else max(limit, _MAX_CONTROL_SIZE)
+            self._report = FrameReport(listener, self._first_byte, self._size, most)
 
     def _check_header(self, opcode: int, size: int, header_size: int) -> None:
         """Check what a header says, in the order in which wsproto does."""
@@ -427,8 +413,8 @@ class FrameReader:
         piece = self._data[start : start + min(size, self._left)]
         self._position = start + len(piece)
         self._left -= len(piece)
-        if self._heard is not None:
-            self._hear(piece)
+        if self._report is not None:
+            self._report.add(piece)
         return piece
 
     def _add_data(self, piece: bytes, events: list[Event], *, is_complete: bool, fin: bool) -> None:
@@ -460,7 +446,8 @@ class FrameReader:
         else:
             events.append(self._decode(payload) if is_text else _text_frame(payload))
 
-    # Text (RFC 6455 §8.1): a payload that is complete is decoded, one that is arriving is checked.
+    # Text (RFC 6455 §8.1). A message in one frame is checked when it is decoded. A payload that is
+    # still arriving is checked piece by piece.
 
     def _decode(self, payload: bytes) -> str:
         try:
@@ -493,30 +480,6 @@ class FrameReader:
             self.stop()
         elif not self._drops_data:
             events.append(Ping(payload) if opcode == _PING else Pong(payload))
-
-    # The listener
-
-    def _begin_hearing(self) -> None:
-        assert self._listener is not None
-        size, limit = self._size, self._limits.max_message_size
-        if not self._listener.wants_payloads:
-            size = min(size, LISTENED_SIZE)
-        elif limit is not None:
-            size = min(size, max(limit, _MAX_CONTROL_SIZE))
-        self._heard, self._heard_size = bytearray(), size
-        self._hear(b"")
-
-    def _hear(self, piece: bytes) -> None:
-        assert self._heard is not None
-        self._heard += piece[: self._heard_size - len(self._heard)]
-        if len(self._heard) == self._heard_size:
-            self._tell()
-
-    def _tell(self) -> None:
-        """Tell the listener of the frame, unless that is done."""
-        if self._heard is not None and self._listener is not None:
-            heard, self._heard = bytes(self._heard), None
-            self._listener.frame_received(self._first_byte, self._size, heard)
 
 
 class _PartialPayload:
