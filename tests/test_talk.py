@@ -125,8 +125,8 @@ async def test_all_that_has_come_is_shown_though_the_reader_is_slow(stdin, capsy
 
 async def test_a_reader_that_takes_long_is_waited_for(stdin, monkeypatch):
     def slow(line: str) -> None:
-        if len(shown) % 2_500 == 0:
-            time.sleep(0.4)
+        if len(shown) in {0, 500}:
+            time.sleep(0.5)
         shown.append(line)
 
     shown = []
@@ -141,6 +141,24 @@ async def test_a_reader_that_takes_long_is_waited_for(stdin, monkeypatch):
         nursery.start_soon(trio.to_thread.run_sync, write)
         assert await run_main("connect", "-w", "0", url) == 0
     assert len(shown) == 20_000
+
+
+async def test_answers_are_waited_for_while_something_is_shown(autojump_clock):
+    class SlowClient:
+        """Its first pong does not come in time, but something is shown meanwhile."""
+
+        pings = 0
+
+        async def ping(self) -> None:
+            self.pings += 1
+            if self.pings == 1:
+                conversation._shown += 1
+                await trio.sleep_forever()
+
+    client = SlowClient()
+    conversation = _talk._Conversation(client, None, trio.CancelScope())
+    await conversation._wait_for_answers()
+    assert client.pings == 2
 
 
 async def test_bytes_go_out_and_come_in_as_they_are(stdin, monkeypatch):
