@@ -18,7 +18,7 @@ from trio_wsclient._errors import ClosedOnSend
 from trio_wsclient._leader import never
 from trio_wsclient._protocol.events import Opcode
 from trio_wsclient._protocol.limits import (
-    MESSAGE_COST,
+    ENCODE_COST,
     SENT_BYTE_COST,
     SLICE_COST,
     WorkBudget,
@@ -136,7 +136,7 @@ class Sender:
         try:
             for message in messages:
                 encoded.append(encode(message))
-                self._budget.left -= MESSAGE_COST + len(encoded[-1][1]) * SENT_BYTE_COST
+                self._budget.left -= ENCODE_COST + len(encoded[-1][1]) * SENT_BYTE_COST
                 if self._budget.left <= 0:
                     await self._time_slice.checkpoint()
                     self._budget.left = SLICE_COST
