@@ -145,13 +145,12 @@ class Inbox:
 
     def _join_fragments(self, entry: DataFrame) -> bytes:
         payloads = [entry.payload]
+        take, append = self._entries.popleft, payloads.append  # There may be very many.
         while not entry.fin:
-            self._unfinished -= 1
-            following = self._entries.popleft()
-            assert isinstance(following, DataFrame)
-            entry = following
-            payloads.append(entry.payload)
-        self._forget_taken()  # There may be very many of them, and nothing more may come.
+            entry = cast("DataFrame", take())
+            append(entry.payload)
+        self._unfinished -= len(payloads) - 1
+        self._forget_taken()  # Nothing more may come.
         self._look_at_once()
         return b"".join(payloads)
 

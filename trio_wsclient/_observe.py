@@ -27,14 +27,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from trio_wsclient._errors import ConnectionClosed
+from trio_wsclient._protocol import header
 from trio_wsclient._protocol.listener import LISTENED_SIZE
 
 FRAMES: Final = 5  # half of DEBUG: other libraries give their level TRACE this number
 
 _ids: Final = itertools.count(1)
-_OPCODES: Final = {0: "Continuation", 1: "Text", 2: "Binary", 8: "Close", 9: "Ping", 10: "Pong"}
-_FLAGS: Final = {0x80: "FIN", 0x40: "RSV1", 0x20: "RSV2", 0x10: "RSV3"}
-_OPCODE: Final = 0x0F  # in the first byte of a frame
+_OPCODES: Final = {opcode: name.capitalize() for opcode, name in header.NAMES.items()}
+_FLAGS: Final = {header.FIN: "FIN", **header.RSV_NAMES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,14 +182,14 @@ class Log:
     def frame_received(self, first_byte: int, size: int, payload: bytes) -> None:
         """Pass a frame of the server to the observer, and log it."""
         more = self._payload(payload)
-        opcode, number = first_byte & _OPCODE, self.connection_id
+        opcode, number = first_byte & header.OPCODE, self.connection_id
         self.observe(lambda observer: observer.frame_received(number, opcode, size, **more))
         self._log_frame("received", first_byte, size, payload)
 
     def frame_sent(self, first_byte: int, size: int, payload: bytes) -> None:
         """Pass a frame of the client to the observer, and log it."""
         more = self._payload(payload)
-        opcode, number = first_byte & _OPCODE, self.connection_id
+        opcode, number = first_byte & header.OPCODE, self.connection_id
         self.observe(lambda observer: observer.frame_sent(number, opcode, size, **more))
         self._log_frame("sent", first_byte, size, payload)
 
@@ -199,7 +199,7 @@ class Log:
     def _log_frame(self, direction: str, first_byte: int, size: int, payload: bytes) -> None:
         if not self._logger.isEnabledFor(FRAMES):
             return
-        opcode = first_byte & _OPCODE
+        opcode = first_byte & header.OPCODE
         flags = " ".join(name for bit, name in _FLAGS.items() if first_byte & bit) or "no flag"
         name = _OPCODES.get(opcode, f"opcode {opcode}")
         shown = payload[:LISTENED_SIZE].hex(" ") + "..." * (size > LISTENED_SIZE)

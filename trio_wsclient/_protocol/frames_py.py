@@ -13,15 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from trio_wsclient._protocol.events import DataFrame, Entry
+from trio_wsclient._protocol.events import DataFrame, Entry, Opcode
+from trio_wsclient._protocol.header import FIN, MASKED, RSV1
 
-TEXT: Final = 0x81  # first bytes of a frame: FIN and the opcode
-BINARY: Final = 0x82
-COMPRESSED: Final = 0x40  # RSV1 in it (RFC 7692 §6)
+TEXT: Final = FIN | Opcode.TEXT  # first bytes of a frame
+BINARY: Final = FIN | Opcode.BINARY
+COMPRESSED: Final = RSV1  # RFC 7692 §6
 
 MAX_MESSAGES: Final = 1024  # that one call decodes: about 0.5 ms, while other tasks wait
 INTERFACE: Final = 2  # a number for the functions as they are here, of both variants
-_MASKED: Final = 0x80  # in the second byte
 _LONG: Final = 512  # bytes from which on `bytes.translate` masks faster than one large integer
 
 # What masking by each byte makes of all bytes.
@@ -55,7 +55,7 @@ def decode(
     while start + 2 <= end and len(messages) < MAX_MESSAGES:
         first_byte, size = data[start], data[start + 1]
         begin = start + 2
-        if size > 125:  # noqa: PLR2004 RFC 6455 §5.2
+        if size > 125:
             begin, size = long_size(data, start)
         stop = begin + size
         if not 0 <= size <= max_size or stop > end:
@@ -94,9 +94,9 @@ def long_size(data: bytes, start: int) -> tuple[int, int]:
     masked.
     """
     length = data[start + 1]
-    if length >= _MASKED:
+    if length >= MASKED:
         return start, -1
-    begin, least = (start + 4, 126) if length == 126 else (start + 10, 65_536)  # noqa: PLR2004
+    begin, least = (start + 4, 126) if length == 126 else (start + 10, 65_536)
     size = int.from_bytes(data[start + 2 : begin], "big")
     return begin, size if size >= least and begin <= len(data) else -1
 
@@ -109,11 +109,11 @@ def build(first_byte: int, payload: bytes | bytearray, key: bytes) -> bytes:
 
 def header(first_byte: int, size: int) -> bytes:
     """Build the header of a frame of a client, up to the key."""
-    if size <= 125:  # noqa: PLR2004 RFC 6455 §5.2
-        return bytes((first_byte, _MASKED | size))
-    if size < 65_536:  # noqa: PLR2004
-        return bytes((first_byte, _MASKED | 126)) + size.to_bytes(2, "big")
-    return bytes((first_byte, _MASKED | 127)) + size.to_bytes(8, "big")
+    if size <= 125:
+        return bytes((first_byte, MASKED | size))
+    if size < 65_536:
+        return bytes((first_byte, MASKED | 126)) + size.to_bytes(2, "big")
+    return bytes((first_byte, MASKED | 127)) + size.to_bytes(8, "big")
 
 
 def mask(payload: bytes | bytearray, key: bytes, start: int, stop: int) -> bytes | bytearray:

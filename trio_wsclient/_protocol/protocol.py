@@ -26,7 +26,7 @@ from typing import Final
 from wsproto.extensions import Extension
 from wsproto.utilities import LocalProtocolError
 
-from trio_wsclient._protocol import frames
+from trio_wsclient._protocol import frames, header
 from trio_wsclient._protocol.closing import (
     ClosedBy,
     CloseFrame,
@@ -48,12 +48,6 @@ from trio_wsclient._protocol.limits import (
 )
 from trio_wsclient._protocol.listener import LISTENED_SIZE, FrameListener
 from trio_wsclient._protocol.reader import FrameReader
-
-_FIN: Final = 0x80  # bits of a frame's first byte (RFC 6455 §5.2)
-_RSV1: Final = 0x40  # RFC 7692 §6: the message is compressed
-_CLOSE: Final = 8  # opcodes
-_PING: Final = 9
-_PONG: Final = 10
 
 
 class Protocol:
@@ -180,7 +174,7 @@ class Protocol:
         rsv, payload = 0, close_payload(frame)
         if self._chain is not None:
             try:
-                rsv, payload = self._chain.send(_CLOSE, payload, fin=True)
+                rsv, payload = self._chain.send(header.CLOSE, payload, fin=True)
             except ProtocolViolation as exc:
                 # If the server closed, or an error did, that stays: only the bytes change.
                 if closing.closed_by is ClosedBy.CLIENT:
@@ -189,7 +183,7 @@ class Protocol:
                     self._reader.stop()
                     frame = close_for(exc.cause, exc.code)
                 rsv, payload = 0, close_payload(frame)
-        self._close_data = self._build(_FIN | rsv << 4 | _CLOSE, payload)
+        self._close_data = self._build(header.FIN | rsv << 4 | header.CLOSE, payload)
         closing.sent = frame
 
     # Output, only while open. If an extension fails, the connection has failed, and what is
@@ -210,12 +204,12 @@ class Protocol:
     def _make_data(self, opcode: Opcode, payload: bytes, *, fin: bool, reports: bool) -> bytes:
         if self._chain is not None:
             return self._send_through_chain(opcode, payload, fin=fin)
-        first_byte = _FIN | opcode if fin else int(opcode)
+        first_byte = header.FIN | opcode if fin else int(opcode)
         ready: bytes | bytearray = payload
         if self._deflate is not None:
             has_rsv1, ready = self._deflate.compress(payload, fin=fin)
             if has_rsv1:
-                first_byte |= _RSV1
+                first_byte |= header.RSV1
         self._begin_frame(first_byte, ready, reports=reports)
         return frames.build(first_byte, ready)
 
@@ -233,12 +227,12 @@ class Protocol:
         """
         if self._chain is not None:
             return lambda: [self._send_through_chain(opcode, payload, fin=fin)]
-        first_byte = _FIN | opcode if fin else int(opcode)
+        first_byte = header.FIN | opcode if fin else int(opcode)
         ready: bytes | bytearray = payload
         if self._deflate is not None:
             has_rsv1, ready = yield from self._deflate.compress_in_steps(payload, fin=fin)
             if has_rsv1:
-                first_byte |= _RSV1
+                first_byte |= header.RSV1
         return partial(self._build_in_pieces, first_byte, ready)
 
     @property
@@ -270,15 +264,15 @@ class Protocol:
         return (0, 0) if deflate is None else (deflate.saved_sent, deflate.saved_received)
 
     def send_ping(self, payload: bytes) -> bytes:
-        return self._send_control(_PING, payload)
+        return self._send_control(header.PING, payload)
 
     def send_pong(self, payload: bytes) -> bytes:
-        return self._send_control(_PONG, payload)
+        return self._send_control(header.PONG, payload)
 
     def _send_control(self, opcode: int, payload: bytes) -> bytes:
         if self._chain is not None:
             return self._send_through_chain(opcode, payload, fin=True)
-        return self._build(_FIN | opcode, payload)
+        return self._build(header.FIN | opcode, payload)
 
     def _send_through_chain(self, opcode: int, payload: bytes, *, fin: bool) -> bytes:
         assert self._chain is not None
@@ -291,7 +285,7 @@ class Protocol:
             self._ignores_output = True
             self.fail(exc.cause, exc.code)
             return b""
-        return self._build((_FIN if fin else 0) | rsv << 4 | opcode, payload)
+        return self._build((header.FIN if fin else 0) | rsv << 4 | opcode, payload)
 
     def _build(self, first_byte: int, payload: bytes) -> bytes:
         self._begin_frame(first_byte, payload, reports=self._reports_frames)

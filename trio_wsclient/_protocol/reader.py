@@ -14,9 +14,9 @@ whole plain messages at the front of the buffer in one call. It stops at the fir
 anything else: a fragment, a control frame, a frame that has not arrived completely, or one that
 breaks a rule. Then the reader takes that one frame by itself:
 
-1. ``_read_header`` waits for the whole header and checks it. Every rule on a header is there.
-2. ``_read_payload`` takes the payload. It decompresses it, holds it to the limits, and checks that
-   text is UTF-8 as early as RFC 6455 §8.1 allows.
+1. ``_read_header`` waits for the whole header and checks it: `header` has the rules.
+2. ``_read_payload`` takes the payload. It decompresses it, holds it to the limits, and has `utf8`
+   check text as early as RFC 6455 §8.1 allows.
 3. At the end of the frame an event is made of it.
 
 After that the fast path runs again. It has no rules of its own: it can only stop. So each violation
@@ -35,16 +35,12 @@ payload of data frames, and pings and pongs. The rules on headers still hold, bu
 
 from __future__ import annotations
 
-import codecs
-import io
 from collections.abc import Sequence
 from typing import Final
 
 from wsproto.extensions import Extension
-from wsproto.frame_protocol import CloseReason
-from wsproto.utilities import RemoteProtocolError
 
-from trio_wsclient._protocol import frames
+from trio_wsclient._protocol import frames, header, utf8
 from trio_wsclient._protocol.closing import ProtocolViolation, parse_close
 from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.events import Batch, DataFrame, Entry, Event, Opcode, Ping, Pong
@@ -59,35 +55,15 @@ from trio_wsclient._protocol.limits import (
     WorkBudget,
 )
 from trio_wsclient._protocol.listener import FrameListener, FrameReport
+from trio_wsclient._protocol.partial_payload import PartialPayload
 
-_FIN: Final = 0x80  # bits of a frame's first byte (RFC 6455 §5.2)
-_RSV: Final = 0x70
-_RSV1: Final = 0x40
-_OPCODE: Final = 0x0F
-_MASKED: Final = 0x80  # in the second byte
-
-_CLOSE: Final = 8  # opcodes; from this one on they are of control frames (RFC 6455 §5.2)
-_PING: Final = 9
-_PONG: Final = 10
-_NAMES: Final = {
-    Opcode.CONTINUATION: "CONTINUATION",
-    Opcode.TEXT: "TEXT",
-    Opcode.BINARY: "BINARY",
-    _CLOSE: "CLOSE",
-    _PING: "PING",
-    _PONG: "PONG",
-}
 _OPCODES: Final = (Opcode.CONTINUATION, Opcode.TEXT, Opcode.BINARY)
-_MAX_CONTROL_SIZE: Final = 125  # bytes (RFC 6455 §5.5)
-_MAX_SIZE: Final = 2**63 - 1  # bytes: a longer length has its highest bit set (RFC 6455 §5.2)
 
 _MAX_PIECE: Final = 4096  # bytes to inflate at a time: up to 0.8 ms
 _MAX_CHAINED_PIECE: Final = 256  # the same in a chain, where inflating can't stop half-way
 _MAX_FAST: Final = 512  # bytes of a compressed message in the fast path, where the same holds
 
 _NO_FRAME: Final = -1  # in place of the size that is left, between two frames
-
-_AMPLIFICATION: Final = 4  # room for a payload is at most this many times what has come
 
 
 class FrameReader:
@@ -128,7 +104,7 @@ class FrameReader:
         self._max_chained_piece = _MAX_PIECE if self.deflate is None else _MAX_CHAINED_PIECE
 
         # Of the fast path: arguments of `frames.decode`.
-        self._max_plain_size = min([_MAX_SIZE, *(limit for limit in limits if limit is not None)])
+        self._max_plain_size = min(header.MAX_SIZE if limit is None else limit for limit in limits)
         self._make_text = None if decode_text else _text_frame
         self._inflate = None if self.deflate is None else self._inflate_message
         self._inflated_size = 0  # bytes of the messages inflated in the call under way
@@ -143,10 +119,11 @@ class FrameReader:
         self.violation: ProtocolViolation | None = None
 
         # The frame under way
-        self._first_byte = 0
+        self._frame_opcode = 0
+        self._fin = False
         self._size = 0  # bytes of the payload, as declared
         self._left = _NO_FRAME  # bytes of it that are not read yet
-        self._payload: _PartialPayload | None = None  # of a data frame that is not complete
+        self._payload: PartialPayload | None = None  # of a data frame that is not complete
         self._report: FrameReport | None = None  # if the listener wants the frame
 
         # The message under way
@@ -154,9 +131,7 @@ class FrameReader:
         self._message_size = 0  # bytes of it, after extensions
         self._fragments = 0
         self._is_compressed = False  # by compression that the reader calls directly
-        self._is_transformed = False  # whether extensions may change the payload
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._decoded_size = 0  # bytes of the message that the decoder was given
+        self._utf8 = utf8.IncrementalCheck()
 
     # The interface
 
@@ -252,19 +227,16 @@ class FrameReader:
             return None
         try:
             inflated = self.deflate.inflate_message(payload, self._budget)
-            self._inflated_size += len(inflated)
-            if first_byte != frames.TEXT:
-                return inflated
-            if not self._decode_text:
-                return _text_frame(inflated)
-            text = self._decode(inflated)
+            message = self._make_message(_OPCODES[first_byte & header.OPCODE], inflated)
         except ProtocolViolation as exc:
             # Raised here, it would lose the messages before this one.
             self.violation = exc
             return None
-        if not text.isascii():  # CPython needs up to four bytes a character.
-            self._inflated_size += 4 * len(text) - len(inflated)
-        return text
+        if isinstance(message, str) and not message.isascii():
+            self._inflated_size += 4 * len(message)  # CPython needs up to four bytes a character.
+        else:
+            self._inflated_size += len(inflated)
+        return message
 
     # A frame by itself: the header
 
@@ -276,8 +248,7 @@ class FrameReader:
             self.is_starved = True
             return
         first_byte, second_byte = data[start], data[start + 1]
-        opcode, size = first_byte & _OPCODE, second_byte & ~_MASKED
-        is_control = opcode >= _CLOSE
+        opcode, size = first_byte & header.OPCODE, second_byte & ~header.MASKED
         header_size = 2 if size < 126 else 4 if size == 126 else 10
         if available < header_size:
             self.is_starved = True
@@ -285,66 +256,47 @@ class FrameReader:
         if header_size > 2:
             size = int.from_bytes(data[start + 2 : start + header_size], "big")
         self._position = start + header_size
-        self._first_byte, self._size, self._left = first_byte, size, size
+        self._frame_opcode, self._fin = opcode, first_byte & header.FIN != 0
+        self._size = self._left = size
         self._budget.left -= FRAME_COST
-        if self._listener is not None:
-            self._begin_report(
-                self._listener
-            )  # Before the checks: a refused frame is reported too.
-        self._check_header(opcode, size, header_size)
-        if second_byte & _MASKED:
-            raise ProtocolViolation(f"a masked {_NAMES[opcode]} frame from a server")
-        if not is_control:
-            self._begin_data_frame(_OPCODES[opcode])
+        # Before the checks, because a refused frame is reported too.
+        self._report = self._begin_report(first_byte) if self._reports_frames else None
+        header.check(first_byte, size, header_size)
+        rsv = first_byte & header.RSV
+        header.check_rsv(opcode, rsv & ~self._used_bits(rsv))
+        header.check_mask(opcode, second_byte)
+        if opcode < header.CLOSE:
+            self._begin_data_frame(_OPCODES[opcode], rsv)
 
-    def _begin_report(self, listener: FrameListener) -> None:
-        self._report = None
-        if self._reports_frames:
-            limit = self._limits.max_message_size
-            # A frame of empty deflate blocks may be far longer than what comes out of it.
-            most = None if limit is None else max(limit, _MAX_CONTROL_SIZE)
-            self._report = FrameReport(listener, self._first_byte, self._size, most)
+    def _begin_report(self, first_byte: int) -> FrameReport:
+        assert self._listener is not None
+        limit = self._limits.max_message_size
+        # A frame of empty deflate blocks may be far longer than what comes out of it.
+        most = None if limit is None else max(limit, header.MAX_CONTROL_SIZE)
+        return FrameReport(self._listener, first_byte, self._size, most)
 
-    def _check_header(self, opcode: int, size: int, header_size: int) -> None:
-        """Check what a header says, in the order in which wsproto does."""
-        if opcode not in _NAMES:
-            raise ProtocolViolation(f"a frame with the reserved opcode {opcode}")
-        if opcode >= _CLOSE:
-            if not self._first_byte & _FIN:
-                raise ProtocolViolation(f"a {_NAMES[opcode]} frame without FIN, in fragments")
-            if size > _MAX_CONTROL_SIZE:
-                raise ProtocolViolation(
-                    f"a {_NAMES[opcode]} frame of {size} bytes: {_MAX_CONTROL_SIZE} is the most"
-                )
-        if header_size == 4 and size < 126:
-            raise ProtocolViolation(f"a length of {size} in 2 bytes, which fits in 7 bits")
-        if header_size == 10 and size < 65_536:
-            raise ProtocolViolation(f"a length of {size} in 8 bytes, which fits in 2 bytes")
-        if size > _MAX_SIZE:
-            raise ProtocolViolation(f"a length of {size}, which has its highest bit set")
-        rsv = (self._first_byte & _RSV) >> 4
+    def _used_bits(self, rsv: int) -> int:
+        """Return the reserved bits that extensions use in the frame under way."""
+        opcode = self._frame_opcode
         if self.chain is not None:
-            # Data that is dropped is not shown to the extensions, so any bit may be theirs.
-            is_shown = opcode >= _CLOSE or not self._drops_data
-            rsv &= ~self.chain.begin_frame(opcode, rsv, size) if is_shown else 0
-        elif self.deflate is not None and opcode in {Opcode.TEXT, Opcode.BINARY}:
-            rsv &= ~(_RSV1 >> 4)  # RFC 7692 §6: the message is compressed.
-        if rsv:
-            names = [name for bit, name in ((4, "RSV1"), (2, "RSV2"), (1, "RSV3")) if rsv & bit]
-            bits = " and ".join(names)
-            raise ProtocolViolation(f"a {_NAMES[opcode]} frame with {bits}, which is not in use")
+            if self._drops_data and opcode < header.CLOSE:
+                return header.RSV  # The extensions don't see it, so each bit may be theirs.
+            return self.chain.begin_frame(opcode, rsv >> 4, self._size) << 4
+        if self.deflate is not None and opcode in {Opcode.TEXT, Opcode.BINARY}:
+            return header.RSV1  # RFC 7692 §6: the message is compressed.
+        return 0
 
-    def _begin_data_frame(self, opcode: Opcode) -> None:
+    def _begin_data_frame(self, opcode: Opcode, rsv: int) -> None:
         """Check a data frame against its message and the limits (RFC 6455 §5.4)."""
         if opcode is Opcode.CONTINUATION:
             if self._opcode is None:
                 raise ProtocolViolation("a CONTINUATION frame outside of a message")
         elif self._opcode is not None:
             raise ProtocolViolation(
-                f"a {_NAMES[opcode]} frame inside of a message that is not finished"
+                f"a {opcode.name} frame inside of a message that is not finished"
             )
         else:
-            self._begin_message(opcode)
+            self._begin_message(opcode, rsv)
         if self._drops_data:
             return
         self._fragments += 1
@@ -354,23 +306,27 @@ class FrameReader:
             self._message_size += self._size
         self._limits.check_message(self._message_size, self._fragments)
 
-    def _begin_message(self, opcode: Opcode) -> None:
+    def _begin_message(self, opcode: Opcode, rsv: int) -> None:
         self._opcode = opcode
-        self._message_size = self._fragments = self._decoded_size = 0
-        self._decoder.reset()
+        self._message_size = self._fragments = 0
+        self._utf8.reset()
         self._is_compressed = False
-        if self.chain is None and self._first_byte & _RSV1:
+        if self.chain is None and rsv & header.RSV1:
             assert self.deflate is not None
             self.deflate.begin_message()
             self._is_compressed = True
-        self._is_transformed = self._is_compressed or self.chain is not None
+
+    @property
+    def _is_transformed(self) -> bool:
+        """Whether extensions may change the payloads of the message under way."""
+        return self._is_compressed or self.chain is not None
 
     # A frame by itself: the payload
 
     def _read_payload(self, events: list[Event]) -> None:
         """Take what has come of a payload; at the end of the frame, make an event of it."""
         available = len(self._data) - self._position
-        is_control = self._first_byte & _OPCODE >= _CLOSE
+        is_control = self._frame_opcode >= header.CLOSE
         if available < self._left and (is_control or not available):
             self.is_starved = True
         elif is_control:
@@ -378,7 +334,7 @@ class FrameReader:
         else:
             piece = self._read_piece()
             is_complete = self._left == 0
-            fin = is_complete and self._first_byte & _FIN != 0
+            fin = is_complete and self._fin
             if not self._drops_data:
                 self._add_data(piece, events, is_complete=is_complete, fin=fin)
             if is_complete:
@@ -393,7 +349,7 @@ class FrameReader:
         if self.chain is not None:
             piece = self.chain.receive(self._take(self._max_chained_piece))
             if self._left == 0:
-                piece += self.chain.end_frame(fin=self._first_byte & _FIN != 0)
+                piece += self.chain.end_frame(fin=self._fin)
             self._budget.left -= HOOKS_COST + len(piece) * INFLATED_BYTE_COST
             return piece
         if not self._is_compressed:
@@ -403,7 +359,7 @@ class FrameReader:
         size = min(_MAX_PIECE, self._left)
         piece, taken = self.deflate.inflate(self._data[start : start + size], self._budget)
         self._take(taken)
-        if self._left == 0 and self._first_byte & _FIN:
+        if self._left == 0 and self._fin:
             self.deflate.end_message()
         return piece
 
@@ -419,8 +375,8 @@ class FrameReader:
 
     def _add_data(self, piece: bytes, events: list[Event], *, is_complete: bool, fin: bool) -> None:
         """Add a piece to the frame under way."""
-        opcode = _OPCODES[self._first_byte & _OPCODE]
-        is_message = opcode is not Opcode.CONTINUATION and self._first_byte & _FIN != 0
+        opcode = _OPCODES[self._frame_opcode]
+        is_message = self._fin and opcode is not Opcode.CONTINUATION
         is_text = self._decode_text and self._opcode is Opcode.TEXT
         if self._is_transformed:
             self._message_size += len(piece)
@@ -428,42 +384,27 @@ class FrameReader:
         if is_complete and self._payload is None:
             payload = piece
             if is_text and not is_message:
-                self._check_text(piece, fin=fin)
+                self._utf8.check(piece, final=fin)
         else:
             if self._payload is None:
-                self._payload = _PartialPayload(0 if self._is_transformed else self._size)
+                self._payload = PartialPayload(0 if self._is_transformed else self._size)
             self._payload.add(piece)
             if is_text:
-                self._check_text(piece, fin=fin)
+                self._utf8.check(piece, final=fin)
             if not is_complete:
                 return
             payload = self._payload.finish()
             self._payload = None
-        if not is_message:
-            events.append(DataFrame(opcode, payload, fin))
-        elif opcode is Opcode.BINARY:
-            events.append(payload)
+        if is_message:
+            events.append(self._make_message(opcode, payload))
         else:
-            events.append(self._decode(payload) if is_text else _text_frame(payload))
+            events.append(DataFrame(opcode, payload, fin))
 
-    # Text (RFC 6455 §8.1). A message in one frame is checked when it is decoded. A payload that is
-    # still arriving is checked piece by piece.
-
-    def _decode(self, payload: bytes) -> str:
-        try:
-            return payload.decode()
-        except UnicodeDecodeError as exc:
-            raise _not_utf8(exc, position=exc.start) from exc
-
-    def _check_text(self, piece: bytes, *, fin: bool) -> None:
-        """Check a piece of a message, which may begin and end inside a code point."""
-        try:
-            self._decoder.decode(piece, fin)
-        except UnicodeDecodeError as exc:
-            # Its object begins with what the decoder has held back of earlier pieces.
-            held_back = len(exc.object) - len(piece)
-            raise _not_utf8(exc, position=self._decoded_size - held_back + exc.start) from exc
-        self._decoded_size += len(piece)
+    def _make_message(self, opcode: Opcode, payload: bytes) -> Entry:
+        """Make a message of the payload of its only frame."""
+        if opcode is Opcode.BINARY:
+            return payload
+        return utf8.decode(payload) if self._decode_text else _text_frame(payload)
 
     # Control frames (RFC 6455 §5.5)
 
@@ -474,55 +415,11 @@ class FrameReader:
             self._budget.left -= HOOKS_COST
             payload = self.chain.receive(payload) if payload else payload
             payload += self.chain.end_frame(fin=True)
-        opcode = self._first_byte & _OPCODE
-        if opcode == _CLOSE:
+        if self._frame_opcode == header.CLOSE:
             events.append(parse_close(payload))
             self.stop()
         elif not self._drops_data:
-            events.append(Ping(payload) if opcode == _PING else Pong(payload))
-
-
-class _PartialPayload:
-    """The payload of a data frame as far as it has come.
-
-    Room is made before it is needed, as a buffer that grows with each piece is moved again and
-    again. But a header may declare any size: so the room is at most four times what has come.
-
-    Args:
-        declared_size: Bytes that will come, or 0 if that is unknown.
-    """
-
-    __slots__ = ("_declared_size", "_payload", "_room", "size")
-
-    def __init__(self, declared_size: int) -> None:
-        self._declared_size = declared_size
-        self._payload = io.BytesIO()
-        self._room = 0
-        self.size: int = 0
-
-    def add(self, piece: bytes) -> None:
-        size = self.size + len(piece)
-        if self._room < size < self._declared_size:
-            self._room = min(self._declared_size, _AMPLIFICATION * size)
-            self._payload.seek(self._room - 1)
-            self._payload.write(b"\0")
-            self._payload.seek(self.size)
-        self._payload.write(piece)
-        self.size = size
-
-    def finish(self) -> bytes:
-        return self._payload.getvalue()
-
-
-def _not_utf8(cause: UnicodeDecodeError, position: int) -> ProtocolViolation:
-    """Return the violation of RFC 6455 §8.1, told by a position in the message."""
-    # The decoder's own text would depend on how the bytes were cut.
-    byte = cause.object[cause.start]
-    error = RemoteProtocolError(
-        f"a TEXT message that is not UTF-8: byte 0x{byte:02x} at position {position}"
-    )
-    error.__cause__ = cause
-    return ProtocolViolation(error, CloseReason.INVALID_FRAME_PAYLOAD_DATA)
+            events.append(Ping(payload) if self._frame_opcode == header.PING else Pong(payload))
 
 
 def _text_frame(payload: bytes) -> DataFrame:
