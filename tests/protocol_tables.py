@@ -6,7 +6,7 @@ import wire
 
 from trio_wsclient import DataFrame, Opcode
 from trio_wsclient._protocol.closing import CloseFrame
-from trio_wsclient._protocol.events import Batch, Event, Ping, Pong
+from trio_wsclient._protocol.events import Event, Ping, Pong
 from trio_wsclient._protocol.limits import Limits
 from trio_wsclient._protocol.protocol import Protocol
 
@@ -37,9 +37,7 @@ def read(protocol: Protocol, *pieces: bytes) -> list[Event]:
 def flat(events: list[Event]) -> list[Event]:
     """Put the messages of a batch in its place."""
     return [
-        each
-        for event in events
-        for each in (event.messages if isinstance(event, Batch) else [event])
+        each for event in events for each in (event[0] if isinstance(event, tuple) else [event])
     ]
 
 

@@ -42,7 +42,7 @@ from trio_wsclient._outbox import Outbox
 from trio_wsclient._outcome import outcome
 from trio_wsclient._pings import Pings
 from trio_wsclient._protocol.closing import ClosedBy, CloseFrame, State
-from trio_wsclient._protocol.events import Batch, Event, Ping, Pong
+from trio_wsclient._protocol.events import Event, Ping, Pong
 from trio_wsclient._protocol.protocol import Protocol
 from trio_wsclient._scheduling import UNBLOCKED_TICKS, Stopwatch, TimeSlice, call_after_ticks
 from trio_wsclient._transport import cut
@@ -208,8 +208,9 @@ class Connection:
 
     def _take_events(self, events: list[Event]) -> None:
         for event in events:
-            if isinstance(event, Batch):
-                self.inbox.put_batch(event.messages, event.size)
+            if isinstance(event, tuple):
+                messages, size = event
+                self.inbox.put_batch(messages, size)
             elif isinstance(event, Ping):
                 self.outbox.add_pong(event.payload)
             elif isinstance(event, Pong):

@@ -24,7 +24,7 @@ from wsproto.frame_protocol import CloseReason, Opcode, RsvBits
 from trio_wsclient import IMPLEMENTATION, PerMessageDeflate
 from trio_wsclient._protocol.closing import CloseFrame, ProtocolViolation
 from trio_wsclient._protocol.deflate import Deflate
-from trio_wsclient._protocol.events import Batch, DataFrame, Ping, Pong
+from trio_wsclient._protocol.events import DataFrame, Ping, Pong
 from trio_wsclient._protocol.limits import Limits
 from trio_wsclient._protocol.protocol import Protocol
 
@@ -143,8 +143,8 @@ def read(pieces: list[bytes], *, deflate: bool) -> tuple[list[object], object]:
         while protocol.has_input:
             new += protocol.next_events()
         for event in new:
-            if isinstance(event, Batch):
-                found += event.messages
+            if isinstance(event, tuple):
+                found += event[0]
             elif isinstance(event, DataFrame):
                 message.append(event)
                 if event.fin:

@@ -14,7 +14,7 @@ from protocol_tables import flat, make_protocol, read, sent, text
 from trio_wsclient import CloseFrame, Opcode, PerMessageDeflate
 from trio_wsclient._protocol.closing import ClosedBy
 from trio_wsclient._protocol.deflate import Deflate
-from trio_wsclient._protocol.events import Batch, Ping, Pong
+from trio_wsclient._protocol.events import Ping, Pong
 from trio_wsclient._protocol.limits import Limits
 from trio_wsclient._protocol.protocol import Protocol
 
@@ -96,9 +96,8 @@ def test_text_fails_as_soon_as_it_is_not_utf8():
 def test_plain_messages_come_in_a_batch(decode_text: bool):
     protocol = Protocol(decode_text=decode_text)
     protocol.receive_data((wire.text("a") + wire.binary(b"b")) * 100)
-    (batch,) = protocol.next_events()
-    assert isinstance(batch, Batch)
-    assert (len(batch.messages), batch.size) == (200, 200)
+    ((messages, size),) = protocol.next_events()
+    assert (len(messages), size) == (200, 200)
     assert not protocol.has_input
 
 
@@ -107,9 +106,8 @@ def test_compressed_messages_come_in_a_batch(decode_text: bool):
     protocol = deflating(decode_text=decode_text)
     frame = wire.frame(wire.TEXT, deflated("ä".encode()), rsv=RSV1)
     protocol.receive_data((frame + wire.binary(b"b")) * 20)
-    (batch,) = protocol.next_events()
-    assert isinstance(batch, Batch)
-    assert (len(batch.messages), batch.size) == (40, 20 * (4 + 1 if decode_text else 2 + 1))
+    ((messages, size),) = protocol.next_events()
+    assert (len(messages), size) == (40, 20 * (4 + 1 if decode_text else 2 + 1))
 
 
 def test_messages_before_and_after_another_frame_are_read():

@@ -36,7 +36,7 @@ from trio_wsclient._protocol.closing import (
     close_payload,
 )
 from trio_wsclient._protocol.deflate import OutgoingState
-from trio_wsclient._protocol.events import Event, Opcode
+from trio_wsclient._protocol.events import Opcode
 from trio_wsclient._protocol.limits import (
     FLUSH_COST,
     NO_LIMITS,
@@ -61,6 +61,11 @@ class Protocol:
 
     Attributes:
         closing: How the connection ends.
+        receive_data: Take bytes from the server; `next_events` says what they mean.
+        next_events: Return the events in the next frames, as many as one slice of work has. The
+            server's Close is the last event: call `receive_close` with it, after the pings before
+            it are answered. A violation is no event: it is in ``violation``, and takes effect when
+            the caller says so, by `fail_by_violation`.
     """
 
     def __init__(
@@ -86,6 +91,9 @@ class Protocol:
         self._close_data = b""  # our Close frame, until it is taken
         self._ignores_output = False  # whether an extension has failed to make a frame
         self.closing: Final = Closing()
+        # The reader's own methods: each read of the connection calls both.
+        self.receive_data: Final = self._reader.feed
+        self.next_events: Final = self._reader.read
 
     # Input
 
@@ -103,19 +111,6 @@ class Protocol:
     def partial_size(self) -> int:
         """How many bytes of a data frame have come that is not complete yet."""
         return self._reader.partial_size
-
-    def receive_data(self, data: bytes) -> None:
-        """Take bytes from the server; `next_events` says what they mean."""
-        self._reader.feed(data)
-
-    def next_events(self) -> list[Event]:
-        """Return the events in the next frames, as many as one slice of work has.
-
-        The server's Close is the last event: call `receive_close` with it, after the pings before
-        it are answered. A violation is no event: it is in ``violation``, and takes effect when the
-        caller says so, by `fail_by_violation`.
-        """
-        return self._reader.read()
 
     # Closing
 
@@ -183,7 +178,8 @@ class Protocol:
                     self._reader.stop()
                     frame = close_for(exc.cause, exc.code)
                 rsv, payload = 0, close_payload(frame)
-        self._close_data = self._build(header.FIN | rsv << 4 | header.CLOSE, payload)
+        first_byte = header.FIN | rsv << 4 | header.CLOSE
+        self._close_data = self._build(first_byte, payload, reports=self._begin_output())
         closing.sent = frame
 
     # Output, only while open. If an extension fails, the connection has failed, and what is
@@ -191,11 +187,11 @@ class Protocol:
 
     def send_data(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> bytes:
         """Make a data frame; the payload of Text is UTF-8 that may be cut anywhere."""
-        return self._make_data(opcode, payload, fin=fin, reports=self._reports_frames)
+        return self._make_data(opcode, payload, fin=fin, reports=self._begin_output())
 
     def send_batch(self, batch: Iterable[tuple[Opcode, bytes, bool]]) -> bytes:
         """Make data frames, each of an opcode, a payload and FIN."""
-        reports = self._reports_frames
+        reports = self._begin_output()
         make = self._make_data
         return b"".join(
             [make(opcode, data, fin=fin, reports=reports) for opcode, data, fin in batch]
@@ -203,15 +199,14 @@ class Protocol:
 
     def _make_data(self, opcode: Opcode, payload: bytes, *, fin: bool, reports: bool) -> bytes:
         if self._chain is not None:
-            return self._send_through_chain(opcode, payload, fin=fin)
+            return self._send_through_chain(opcode, payload, fin=fin, reports=reports)
         first_byte = header.FIN | opcode if fin else int(opcode)
         ready: bytes | bytearray = payload
         if self._deflate is not None:
             has_rsv1, ready = self._deflate.compress(payload, fin=fin)
             if has_rsv1:
                 first_byte |= header.RSV1
-        self._begin_frame(first_byte, ready, reports=reports)
-        return frames.build(first_byte, ready)
+        return self._build(first_byte, ready, reports=reports)
 
     def prepare_data(
         self, opcode: Opcode, payload: bytes, *, fin: bool
@@ -226,7 +221,7 @@ class Protocol:
             others work on complete frames, when these are made: their work can't be undone.)
         """
         if self._chain is not None:
-            return lambda: [self._send_through_chain(opcode, payload, fin=fin)]
+            return lambda: [self.send_data(opcode, payload, fin=fin)]
         first_byte = header.FIN | opcode if fin else int(opcode)
         ready: bytes | bytearray = payload
         if self._deflate is not None:
@@ -270,44 +265,45 @@ class Protocol:
         return self._send_control(header.PONG, payload)
 
     def _send_control(self, opcode: int, payload: bytes) -> bytes:
+        reports = self._begin_output()
         if self._chain is not None:
-            return self._send_through_chain(opcode, payload, fin=True)
-        return self._build(header.FIN | opcode, payload)
+            return self._send_through_chain(opcode, payload, fin=True, reports=reports)
+        return self._build(header.FIN | opcode, payload, reports=reports)
 
-    def _send_through_chain(self, opcode: int, payload: bytes, *, fin: bool) -> bytes:
+    def _send_through_chain(
+        self, opcode: int, payload: bytes, *, fin: bool, reports: bool
+    ) -> bytes:
         assert self._chain is not None
         if self._ignores_output:
             return b""
-        self._check_open()
         try:
             rsv, payload = self._chain.send(opcode, payload, fin=fin)
         except ProtocolViolation as exc:
             self._ignores_output = True
             self.fail(exc.cause, exc.code)
             return b""
-        return self._build((header.FIN if fin else 0) | rsv << 4 | opcode, payload)
+        first_byte = (header.FIN if fin else 0) | rsv << 4 | opcode
+        return self._build(first_byte, payload, reports=reports)
 
-    def _build(self, first_byte: int, payload: bytes) -> bytes:
-        self._begin_frame(first_byte, payload, reports=self._reports_frames)
+    def _build(self, first_byte: int, payload: bytes | bytearray, *, reports: bool) -> bytes:
+        if reports:
+            self._report(first_byte, payload)
         return frames.build(first_byte, payload)
 
     def _build_in_pieces(
         self, first_byte: int, payload: bytes | bytearray
     ) -> Iterable[bytes | bytearray]:
-        self._begin_frame(first_byte, payload, reports=self._reports_frames)
+        if self._begin_output():
+            self._report(first_byte, payload)
         return frames.build_in_pieces(first_byte, payload)
 
-    @property
-    def _reports_frames(self) -> bool:
+    def _begin_output(self) -> bool:
+        """Check that frames may still be sent; return whether the listener wants them."""
+        if self.closing.sent is not None and not self._ignores_output:
+            raise LocalProtocolError("nothing can be sent after a Close")  # RFC 6455 §5.5.1
         return self._listener is not None and self._listener.wants_frames()
 
-    def _begin_frame(self, first_byte: int, payload: bytes | bytearray, *, reports: bool) -> None:
-        """Check that a frame may be sent, and report it to the listener."""
-        self._check_open()
-        if reports and self._listener is not None:
-            shown = payload if self._listener.wants_payloads else payload[:LISTENED_SIZE]
-            self._listener.frame_sent(first_byte, len(payload), bytes(shown))
-
-    def _check_open(self) -> None:
-        if self.closing.sent is not None:
-            raise LocalProtocolError("nothing can be sent after a Close")  # RFC 6455 §5.5.1
+    def _report(self, first_byte: int, payload: bytes | bytearray) -> None:
+        assert self._listener is not None
+        shown = payload if self._listener.wants_payloads else payload[:LISTENED_SIZE]
+        self._listener.frame_sent(first_byte, len(payload), bytes(shown))

@@ -43,7 +43,7 @@ from wsproto.extensions import Extension
 from trio_wsclient._protocol import frames, header, utf8
 from trio_wsclient._protocol.closing import ProtocolViolation, parse_close
 from trio_wsclient._protocol.deflate import Deflate
-from trio_wsclient._protocol.events import Batch, DataFrame, Entry, Event, Opcode, Ping, Pong
+from trio_wsclient._protocol.events import DataFrame, Entry, Event, Opcode, Ping, Pong
 from trio_wsclient._protocol.extensions import ExtensionChain
 from trio_wsclient._protocol.limits import (
     FRAME_COST,
@@ -148,8 +148,10 @@ class FrameReader:
     def feed(self, data: bytes) -> None:
         """Take bytes from the server."""
         if not self._is_stopped:
-            self._data = self._data[self._position :] + data
-            self._position = 0
+            if self._data:
+                data = self._data[self._position :] + data
+                self._position = 0
+            self._data = data
             self.is_starved = False
             self._reports_frames = self._listener is not None and self._listener.wants_frames()
 
@@ -187,7 +189,7 @@ class FrameReader:
                     self._read_header()
         except ProtocolViolation as exc:
             self._refuse(exc)
-        if self.is_starved:
+        if self.is_starved and self._position:
             # Else all bytes of a burst would be kept until the next one.
             self._data = self._data[self._position :]
             self._position = 0
@@ -210,7 +212,7 @@ class FrameReader:
             data, self._position, self._max_plain_size, self._make_text, self._inflate
         )
         if messages:
-            events.append(Batch(messages, size + self._inflated_size))
+            events.append((messages, size + self._inflated_size))
             self._budget.left -= len(messages) * MESSAGE_COST
             self._position = stop
         if self.violation is not None:
