@@ -1,11 +1,11 @@
-"""Plain frames (RFC 6455 §5.2), fast: decoded where they lie, and built, in pure Python.
+"""Plain frames (RFC 6455 §5.2), decoded and built in pure Python.
 
-This is the specification; ``frames_c.c`` does the same where it was built.
+This is the specification. ``frames_c.c`` does the same, where it is built.
 
 A frame is *plain* if it is a whole message: FIN, Text or Binary, no reserved bit, no mask, a size
 in its shortest form and within the limit; where deflate is in use RSV1 may be set (RFC 7692 §6).
-Nearly all are. ``decode`` stops before any other frame, whatever is odd about it, and before one
-that has not come as a whole, or is not UTF-8.
+Nearly all frames are plain. ``decode`` stops before any other frame, before a frame that has not
+come completely, and before Text that is not UTF-8.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def decode(
 def long_size(data: bytes, start: int) -> tuple[int, int]:
     """Return where the payload of a frame begins whose second byte is over 125, and its size.
 
-    The size is -1 if it has not come as a whole, is not in its shortest form, or the frame is
-    masked.
+    The size is -1 if it has not come completely, if it is not in its shortest form, or if the frame
+    is masked.
     """
     length = data[start + 1]
     if length >= MASKED:

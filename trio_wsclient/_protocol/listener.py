@@ -1,4 +1,4 @@
-"""Reporting frames to whoever wants to see them: logs, metrics, an observer.
+"""The report of each frame to a listener: the log, or an observer.
 
 A frame is reported where it is read or made, so that nothing is parsed or unmasked a second time.
 """
