@@ -46,6 +46,21 @@ class Idle(Extension):
         return False
 
 
+class Agreed(Extension):
+    """A user's extension that is negotiated and changes nothing."""
+
+    name = "x-agreed"
+
+    def enabled(self) -> bool:
+        return True
+
+    def offer(self) -> bool:
+        return True
+
+    def finalize(self, offer: str) -> None:
+        pass
+
+
 # E32
 
 
@@ -233,6 +248,11 @@ def takes_messages(peer: ThreadPeer) -> list[wire.ClientFrame]:
     return peer.frames_to_end()
 
 
+def agrees_and_takes_messages(peer: ThreadPeer) -> list[wire.ClientFrame]:
+    peer.accept(f"{DEFLATE}, {Agreed.name}")
+    return peer.frames_to_end()
+
+
 async def send_whole(ws: WebSocketClient, data: bytes) -> None:
     await ws.send(data)
 
@@ -250,6 +270,11 @@ LONG_SENDS = {
     "20 MB in fragments of 1 MB": (records, 1, send_whole, {"fragment_size": 1_000_000}),
     "20 MB in fragments of 15 MB": (records, 1, send_whole, {"fragment_size": 15_000_000}),
     "20 MB, one part of a writer": (records, 1, write_one_part, {}),
+    "20 MB, an extension": (records, 1, send_whole, {"extensions": [Agreed()]}),
+    "20 MB in fragments, an extension": (
+        *(records, 1, send_whole),
+        {"fragment_size": 15_000_000, "extensions": [Agreed()]},
+    ),
     # Few letters make long chains of candidates: 14 and 60 ms for 16 KiB at level 9.
     "four letters, level 9": (lambda: letters(b"ACGT", 512 * KIB), 9, send_whole, {}),
     "two letters, level 9": (lambda: letters(b"ab", 128 * KIB), 9, send_whole, {}),
@@ -260,6 +285,7 @@ LONG_SENDS = {
 async def test_e45_compressing_a_long_message_lets_tasks_run(make, number, send, options):
     data = make()
     received = []
+    script = agrees_and_takes_messages if "extensions" in options else takes_messages
 
     async def run() -> Ticks:
         async with open_websocket_client(
@@ -270,7 +296,7 @@ async def test_e45_compressing_a_long_message_lets_tasks_run(make, number, send,
         received.append(await server.seen())
         return ticks
 
-    with trio.fail_after(BOUND), thread_server(takes_messages) as server:
+    with trio.fail_after(BOUND), thread_server(script) as server:
         pause = await best_of_runs(run)
     assert inflated(received[0]) == [data]
     check_pause(pause)
@@ -300,9 +326,12 @@ async def test_e45_pings_are_answered_while_a_message_compresses():
     assert pongs >= 10  # Compressing takes half a second.
 
 
+@pytest.mark.parametrize("script", [takes_messages, agrees_and_takes_messages])
 @pytest.mark.parametrize("fragment_size", [None, 15_000_000])
 @pytest.mark.parametrize("steps", [1, 2, 5, 20])
-async def test_e45_a_send_cancelled_while_compressing_has_not_happened(steps, fragment_size):
+async def test_e45_a_send_cancelled_while_compressing_has_not_happened(
+    steps, fragment_size, script
+):
     """W2: the next message refers to what was sent, and not to what was only compressed."""
     first = random.Random(4).randbytes(3_000)
     last = first + records()[:3_000]
@@ -312,9 +341,12 @@ async def test_e45_a_send_cancelled_while_compressing_has_not_happened(steps, fr
             await trio.lowlevel.checkpoint()
         scope.cancel()
 
-    with trio.fail_after(BOUND), thread_server(takes_messages) as server:
+    with trio.fail_after(BOUND), thread_server(script) as server:
         async with open_websocket_client(
-            server.url, compression="deflate", fragment_size=fragment_size
+            server.url,
+            compression="deflate",
+            fragment_size=fragment_size,
+            extensions=[Agreed()] if script is agrees_and_takes_messages else (),
         ) as ws:
             await ws.send(first)
             with trio.CancelScope() as scope:

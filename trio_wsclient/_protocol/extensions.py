@@ -86,10 +86,27 @@ class ExtensionChain:
             data += _call(extension, _complete, self._decoder, fin)
         return data
 
-    def send(self, opcode: int, payload: bytes, *, fin: bool) -> tuple[int, bytes]:
-        """Pass a frame of ours through the extensions; return its reserved bits and payload."""
-        rsv = _NO_RSV
-        for extension in self._outgoing:
+    @property
+    def deflates_first(self) -> bool:
+        """Whether our compression is the first to see a frame of ours."""
+        return isinstance(self._outgoing[0], _DeflateHooks)
+
+    def send(
+        self, opcode: int, payload: bytes, *, fin: bool, is_compressed: bool | None = None
+    ) -> tuple[int, bytes]:
+        """Pass a frame of ours through the extensions; return its reserved bits and payload.
+
+        Args:
+            opcode: The opcode.
+            payload: The payload.
+            fin: Whether the frame has FIN.
+            is_compressed: ``None``, unless our compression has seen the payload already, as the
+                first extension; then whether the frame has RSV1.
+        """
+        rsv, extensions = _NO_RSV, self._outgoing
+        if is_compressed is not None:
+            rsv, extensions = RsvBits(is_compressed, False, False), extensions[1:]
+        for extension in extensions:
             rsv, payload = _call(
                 extension, _outbound, self._encoder, Opcode(opcode), rsv, payload, fin
             )

@@ -199,7 +199,7 @@ class Protocol:
 
     def _make_data(self, opcode: Opcode, payload: bytes, *, fin: bool, reports: bool) -> bytes:
         if self._chain is not None:
-            return self._send_through_chain(opcode, payload, fin=fin, reports=reports)
+            return self._make_through_chain(opcode, payload, fin=fin, reports=reports)
         first_byte = header.FIN | opcode if fin else int(opcode)
         ready: bytes | bytearray = payload
         if self._deflate is not None:
@@ -217,18 +217,31 @@ class Protocol:
         result, call `restore_output` with what `save_output` returned before.
 
         Returns:
-            A function that makes the frame, as pieces that are masked one by one. (Extensions of
-            others work on complete frames, when these are made: their work can't be undone.)
+            A function that makes the frame, as pieces that are masked one by one. It calls the
+            hooks of others' extensions, because what they do can't be undone.
         """
-        if self._chain is not None:
-            return lambda: [self.send_data(opcode, payload, fin=fin)]
-        first_byte = header.FIN | opcode if fin else int(opcode)
+        is_compressed: bool | None = None
         ready: bytes | bytearray = payload
-        if self._deflate is not None:
-            has_rsv1, ready = yield from self._deflate.compress_in_steps(payload, fin=fin)
-            if has_rsv1:
-                first_byte |= header.RSV1
-        return partial(self._build_in_pieces, first_byte, ready)
+        if self._deflate is not None and (self._chain is None or self._chain.deflates_first):
+            is_compressed, ready = yield from self._deflate.compress_in_steps(payload, fin=fin)
+        return partial(self._make_in_pieces, opcode, ready, fin=fin, is_compressed=is_compressed)
+
+    def _make_in_pieces(
+        self, opcode: Opcode, payload: bytes | bytearray, *, fin: bool, is_compressed: bool | None
+    ) -> Iterable[bytes | bytearray]:
+        reports = self._begin_output()
+        first_byte = header.FIN | opcode if fin else int(opcode)
+        if self._chain is not None:
+            data = bytes(payload)
+            result = self._pass_chain(opcode, data, fin=fin, is_compressed=is_compressed)
+            if result is None:
+                return [b""]
+            first_byte, payload = result
+        elif is_compressed:
+            first_byte |= header.RSV1
+        if reports:
+            self._report(first_byte, payload)
+        return frames.build_in_pieces(first_byte, payload)
 
     @property
     def max_step_size(self) -> int:
@@ -267,35 +280,37 @@ class Protocol:
     def _send_control(self, opcode: int, payload: bytes) -> bytes:
         reports = self._begin_output()
         if self._chain is not None:
-            return self._send_through_chain(opcode, payload, fin=True, reports=reports)
+            return self._make_through_chain(opcode, payload, fin=True, reports=reports)
         return self._build(header.FIN | opcode, payload, reports=reports)
 
-    def _send_through_chain(
+    def _make_through_chain(
         self, opcode: int, payload: bytes, *, fin: bool, reports: bool
     ) -> bytes:
+        result = self._pass_chain(opcode, payload, fin=fin)
+        return b"" if result is None else self._build(*result, reports=reports)
+
+    def _pass_chain(
+        self, opcode: int, payload: bytes, *, fin: bool, is_compressed: bool | None = None
+    ) -> tuple[int, bytes] | None:
+        """Return a frame's first byte and payload after the extensions, or ``None`` if one failed.
+
+        ``is_compressed`` has the RSV1 of a payload that compression has seen already.
+        """
         assert self._chain is not None
         if self._ignores_output:
-            return b""
+            return None
         try:
-            rsv, payload = self._chain.send(opcode, payload, fin=fin)
+            rsv, payload = self._chain.send(opcode, payload, fin=fin, is_compressed=is_compressed)
         except ProtocolViolation as exc:
             self._ignores_output = True
             self.fail(exc.cause, exc.code)
-            return b""
-        first_byte = (header.FIN if fin else 0) | rsv << 4 | opcode
-        return self._build(first_byte, payload, reports=reports)
+            return None
+        return (header.FIN if fin else 0) | rsv << 4 | opcode, payload
 
     def _build(self, first_byte: int, payload: bytes | bytearray, *, reports: bool) -> bytes:
         if reports:
             self._report(first_byte, payload)
         return frames.build(first_byte, payload)
-
-    def _build_in_pieces(
-        self, first_byte: int, payload: bytes | bytearray
-    ) -> Iterable[bytes | bytearray]:
-        if self._begin_output():
-            self._report(first_byte, payload)
-        return frames.build_in_pieces(first_byte, payload)
 
     def _begin_output(self) -> bool:
         """Check that frames may still be sent; return whether the listener wants them."""
