@@ -29,7 +29,7 @@ from trio_wsclient import (
     run_websocket_client,
 )
 from trio_wsclient._connection import Connection
-from trio_wsclient._protocol.protocol import Protocol
+from trio_wsclient._protocol.reader import FrameReader
 
 
 class Bug(Exception):
@@ -40,10 +40,10 @@ class Bug(Exception):
 def bug(monkeypatch):
     """A bug in the task that reads, as soon as something comes."""
 
-    def broken(self: Protocol) -> None:
+    def broken(self: FrameReader) -> None:
         raise Bug
 
-    monkeypatch.setattr(Protocol, "next_events", broken)
+    monkeypatch.setattr(FrameReader, "read", broken)
 
 
 async def speaks(peer: Peer) -> None:
