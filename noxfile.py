@@ -247,10 +247,26 @@ def try_out(
         session.run(str(folder / "pytest"), "-q", "-n", "auto", *left_out, *tests, external=True)
 
 
+@nox.session(python="3.13", default=False)
+def frozen(session: nox.Session) -> None:
+    """A program frozen by PyInstaller has the accelerator; `-- dist` takes the wheel from there."""
+    group = nox.project.dependency_groups(PYPROJECT, "frozen")
+    session.install(*PYPROJECT["project"]["dependencies"], *group, *PINNED)
+    if session.posargs:
+        (folder,) = session.posargs
+        # The environment may have an earlier wheel of the same version.
+        options = ("--force-reinstall", "--no-deps", "--no-index", f"--find-links={folder}")
+        session.install(*options, "trio-wsclient")
+    else:
+        session.install(".")
+    session.run("python", "tests/freeze.py")
+
+
 @nox.session(default=False)
 def pins(session: nox.Session) -> None:
     """Bring the pinned dependencies of all sessions but `oldest` up to date."""
-    groups = [f"--group={name}" for name in ("test", "types", "lint", "docs", "build", "mutate")]
+    names = ("test", "types", "lint", "docs", "build", "mutate", "frozen")
+    groups = [f"--group={name}" for name in names]
     command = ["uv", "pip", "compile", "--universal", "--python-version=3.11", "--upgrade"]
     command += ["--no-header", "--no-annotate", "pyproject.toml", *groups, "-o", str(PINS)]
     session.run(*command, external=True)
