@@ -3,7 +3,7 @@
 wsproto is the judge: an independent implementation of RFC 6455 that reads each stream in one piece.
 The streams are drawn at random, of frames that are mostly right. A few are in the tests; for many:
 
-    PYTHONPATH=tests python tests/protocol/test_against_wsproto.py 200000
+    python tests/protocol/test_against_wsproto.py 200000
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-import wire
 from wsproto import events
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.extensions import Extension
@@ -27,6 +27,11 @@ from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.events import DataFrame, Ping, Pong
 from trio_wsclient._protocol.limits import Limits
 from trio_wsclient._protocol.protocol import Protocol
+
+if __name__ == "__main__":  # pytest adds the folder `tests` by itself, Python does not.
+    sys.path.append(str(Path(__file__).parent.parent))
+
+import wire
 
 RSV1 = 4
 TAIL = b"\x00\x00\xff\xff"
