@@ -38,17 +38,24 @@ def test_package_names_the_implementation_in_use():
 
 
 def imported(**variables: str) -> str:
-    """Return what a fresh interpreter uses."""
-    command = "import trio_wsclient; print(trio_wsclient.IMPLEMENTATION)"
+    """Return what a fresh interpreter uses if it imports the package that is tested here.
+
+    `pytest` tests the installed package, `python -m pytest` the one in the working folder.
+    """
+    command = "import sys; sys.path.insert(0, sys.argv[1]); import trio_wsclient as tested; "
+    command += "print(tested.IMPLEMENTATION, tested.__file__)"
+    folder = str(Path(trio_wsclient.__file__).parents[1])
     environ = {name: value for name, value in os.environ.items() if name != "TRIO_WSCLIENT_PURE"}
     done = subprocess.run(
-        [sys.executable, "-P", "-c", command],  # what is installed, not what lies here
+        [sys.executable, "-P", "-c", command, folder],
         env={**environ, **variables},
         check=True,
         capture_output=True,
         text=True,
     )
-    return done.stdout.strip()
+    implementation, file = done.stdout.strip().split(" ", 1)
+    assert file == trio_wsclient.__file__
+    return implementation
 
 
 def test_accelerator_is_used_where_it_is_built():
