@@ -216,7 +216,7 @@ def build(session: nox.Session) -> None:
     session.run("check-wheel-contents", *map(str, built))
     for wheel in built:
         try_out(session, str(wheel), "python" if "none-any" in wheel.name else "c")
-    # Who has no compiler installs the sdist all the same.
+    # Without a compiler, the sdist installs all the same.
     try_out(session, str(sdist), "python", env={"CC": "false"})
 
 

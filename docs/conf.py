@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
-import trio_wsclient  # noqa: E402 behind the path, as the extensions need it
+import trio_wsclient  # noqa: E402 after the path, as the extensions need it
 
 project = "trio_wsclient"
 author = "The trio_wsclient authors"

@@ -268,7 +268,7 @@ async def test_own_retries_end_after_five_failures_in_a_row(capsys):
     tokens = []
 
     async def script(peer):
-        tokens.append(b"Bearer made anew" in await peer.read_request())
+        tokens.append(b"Bearer made again" in await peer.read_request())
         await peer.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
 
     async with loopback_server(script) as url:

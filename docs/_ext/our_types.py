@@ -1,4 +1,4 @@
-"""What stands in signatures: private modules, and aliases, where these pages have them."""
+"""Types in signatures: private modules, and aliases, where these pages have them."""
 
 from __future__ import annotations
 

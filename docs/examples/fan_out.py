@@ -1,6 +1,6 @@
 """One feed, several consumers: one that must have everything, one that wants only the latest.
 
-Whoever must have everything slows the server down, where it is slow itself: messages wait in its
+If the consumer that must have everything is slow, it slows the server down: messages wait in its
 channel, then in the client up to ``max_buffered_bytes``, then in TCP.
 """
 

@@ -1,4 +1,4 @@
-"""Subscribe to a feed and print it, until the server ends it in good order."""
+"""Subscribe to a feed and print it, until the server closes normally."""
 
 import trio
 

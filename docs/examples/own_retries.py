@@ -20,7 +20,7 @@ def connect() -> AbstractAsyncContextManager[WebSocketClient]:
 
 
 def make_token() -> str:
-    return "made anew for each try"
+    return "made again for each try"
 
 
 def delay(error: WebSocketError, failures: int) -> float | None:

@@ -1,4 +1,4 @@
-"""A feed of numbered trades: after each break it goes on behind the last one that was seen."""
+"""A feed of numbered trades: after each break it goes on after the last trade that was seen."""
 
 import json
 

@@ -7,7 +7,7 @@ visits = iter(range(1, 4))
 
 
 async def unreliable(peer: Peer) -> None:
-    """The server: it vanishes twice, and only then closes in good order."""
+    """The server: it vanishes twice, and only then closes normally."""
     visit = next(visits)
     await peer.send(f"visit {visit}")
     if visit < 3:
