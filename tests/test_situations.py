@@ -35,7 +35,7 @@ async def test_e2_a_ping_raises_when_the_server_vanishes(how):
             assert caught.value.code == 1006
 
 
-async def test_e2_a_ping_raises_when_the_server_falls_silent():
+async def test_e2_ping_raises_when_the_server_falls_silent():
     with trio.fail_after(BOUND):
         async with (
             scene(situations.listens_from(trio.Event())) as server,
@@ -61,8 +61,8 @@ WRONGS = {
 
 
 @pytest.mark.parametrize(("data", "code"), WRONGS.values(), ids=WRONGS)
-async def test_e3_e9_receive_raises_at_once_though_tcp_stays_open(data, code):
-    """What ends TCP is that `receive` has raised: so it can't have waited for that."""
+async def test_e3_e9_receive_raises_while_tcp_stays_open(data, code):
+    """The server ends TCP only after `receive` has raised, so `receive` does not wait for that."""
     has_raised = trio.Event()
     with trio.fail_after(BOUND):
         async with (
@@ -78,7 +78,8 @@ async def test_e3_e9_receive_raises_at_once_though_tcp_stays_open(data, code):
 
 
 @pytest.mark.parametrize("data", [WRONGS["E3, whole"][0], WRONGS["E9, a reserved opcode"][0]])
-async def test_e3_e9_the_block_is_left_within_close_timeout_though_tcp_stays_open(data):
+async def test_e3_e9_block_ends_while_tcp_stays_open(data):
+    """The block is left within ``close_timeout``."""
     with trio.fail_after(BOUND):
         async with (
             scene(situations.sends_and_listens(data)) as server,
@@ -101,7 +102,8 @@ async def test_e3_a_cancel_leaves_no_socket_behind():
             assert [frame.code for frame in await server.seen()] == [1009]
 
 
-async def test_e7_a_consumer_slower_than_the_ping_timeout_keeps_its_connection():
+async def test_e7_slow_consumer_keeps_its_connection():
+    """The consumer pauses for longer than the ping timeout."""
     messages = [f"message {number}" for number in range(100)]
     data = b"".join(map(wire.text, messages))
     with trio.fail_after(30):
@@ -118,7 +120,8 @@ async def test_e7_a_consumer_slower_than_the_ping_timeout_keeps_its_connection()
             assert await ws.ping() > 0
 
 
-async def test_e8_after_a_cancelled_send_nothing_is_accepted_and_nothing_written():
+async def test_e8_nothing_is_sent_after_a_torn_frame():
+    """After a cancelled send, no call accepts a message, and nothing is written into the frame."""
     may_read = trio.Event()
     payload = b"x" * (64 * MIB)  # more than loopback TCP buffers
     with trio.fail_after(BOUND * 3):
@@ -142,7 +145,7 @@ async def test_e8_after_a_cancelled_send_nothing_is_accepted_and_nothing_written
     assert written == same[: len(written)], "something else was written into the torn frame"
 
 
-async def test_e8_a_send_cancelled_in_the_queue_has_not_happened():
+async def test_e8_send_cancelled_in_queue_has_not_happened():
     may_read = trio.Event()
     first, last = b"x" * (16 * MIB), b"y" * 1000
     with trio.fail_after(BOUND * 3):
@@ -163,7 +166,8 @@ async def test_e8_a_send_cancelled_in_the_queue_has_not_happened():
     assert [frame.payload for frame in frames[:2]] == [first, last]
 
 
-async def test_e10_8_mb_each_way_with_a_server_that_writes_before_it_reads():
+async def test_e10_8_mb_each_way_do_not_stall():
+    """The server writes before it reads."""
     size = 8 * MIB
     received = 0
 
@@ -211,7 +215,7 @@ async def take_nothing(ws):
 
 @pytest.mark.parametrize("frame", [wire.text(""), wire.text("x")], ids=["2 bytes", "3 bytes"])
 @pytest.mark.parametrize("take", [take_each, take_batches, take_nothing])
-async def test_e17_a_burst_of_tiny_messages_lets_other_tasks_run(take, frame):
+async def test_e17_tiny_messages_let_other_tasks_run(take, frame):
     count = MIB // 4 // len(frame)
     heartbeat = Heartbeat()
     with trio.fail_after(BOUND * 12):
@@ -239,7 +243,7 @@ IN_FRAGMENTS = (
 
 
 @pytest.mark.parametrize("data", [WHOLE, IN_FRAGMENTS], ids=["whole", "in fragments"])
-async def test_e21_a_message_larger_than_the_buffer_is_received(data):
+async def test_e21_message_larger_than_buffer_is_received(data):
     with trio.fail_after(BOUND):
         async with (
             scene(situations.sends_and_answers(data)) as server,
@@ -251,7 +255,7 @@ async def test_e21_a_message_larger_than_the_buffer_is_received(data):
 
 
 @pytest.mark.parametrize("data", [WHOLE, IN_FRAGMENTS], ids=["whole", "in fragments"])
-async def test_e21_a_message_larger_than_the_buffer_is_received_by_one_who_waits_for_it(data):
+async def test_e21_waiting_receive_gets_message_larger_than_buffer(data):
     received = []
 
     async def receive(ws):

@@ -17,7 +17,8 @@ BOUND = 10  # seconds for what takes a fraction of one
 
 
 @pytest.mark.parametrize("wait", [True, False], ids=["after its Close", "before its Close"])
-async def test_e1_the_block_is_left_within_close_timeout_though_tcp_stays_open(wait):
+async def test_e1_block_ends_while_tcp_stays_open(wait):
+    """The block is left within ``close_timeout``."""
     with trio.fail_after(BOUND):
         async with scene(situations.sends_and_listens(wire.close(1000))) as server:
             async with open_websocket_client(server.url, close_timeout=0.3) as ws:
@@ -27,7 +28,8 @@ async def test_e1_the_block_is_left_within_close_timeout_though_tcp_stays_open(w
             assert [frame.code for frame in await server.seen()] == [1000]
 
 
-async def test_e1_iterating_ends_with_the_close_not_with_tcp():
+async def test_e1_iteration_ends_at_the_close_frame():
+    """It does not wait for the end of TCP."""
     with trio.fail_after(BOUND), trio.CancelScope() as scope:
         async with (
             scene(situations.sends_and_listens(wire.close(1000))) as server,
@@ -42,7 +44,7 @@ async def test_e1_iterating_ends_with_the_close_not_with_tcp():
 
 
 @pytest.mark.parametrize("code", [999, 0, 1005, 1006, 1015, 2999, 5000])
-async def test_e4_a_code_that_cannot_be_sent_is_refused_without_effect(code):
+async def test_e4_invalid_code_is_refused_without_effect(code):
     with trio.fail_after(BOUND):
         async with scene(situations.echoes_until_close) as server:
             async with open_websocket_client(server.url) as ws:
@@ -68,7 +70,7 @@ async def test_e6_unread_messages_do_not_delay_leaving():
             await server.seen()
 
 
-async def test_e6_unread_messages_without_end_do_not_hold_the_block():
+async def test_e6_endless_messages_do_not_hold_the_block():
     with trio.fail_after(BOUND):
         async with scene(situations.floods_without_end) as server:
             async with open_websocket_client(server.url, close_timeout=0.3) as ws:
@@ -104,11 +106,12 @@ async def leave_with(group):
     assert group.__context__ is None
 
 
-async def test_e14_a_group_with_one_exception_leaves_as_it_is():
+async def test_e14_group_of_one_exception_leaves_unchanged():
     await leave_with(ExceptionGroup("the user's own", [ValueError("one")]))
 
 
 @pytest.mark.filterwarnings("ignore::trio.TrioDeprecationWarning")
-def test_e14_so_it_does_where_trio_is_not_strict_about_groups():
+def test_e14_group_leaves_unchanged_with_loose_groups():
+    """Trio runs with ``strict_exception_groups=False``."""
     group = ExceptionGroup("the user's own", [ValueError("one")])
     trio.run(leave_with, group, strict_exception_groups=False)

@@ -27,7 +27,7 @@ MIB = 2**20
 # E20
 
 
-async def test_e20_a_cancelled_body_says_goodbye_in_a_shielded_scope():
+async def test_e20_cancelled_body_sends_in_a_shielded_scope():
     reply = None
     with trio.fail_after(BOUND):
         async with scene(situations.answers_goodbye) as server:
@@ -45,7 +45,7 @@ async def test_e20_a_cancelled_body_says_goodbye_in_a_shielded_scope():
     assert reply == "farewell"
 
 
-async def test_e20_a_cancelled_body_closes_in_good_order_in_a_shielded_scope():
+async def test_e20_cancelled_body_closes_in_a_shielded_scope():
     with trio.fail_after(BOUND):
         async with scene(situations.echoes_until_close) as server:
             with trio.CancelScope() as scope:
@@ -125,8 +125,8 @@ async def strike(struck):
     [in_its_own_code, in_receive, in_send, in_ping, in_aclose, in_leaving],
     ids=lambda where: where.__name__,
 )
-def test_e22_ctrl_c_ends_the_block_at_once_with_a_deaf_server(where, ctrl_c):
-    """It is not async, because Ctrl-C strikes the main task of the run."""
+def test_e22_ctrl_c_ends_the_block_at_once(where, ctrl_c):
+    """The server never answers. The test is not async: Ctrl-C strikes the main task of the run."""
     elapsed = None
 
     async def main():
@@ -171,7 +171,8 @@ def bug(monkeypatch):
     return bug
 
 
-async def test_e24_a_bug_and_the_exception_of_the_block_are_both_in_the_group(bug):
+async def test_e24_bug_joins_the_exception_of_the_block(bug):
+    """The group of the error has both."""
     mine = ValueError("mine")
     with trio.fail_after(BOUND):
         async with scene(situations.sends_and_listens(wire.text("hello"))) as server:
@@ -199,7 +200,7 @@ async def test_e24_a_bug_alone_is_in_the_group(bug):
     assert group.exceptions == (bug,)
 
 
-async def test_e24_without_a_bug_the_exception_of_the_block_leaves_alone():
+async def test_e24_exception_leaves_alone_without_a_bug():
     mine = ValueError("mine")
     with trio.fail_after(BOUND):
         async with scene(situations.sends_and_listens(wire.text("hello"))) as server:
@@ -211,7 +212,7 @@ async def test_e24_without_a_bug_the_exception_of_the_block_leaves_alone():
     assert caught.value is mine
 
 
-async def test_e24_an_error_of_the_connection_is_no_bug():
+async def test_e24_connection_error_is_no_bug():
     async def script(peer):
         await peer.accept()
         await situations.reset(peer)
@@ -227,7 +228,8 @@ async def test_e24_an_error_of_the_connection_is_no_bug():
     assert caught.value is mine
 
 
-async def test_e24_after_a_bug_in_the_reply_task_a_shielded_aclose_ends(monkeypatch):
+async def test_e24_shielded_aclose_ends_after_a_bug(monkeypatch):
+    """The bug is in the reply task."""
     bug = RuntimeError("a bug")
 
     def buggy(self, payload):

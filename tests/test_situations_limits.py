@@ -110,7 +110,7 @@ async def test_e33_a_huge_limit_works_as_no_limit(
 
 
 @pytest.mark.parametrize("size", HUGE, ids=["maxsize", "2**63", "2**70"])
-async def test_e33_a_huge_limit_lets_a_long_message_come(size):
+async def test_e33_huge_limit_lets_a_long_message_come(size):
     """The frame comes in many reads, over a socket."""
     data = bytes(3_000_000)
 
@@ -223,7 +223,7 @@ async def test_e34_a_message_of_many_fragments_is_linear(take, payload, max_buff
     assert min(ratios) <= 4.5, ratios
 
 
-async def test_e34_a_message_of_many_fragments_lets_tasks_run():
+async def test_e34_many_fragments_let_tasks_run():
     """To take them is one pass, as to join and decode a message is: so it may take longer."""
     pauses = []
 

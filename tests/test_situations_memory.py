@@ -31,9 +31,7 @@ async def test_e46_python_memory_shrinks_after_a_burst(burst):
     assert await traced_after_bursts(burst) <= PROMISE
 
 
-async def test_e46_python_memory_shrinks_after_a_burst_over_tls(
-    server_ssl_context, client_ssl_context
-):
+async def test_e46_python_memory_shrinks_over_tls(server_ssl_context, client_ssl_context):
     held = await traced_after_bursts(bursts.one_message, server_ssl_context, client_ssl_context)
     assert held <= PROMISE
 

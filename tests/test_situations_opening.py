@@ -25,7 +25,7 @@ ANSWER = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
 
 @pytest.mark.parametrize("start", [b"", ANSWER[:12], ANSWER], ids=["nothing", "12 bytes", "half"])
 @pytest.mark.parametrize("how", [situations.end, situations.reset])
-async def test_e11_tcp_that_ends_within_the_handshake_is_noticed_at_once(start, how):
+async def test_e11_tcp_end_within_handshake_is_noticed(start, how):
     with trio.fail_after(BOUND):
         async with scene(situations.ends_in_handshake(start, how)) as server:
             with pytest.raises(HandshakeError) as caught:
@@ -34,7 +34,7 @@ async def test_e11_tcp_that_ends_within_the_handshake_is_noticed_at_once(start, 
     assert not isinstance(caught.value, OpenTimeout)
 
 
-async def test_e11_tcp_that_ends_before_the_request_is_noticed_at_once():
+async def test_e11_tcp_end_before_request_is_noticed():
     with trio.fail_after(BOUND):
         async with scene(situations.reset) as server:
             with pytest.raises(HandshakeError) as caught:
@@ -43,7 +43,7 @@ async def test_e11_tcp_that_ends_before_the_request_is_noticed_at_once():
     assert not isinstance(caught.value, OpenTimeout)
 
 
-async def test_e13_the_host_header_of_an_ipv6_literal_has_brackets(monkeypatch):
+async def test_e13_host_header_of_ipv6_has_brackets(monkeypatch):
     monkeypatch.setattr(_transport, "connect_tcp", situations.open_ipv6_as_ipv4)
     with trio.fail_after(BOUND):
         async with scene(situations.accepts) as server:
@@ -74,7 +74,7 @@ async def test_e15_the_open_timeout_covers_a_slow_handshake(script):
     assert caught.value.phase == "handshake"
 
 
-async def test_e15_the_open_timeout_covers_a_server_that_is_silent_in_tls():
+async def test_e15_open_timeout_covers_silence_within_tls():
     with trio.fail_after(BOUND):
         async with scene(situations.is_silent) as server:
             with pytest.raises(OpenTimeout) as caught:
@@ -97,7 +97,7 @@ REFUSAL = b"HTTP/1.1 403 Forbidden\r\nX-Why: because\r\nTransfer-Encoding: chunk
     ids=["fast", "slow"],
 )
 @pytest.mark.parametrize("open_timeout", [0.5, 60])
-async def test_e15_a_refusal_with_an_endless_body_is_a_refusal(script, open_timeout):
+async def test_e15_refusal_with_endless_body_is_raised(script, open_timeout):
     with trio.fail_after(BOUND):
         async with scene(script) as server:
             with pytest.raises(ConnectionRejected) as caught:

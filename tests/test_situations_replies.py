@@ -141,19 +141,17 @@ async def meet(segment: str, close: str, use: Use) -> None:
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("close", ["1000", "a reserved opcode"])
 @pytest.mark.parametrize("segment", SEGMENTS)
-async def test_e43_a_pong_goes_before_our_close(segment, close, use):
+async def test_e43_pong_precedes_our_close(segment, close, use):
     await meet(segment, close, use)
 
 
 @pytest.mark.parametrize("close", CLOSES)
-async def test_e43_a_pong_goes_before_whichever_close(close):
+async def test_e43_pong_precedes_any_close(close):
     await meet("a message and a ping", close, receives)
 
 
 @pytest.mark.parametrize("end", [wire.close(1000), wire.frame(3)], ids=["Close", "a violation"])
-async def test_e43_a_pong_goes_before_our_close_over_tls(
-    end, server_ssl_context, client_ssl_context
-):
+async def test_e43_pong_precedes_our_close_over_tls(end, server_ssl_context, client_ssl_context):
     with trio.fail_after(BOUND):
         async with (
             scene(answers_nothing(PINGS + end), ssl_context=server_ssl_context) as server,
@@ -165,7 +163,7 @@ async def test_e43_a_pong_goes_before_our_close_over_tls(
 
 
 @pytest.mark.parametrize("end", [wire.close(1000), wire.frame(3)], ids=["Close", "a violation"])
-async def test_e43_a_pong_goes_before_our_close_over_a_stream(autojump_clock, end):
+async def test_e43_pong_precedes_our_close_over_a_stream(autojump_clock, end):
     seen = []
     script = answers_nothing(PINGS + end)
 
@@ -179,7 +177,7 @@ async def test_e43_a_pong_goes_before_our_close_over_a_stream(autojump_clock, en
     check_replies(frames, SEGMENTS["some pings"][2], 1000 if end == wire.close(1000) else 1002)
 
 
-async def test_e43_a_ping_after_a_close_is_not_answered():
+async def test_e43_ping_after_close_is_not_answered():
     """RFC 6455 §5.5.1: nothing that comes after a Close counts."""
     with trio.fail_after(BOUND):
         async with (
@@ -288,7 +286,7 @@ DEFLATE_VALUES = {
 
 
 @pytest.mark.parametrize(("data", "code", "value"), VALUES.values(), ids=VALUES)
-async def test_a_violation_is_told_with_its_value(data, code, value):
+async def test_violation_quotes_its_value(data, code, value):
     """The error and the reason sent quote the value that was wrong."""
     exc, close = await violate(data, max_message_size=1000)
     assert close.code == code
@@ -297,7 +295,7 @@ async def test_a_violation_is_told_with_its_value(data, code, value):
 
 
 @pytest.mark.parametrize(("data", "code", "value"), DEFLATE_VALUES.values(), ids=DEFLATE_VALUES)
-async def test_a_violation_beside_deflate_is_told_with_its_value(data, code, value):
+async def test_violation_beside_deflate_quotes_its_value(data, code, value):
     exc, close = await violate(data, DEFLATE, compression="deflate")
     assert close.code == code
     for text in told(exc, close):

@@ -188,14 +188,15 @@ async def test_e32_a_deflate_flood_lets_other_tasks_run(kind):
         "bombs of 1 MiB",
     ],
 )
-async def test_e32_a_deflate_flood_beside_an_extension_lets_tasks_run(kind):
+async def test_e32_flood_beside_an_extension_lets_tasks_run(kind):
     # An extension of wsproto is for one connection, but `Idle` has no state.
     pause = await worst_pause_of_flood(FLOODS[kind](), take_messages, extensions=[Idle()])
     check_pause(pause)
 
 
 @pytest.mark.parametrize("take", [take_frames, take_batches, take_nothing, close_at_once])
-async def test_e32_deflate_streams_let_other_tasks_run_however_taken(take):
+async def test_e32_deflate_streams_let_other_tasks_run(take):
+    """This holds however the messages are taken."""
     data = FLOODS["streams, 4,096 bytes a message"]()
     check_pause(await worst_pause_of_flood(data, take))
 
@@ -329,9 +330,7 @@ async def test_e45_pings_are_answered_while_a_message_compresses():
 @pytest.mark.parametrize("script", [takes_messages, agrees_and_takes_messages])
 @pytest.mark.parametrize("fragment_size", [None, 15_000_000])
 @pytest.mark.parametrize("steps", [1, 2, 5, 20])
-async def test_e45_a_send_cancelled_while_compressing_has_not_happened(
-    steps, fragment_size, script
-):
+async def test_e45_send_cancelled_while_compressing_leaves_no_trace(steps, fragment_size, script):
     """W2: the next message refers to what was sent, and not to what was only compressed."""
     first = random.Random(4).randbytes(3_000)
     last = first + records()[:3_000]
@@ -362,7 +361,7 @@ async def test_e45_a_send_cancelled_while_compressing_has_not_happened(
     assert len(frames[1].payload) < len(first)  # It refers back to the first one.
 
 
-async def test_e45_a_send_that_compresses_ends_with_the_connection():
+async def test_e45_compressing_send_ends_with_the_connection():
     """It does not compress to the end a message that nobody will get."""
     ticks = 0
 

@@ -87,7 +87,7 @@ def fresh_frames(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], ModuleTy
     return import_again
 
 
-def test_pure_python_is_used_where_no_accelerator_is_built(fresh_frames):
+def test_pure_python_is_used_without_an_accelerator(fresh_frames):
     assert fresh_frames(None).IMPLEMENTATION == "python"
 
 

@@ -44,7 +44,7 @@ def test_registered_or_application_code_may_be_sent(code: int):
 
 
 @pytest.mark.parametrize("code", [1004, 1005, 1006, 1015])
-def test_code_that_is_never_on_the_wire_is_refused(code: int):
+def test_code_never_on_the_wire_is_refused(code: int):
     with pytest.raises(ValueError, match=f"close code {code} can't be sent"):
         check_close(code, "")
 
@@ -96,7 +96,7 @@ def test_reason_of_an_error_is_its_text():
 
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200))
-def test_reason_of_an_error_is_cut_between_code_points(text: str):
+def test_error_reason_is_cut_between_code_points(text: str):
     reason = close_for(OSError(text), 1011).reason
     assert text.startswith(reason)
     assert check_close(1000, reason) is None
@@ -120,5 +120,5 @@ class Unshowable(Exception):
         (ValueError("\ud800"), "\\ud800"),
     ],
 )
-def test_reason_of_an_error_without_a_text_is_its_class(error: Exception, reason: str):
+def test_error_without_text_has_its_class_as_reason(error: Exception, reason: str):
     assert close_for(error, 1011) == CloseFrame(1011, reason)

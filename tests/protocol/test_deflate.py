@@ -236,7 +236,7 @@ def sizes(count: int, params: str = "", **options: int) -> list[int]:
     return [len(protocol.send_data(Opcode.BINARY, message)) for _ in range(count)]
 
 
-def test_context_is_taken_over_unless_the_response_forbids_it():
+def test_context_is_kept_unless_the_response_forbids_it():
     first, second = sizes(2)
     assert second < first / 10
     first, second = sizes(2, "; client_no_context_takeover")
@@ -257,7 +257,8 @@ def test_level_is_passed_to_zlib():
 # Memory
 
 
-def test_zlib_is_asked_for_one_byte_over_the_limit(monkeypatch):
+def test_zlib_inflates_one_byte_over_the_limit(monkeypatch):
+    """An output of that size shows that the message is too long."""
     asked = []
 
     class Watched:

@@ -239,7 +239,7 @@ def test_several_header_fields_are_one_response():
     ],
     ids=["a name", "a flag", "a window", "no token"],
 )
-def test_error_of_a_long_response_is_one_short_line(params: str):
+def test_error_about_long_response_is_one_short_line(params: str):
     with pytest.raises(InvalidResponse) as caught:
         shaken(DEFAULT, f"permessage-deflate; {params}")
     assert str(caught.value).isprintable()

@@ -54,7 +54,7 @@ def test_every_legal_stream_is_inflated(data: bytes, expected: list[str | bytes 
 
 
 @pytest.mark.parametrize("first", [b"", HELLO + TAIL], ids=["empty", "more"])
-def test_stored_last_block_may_end_with_the_four_bytes(first: bytes):
+def test_stored_last_block_may_end_with_the_tail(first: bytes):
     """RFC 7692 §7.2.1: they are taken off whatever has made them, here an empty last block."""
     protocol = deflating()
     data = wire.frame(wire.BINARY, first + b"\x01", rsv=RSV1)
@@ -229,7 +229,7 @@ def test_compressed_frame_out_of_turn_is_a_violation(data: bytes):
 @pytest.mark.parametrize("over", [-2, -1, 0, 1, 2, 100, 257, 258, 259])
 @pytest.mark.parametrize("level", [1, 6])
 @pytest.mark.parametrize("limit", [None, 10_000_000])
-def test_message_may_end_where_one_call_of_zlib_does(over: int, level: int, limit: int | None):
+def test_message_may_end_with_a_zlib_call(over: int, level: int, limit: int | None):
     """Zlib may have taken all input, and hold back output for which there was no room."""
     protocol = deflating(limit=limit)
     for calls in (1, 2):

@@ -263,7 +263,7 @@ def test_compressed_messages_are_read_beside_an_extension(step: int):
     assert b"".join(frame.payload for frame in frames) == b"ab" * 400
 
 
-def test_all_streams_of_a_message_are_inflated_beside_an_extension():
+def test_all_streams_are_inflated_beside_an_extension():
     """In a chain inflating can't stop half-way, even if the budget is spent."""
     payload = b"\x03\x00" * 2000 + deflated(b"end")
     assert read(with_deflate(), wire.frame(wire.BINARY, payload, rsv=4)) == [b"end"]
@@ -278,7 +278,7 @@ def test_all_streams_of_a_message_are_inflated_beside_an_extension():
         (wire.frame(wire.TEXT, b"", rsv=4, fin=False) + wire.continuation(b"\0\x01"), 1007),
     ],
 )
-def test_compression_refuses_beside_an_extension_as_it_does_alone(data: bytes, code: int):
+def test_compression_refuses_the_same_beside_an_extension(data: bytes, code: int):
     protocol = with_deflate(max_message_size=1000)
     read(protocol, data)
     assert failed(protocol)[0] == code

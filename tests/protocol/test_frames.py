@@ -77,7 +77,7 @@ def test_decode_counts_the_memory_of_text(frames):
         wire.close(1000),
     ],
 )
-def test_decode_stops_before_a_frame_that_is_not_plain(frames, odd: bytes, make_text):
+def test_decode_stops_before_frames_of_other_kinds(frames, odd: bytes, make_text):
     before = wire.binary(b"before")
     messages, stop, _ = frames.decode(before + odd, 0, NO_LIMIT, make_text, None)
     assert (messages, stop) == ([b"before"], len(before))

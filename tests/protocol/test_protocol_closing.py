@@ -68,7 +68,7 @@ def test_later_input_after_the_servers_close_is_ignored():
         (wire.binary(b"a", fin=False) + wire.continuation(b"b"), False),
     ],
 )
-def test_close_in_the_middle_of_a_message_is_recorded(before: bytes, is_cut_off: bool):
+def test_close_within_a_message_is_recorded(before: bytes, is_cut_off: bool):
     protocol = Protocol()
     read(protocol, before + wire.close(1000))
     assert protocol.closing.closed_mid_message is is_cut_off
