@@ -1,4 +1,4 @@
-"""Who is compared: libraries, and how each is run."""
+"""The libraries that are compared, and how each is run."""
 
 from __future__ import annotations
 

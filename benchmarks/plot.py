@@ -94,7 +94,7 @@ def fit_scale(rows: list[Row]) -> Scale:
 
 
 def draw_legend(shown: list[Contender]) -> tuple[list[str], float]:
-    """Return what each colour stands for, and where it ends."""
+    """Return the meaning of each colour, and where the legend ends."""
     parts = []
     columns = (WIDTH - 32) // LEGEND_WIDTH
     for number, contender in enumerate(shown):

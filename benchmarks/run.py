@@ -1,8 +1,8 @@
 """Compare the clients: `python benchmarks/run.py --help`.
 
-Each round runs all clients of a workload one after the other, in an order that is drawn anew, each
-in a fresh process. So a machine that is slower for a while is so for all of them, and a ratio
-within a round says more than figures of different rounds.
+Each round runs all clients of a workload one after the other, in an order that is drawn for each
+round. Each client runs in a fresh process. So a machine that is slower for a while is slower for
+all clients, and a ratio within a round says more than figures of different rounds.
 """
 
 from __future__ import annotations

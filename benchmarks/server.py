@@ -107,7 +107,7 @@ class Echo(Listener):
 
 
 class Sink(Listener):
-    """Counts Binary messages, and tells the number to whoever asks by a Text message."""
+    """Counts Binary messages, and answers a Text message with the number."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -17,7 +17,7 @@ class Stage:
 
     Attributes:
         client: The library.
-        url: Of the server, without a path.
+        url: The URL of the server, without a path.
         ssl_context: For `wss`, else `None`.
         report: To be called with the figures; does not return.
     """

@@ -1,4 +1,4 @@
-"""What is measured. Each workload is a function of a stage, where it reports its figures."""
+"""The workloads. Each is a function of a stage, where it reports its figures."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """What connections hold after bursts, in bytes of malloc: Python's memory and OpenSSL's.
 
-It is a program, because only in a process of its own all memory is malloc's: `ENVIRONMENT` switches
-off Python's own allocator, and the caches of glibc. glibc says how much is in use on the heap of
-the main thread. The server is another thread, which has another heap.
+This is a program, because all memory is malloc's only in a process of its own: `ENVIRONMENT`
+switches off Python's allocator, and the caches of glibc. glibc says how much is in use on the heap
+of the main thread. The server is another thread, which has another heap.
 
 Each line of output has the name of a burst, `ws` or `wss`, and the bytes held after the burst,
-beyond those before it.
+beyond what was held before it.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Bursts:
     """A script: the bursts that the client asks for by their size, until it closes.
 
     Args:
-        make: Makes a burst of so many bytes.
+        make: Makes a burst of `size` bytes.
     """
 
     def __init__(self, make: Callable[[int], bytes]) -> None:
@@ -87,17 +87,17 @@ class Bursts:
 async def held_after_bursts(
     url: str, ssl_context: ssl.SSLContext | None, in_use: Callable[[], int]
 ) -> int:
-    """Return how many bytes a connection holds after bursts, beyond those before them.
+    """Return how many bytes a connection holds after bursts, beyond what it held before them.
 
-    It is the most that it holds after one of them. Each burst has been taken, and the server is
-    silent.
+    The result is the largest value after any of the bursts. It is measured when the burst has been
+    taken and the server is silent.
 
     Args:
-        url: Of a server with `Bursts`.
+        url: The URL of a server with `Bursts`.
         ssl_context: For `wss`.
         in_use: Returns the bytes that the process has in use.
     """
-    await _after_bursts([SMALL], url, ssl_context, in_use)  # It loads what is loaded once.
+    await _after_bursts([SMALL], url, ssl_context, in_use)  # This loads what is loaded once.
     return max(await _after_bursts([SIZE, SMALL, SMALL], url, ssl_context, in_use))
 
 

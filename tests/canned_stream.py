@@ -1,4 +1,4 @@
-"""A stream whose peer has said in advance what it answers; it keeps what it is sent."""
+"""A stream whose answers are known in advance; it keeps what is sent."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class CannedStream(trio.abc.Stream):
     """Gives out an answer piece by piece, whatever it is sent; `sent` has each write by itself.
 
     Args:
-        pieces: The answer. Of a piece no more is given than is asked for.
-        end: What comes behind it: the end of TCP, `reset`, or `trio.sleep_forever`.
+        pieces: The answer. A read gets at most one piece, and at most `max_bytes` of it.
+        end: What comes after it: the end of TCP, `reset`, or `trio.sleep_forever`.
         writes: How many writes it takes before it breaks.
     """
 

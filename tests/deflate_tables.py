@@ -55,7 +55,7 @@ def raw(data: bytes) -> bytes:
 
 
 def repetitive(*sizes: int) -> list[bytes]:
-    """Make messages of so many phrases each, so that they refer back as far as a window lets."""
+    """Make messages of `sizes` phrases, so that they refer back as far as a window lets."""
     dice = random.Random(1)
     phrases = [dice.randbytes(60) for _ in range(400)]
     return [b"".join(dice.choices(phrases, k=size)) for size in sizes]
@@ -75,7 +75,7 @@ def from_bits(bits: str) -> bytes:
 
 
 def repeat(distance_code: int, extra_bits: str) -> bytes:
-    """Make a message of three bytes that stand so far back (RFC 1951 §3.2.5, §3.2.6)."""
+    """Make a message that repeats three bytes from a distance back (RFC 1951 §3.2.5, §3.2.6)."""
     return from_bits(f"010 0000001 {distance_code:05b} {extra_bits} 0000000 000")
 
 
@@ -97,8 +97,8 @@ def messages(events: list[Event]) -> list[str | bytes | Ping | Pong]:
 
 
 HELLO = bytes.fromhex("f2 48 cd c9 c9 07 00")  # RFC 7692 §7.2.3.1
-HELLO_AGAIN = bytes.fromhex("f2 00 11 00 00")  # §7.2.3.2: five bytes that stand five back
-FINAL = bytes.fromhex("f3 48 cd c9 c9 07 00")  # §7.2.3.4, without the octet behind it
+HELLO_AGAIN = bytes.fromhex("f2 00 11 00 00")  # §7.2.3.2: five bytes from five back
+FINAL = bytes.fromhex("f3 48 cd c9 c9 07 00")  # §7.2.3.4, without the octet after it
 TWO_BLOCKS = bytes.fromhex("f2 48 05 00 00 00 ff ff ca c9 c9 07 00")  # §7.2.3.5
 LONG = bytes(range(256)) * 3 + bytes(LIMIT - 768)
 
@@ -128,9 +128,9 @@ CONVERSATIONS: dict[str, tuple[bytes, list[str | bytes | Ping | Pong]]] = {
     "an empty block of fixed codes": (squeezed(HELLO + TAIL + b"\2\0"), ["Hello"]),
     "dynamic codes": (squeezed(raw(LONG), wire.BINARY), [LONG]),
     "BFINAL": (squeezed(FINAL + b"\0"), ["Hello"]),
-    "BFINAL without an octet behind it": (squeezed(FINAL), ["Hello"]),
+    "BFINAL without an octet after it": (squeezed(FINAL), ["Hello"]),
     "BFINAL twice (E18)": (squeezed(FINAL + b"\0") * 2, ["Hello", "Hello"]),
-    "BFINAL twice without an octet behind it (E18)": (squeezed(FINAL) * 2, ["Hello", "Hello"]),
+    "BFINAL twice without an octet after it (E18)": (squeezed(FINAL) * 2, ["Hello", "Hello"]),
     "BFINAL, then not": (squeezed(FINAL) + squeezed(HELLO), ["Hello", "Hello"]),
     "blocks with BFINAL, and one without": (squeezed(FINAL * 3 + HELLO), ["Hello" * 4]),
     "empty blocks with BFINAL": (squeezed(b"\3\0" * 3), [""]),
@@ -185,7 +185,7 @@ CONVERSATIONS: dict[str, tuple[bytes, list[str | bytes | Ping | Pong]]] = {
 # Streams that are not deflate; most are from the tests of zlib itself.
 NOT_DEFLATE = {
     "a block of type 3": (b"\x06", "invalid block type"),
-    "a block of type 3 behind BFINAL": (FINAL + b"\x06", "invalid block type"),
+    "a block of type 3 after BFINAL": (FINAL + b"\x06", "invalid block type"),
     "two lengths that differ": (bytes(5), "invalid stored block lengths"),
     "too many codes": (b"\xfc\0\0", "too many length or distance symbols"),
     "code lengths that fit no tree": (bytes.fromhex("0400feff"), "invalid code lengths set"),
@@ -248,7 +248,7 @@ VIOLATIONS: dict[str, tuple[bytes, int, str]] = {
         1009,
         TOO_BIG,
     ),
-    "over the limit by a byte behind BFINAL": (
+    "over the limit by a byte after BFINAL": (
         squeezed(FINAL + raw(bytes(LIMIT - 4)), wire.BINARY),
         1009,
         TOO_BIG,

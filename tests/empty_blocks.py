@@ -10,11 +10,11 @@ STREAM_WITH_BYTE = b"\x4b\x04\x00"  # the same with an "a" in it: zlib also make
 
 # RFC 1951 §3.2.7: the order of the lengths in the header of a dynamic block
 _ORDER = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
-_ZEROS = 18  # the symbol that stands for 11 to 138 lengths of 0
+_ZEROS = 18  # the symbol for 11 to 138 lengths of 0
 
 
 def _number(fields: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    """Pack values, each of some bits, the first into the lowest bits; return number and bits."""
+    """Pack pairs of value and width, the first into the lowest bits; return number and width."""
     number = bits = 0
     for value, width in fields:
         number |= value << bits

@@ -51,7 +51,7 @@ class Picky(Named):
 
 
 class Suffix(Unoffered):
-    """Puts a suffix behind each payload of data, and takes it off again where a frame ends."""
+    """Appends a suffix to each payload of data, and takes it off again where a frame ends."""
 
     def __init__(self, suffix: bytes) -> None:
         super().__init__(f"x-suffix-{suffix.decode()}")

@@ -107,7 +107,7 @@ class EndsEarly(FaultyReceive):
         return await super().receive_some(max_bytes)
 
 
-# A call of a socket, and what it does instead: None stands for what it would have done.
+# A call of a socket, and what it does instead: None means what it would have done.
 SocketFault = Callable[["FaultySocket", Callable[[int], object], int], object]
 
 

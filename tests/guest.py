@@ -1,7 +1,7 @@
 """A Trio run that a test drives from outside, step by step: for hypothesis' state machines.
 
 Trio is a guest of a loop that is nothing but a queue, and that runs only while somebody waits for
-all tasks to be blocked. Time stands still unless it is told to go on.
+all tasks to be blocked. Time does not pass unless the test lets it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Answers to an opening handshake, right and wrong, and how to judge them."""
+"""Answers to an opening handshake, right and wrong, and how to find their outcome."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def outcome(shake: Handshake, *pieces: bytes) -> tuple[object, ...]:
     return ("waiting",)
 
 
-def judge(answer: bytes, *subprotocols: str) -> tuple[object, ...]:
+def outcome_of(answer: bytes, *subprotocols: str) -> tuple[object, ...]:
     shake = handshake(*subprotocols)
     return outcome(shake, complete(shake, answer))
 

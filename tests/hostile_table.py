@@ -1,7 +1,7 @@
 """What a server can do to a client after the handshake: every violation, and what is only odd.
 
-The cases are bytes behind the answer to the handshake. They gather those of the tables that the
-tests of the modules have, and add what only a whole connection can show: limits, endings, replies.
+The cases are bytes after the answer to the handshake. They gather the cases of the tables that the
+tests of the modules have, and add what only a complete connection shows: limits, endings, replies.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Case:
     """One behaviour of a server.
 
     Attributes:
-        data: What it sends behind its answer.
-        code: Of the Close that has to be on the wire; 1005 if it has none.
-        error: What ``receive`` raises behind the messages.
+        data: What it sends after its answer.
+        code: The code of the Close that has to be on the wire; 1005 if it has none.
+        error: What ``receive`` raises after the messages.
         problem: A part of what that, or its cause, says.
-        messages: What is received before.
+        messages: What ``receive`` returns before.
         pongs: What pings are answered with before the Close, unless the server's has come with them
             (RFC 6455 §5.5.2).
         options: How the client was opened.
@@ -220,11 +220,11 @@ ENDINGS: dict[str, Case] = {
         wire.close(1000, b"a\r\n\x1b[31mb\0"), 1000, ConnectionClosedOK, problem="a\\r\\n\\x1b[31mb"
     ),
     "a Close twice": Case(wire.close(1000) + wire.close(1001), 1000, ConnectionClosedOK),
-    "a message behind the Close": Case(
+    "a message after the Close": Case(
         wire.close(1000) + wire.text("late"), 1000, ConnectionClosedOK
     ),
     "a violation after the Close": Case(wire.close(1000) + wire.frame(3), 1000, ConnectionClosedOK),
-    "a ping behind the Close": Case(wire.close(1000) + wire.ping(b"p"), 1000, ConnectionClosedOK),
+    "a ping after the Close": Case(wire.close(1000) + wire.ping(b"p"), 1000, ConnectionClosedOK),
     "a ping before the Close": Case(
         wire.ping(b"p") + wire.close(1000), 1000, ConnectionClosedOK, pongs=(b"p",)
     ),
@@ -249,7 +249,7 @@ ENDINGS: dict[str, Case] = {
 
 
 def odd(data: bytes, *messages: str | bytes, pongs: tuple[bytes, ...] = ()) -> Case:
-    """Make what is legal, and is then closed in good order."""
+    """Make a case of legal data, after which the server closes normally."""
     return Case(data + wire.close(1000), 1000, ConnectionClosedOK, "", messages, pongs)
 
 

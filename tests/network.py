@@ -1,4 +1,4 @@
-"""What stands for the network: TCP that a test hands out, and names that it knows."""
+"""A fake of the network: TCP that a test hands out, and names that it knows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import trio
 
 
 class Network:
-    """Stands for `trio.open_tcp_stream`: each connection is the next of the outcomes.
+    """A fake of `trio.open_tcp_stream`: each connection is the next of the outcomes.
 
     An exception is raised instead. `asked` has host, port and local address of each.
     """

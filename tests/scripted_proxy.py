@@ -1,4 +1,4 @@
-"""Proxies by HTTP CONNECT and SOCKS5, as scripts for a server; they keep what they were told."""
+"""Proxies by HTTP CONNECT and SOCKS5, as scripts for a server; they keep what they received."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class HTTPProxy:
 
 
 class SOCKSProxy:
-    """Opens a tunnel for each request of SOCKS5, to who has the right name and password.
+    """Opens a tunnel for each request of SOCKS5 that has the right name and password.
 
     Args:
         routes: As of an `HTTPProxy`.

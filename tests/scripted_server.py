@@ -40,7 +40,7 @@ class Peer:
         return self.request
 
     async def accept(self, *headers: str, behind: bytes = b"") -> None:
-        """Read the request and accept it, with bytes behind the answer in the same segment."""
+        """Read the request and accept it, with bytes after the answer in the same segment."""
         names = {header.partition(":")[0].lower() for header in headers}
         self._reader.has_extensions = "sec-websocket-extensions" in names
         await self.read_request()
@@ -68,7 +68,7 @@ class Peer:
                 return frame.code
 
     async def wait_eof(self) -> bytes:
-        """Read until the client ends TCP, in good order or not; return what came, unparsed."""
+        """Read until the client ends TCP, normally or not; return what came, unparsed."""
         received = b""
         try:
             while data := await self.stream.receive_some():
@@ -141,7 +141,7 @@ async def loopback_server(
         try:
             await script(Peer(stream))
         except trio.ClosedResourceError:
-            # Whose turn it was already is not told that it is cancelled, but that this is closed.
+            # A script that was scheduled already sees the closed stream before the cancel.
             if not nursery.cancel_scope.cancel_called:
                 raise
 

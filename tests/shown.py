@@ -1,4 +1,4 @@
-"""What is shown of an error, by those who print or report it."""
+"""What programs that print or report an error show of it."""
 
 from __future__ import annotations
 

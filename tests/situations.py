@@ -61,12 +61,12 @@ async def reset(peer: Peer) -> None:
 
 
 async def end(peer: Peer) -> None:
-    """End TCP in good order."""
+    """End TCP normally."""
     await peer.stream.aclose()
 
 
 async def frames_to_end(peer: Peer) -> list[wire.ClientFrame]:
-    """Return the frames that still come until TCP ends, in good order or not."""
+    """Return the frames that still come until TCP ends, normally or not."""
     frames: list[wire.ClientFrame] = []
     with suppress(trio.BrokenResourceError):
         while (frame := await peer.next_frame()) is not None:
@@ -92,7 +92,7 @@ _open_tcp_stream = trio.open_tcp_stream
 
 
 async def open_ipv6_as_ipv4(host: str, port: int, **_: object) -> trio.SocketStream:
-    """Stand in for what opens TCP: E13 needs no IPv6 on this machine."""
+    """Replace `trio.open_tcp_stream`, so that E13 needs no IPv6 on this machine."""
     assert host == "::1"
     return await _open_tcp_stream("127.0.0.1", port)
 
@@ -199,7 +199,7 @@ def listens_from(start: trio.Event) -> Script[bytes]:
 
 
 def writes_before_it_reads(size: int, piece: int, *, pings: bool = True) -> Script[int]:
-    """E10: half duplex, with a ping behind each message. Returns how many bytes of data came."""
+    """E10: half duplex, with a ping after each message. Returns how many bytes of data came."""
 
     async def script(peer: Peer) -> int:
         await peer.accept()
@@ -221,7 +221,7 @@ def writes_before_it_reads(size: int, piece: int, *, pings: bool = True) -> Scri
 
 
 def bursts(frame: bytes, count: int) -> Script[None]:
-    """E17: very many small messages, as fast as TCP takes them, and a Close behind them."""
+    """E17: very many small messages, as fast as TCP takes them, and a Close after them."""
 
     async def script(peer: Peer) -> None:
         await peer.accept()
@@ -275,9 +275,9 @@ async def floods_without_end(peer: Peer) -> None:
 
 
 def pings_after_close(then: bytes) -> Script[list[wire.ClientFrame]]:
-    """E12: a ping behind the client's Close, then, maybe, a Close; TCP stays open.
+    """E12: a ping after the client's Close, then, maybe, a Close; TCP stays open.
 
-    Returns what the client sends behind its Close.
+    Returns what the client sends after its Close.
     """
 
     async def script(peer: Peer) -> list[wire.ClientFrame]:

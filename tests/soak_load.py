@@ -4,8 +4,8 @@
 lost or doubled while its connection lives, if anything is raised that is not documented, or if
 something grows: file descriptors, tasks, or the memory of the process.
 
-Each side numbers its messages on a connection, and holds those of the other one to be in order and
-without a gap. At the end of a round all connections are closed, the healthy ones in good order, and
+Each side numbers its messages on a connection, and checks that the other side's are in order and
+without a gap. At the end of a round all connections are closed, the healthy ones normally, and
 what is held then is compared with what was held after the first rounds.
 """
 

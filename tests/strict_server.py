@@ -129,16 +129,16 @@ class StrictServer:
         self.check_end(expected[len(data) : len(data) + 1])
 
     def check_end(self, following: list[wire.ClientFrame]) -> None:
-        """Check that nothing came behind a Close, or behind a torn frame, one of `following`."""
+        """Check that nothing came after a Close, or after a torn frame, one of `following`."""
         pongs = [int(frame.payload) for frame in self.frames if frame.opcode == wire.PONG]
         assert pongs == sorted(set(pongs))
         closes = [n for n, frame in enumerate(self.frames) if frame.opcode == wire.CLOSE]
         assert closes in ([], [len(self.frames) - 1]), "a Close is the last frame"
         if self.torn:
-            assert not closes, "nothing comes behind a Close"
+            assert not closes, "nothing comes after a Close"
             opcode, size, payload = _begun(self.torn)
             if opcode is not None and opcode < wire.CLOSE:
-                # What came behind it would stand in its payload.
+                # Anything that came after it would be in its payload.
                 assert any(
                     (opcode, size) == (frame.opcode, len(frame.payload))
                     and frame.payload.startswith(payload)
@@ -169,7 +169,7 @@ async def memory(server: StrictServer) -> AsyncIterator[Connected]:
 
 @asynccontextmanager
 async def lockstep(server: StrictServer) -> AsyncIterator[Connected]:
-    """Connect by a stream whose writes end when all was read, by sips, so that they can be torn."""
+    """Connect by a stream whose writes end when all was read, in sips, so that they can be torn."""
     ours, theirs = trio.testing.lockstep_stream_pair()
     async with trio.open_nursery() as nursery:
         server.read_sizes = itertools.cycle([3, 65536])

@@ -81,7 +81,7 @@ class AtOwnStep(Strike):
 
 
 class FromOwnStepOn(AtOwnStep):
-    """Strikes again and again, as somebody does who doesn't see an end."""
+    """Strikes again and again, like a user who sees no effect."""
 
     once = False
 
@@ -116,7 +116,7 @@ class AtOpenLine(Strike):
 
 @dataclass
 class Trial:
-    """One run of a session: what it is struck by, and whom it talks to."""
+    """One run of a session: its strike, and its server."""
 
     strike: Strike
     server: StrictServer
@@ -141,7 +141,7 @@ class Trial:
         Args:
             expected: The frames of data that have to have come, as far as they have.
             whole: Whether all of them have, and then a Close.
-            code: That of the Close; None if there need not be one.
+            code: The code of the Close; None if there need not be one.
         """
         await self.seen_by_server()
         self.server.check(expected)
@@ -200,7 +200,7 @@ async def _try(transport: Transport, session: Session, strike: Strike) -> None:
 
 @contextmanager
 def last_guard(seconds: float) -> Iterator[None]:
-    """Stop whatever goes on for too long, also an event loop that stands still."""
+    """Stop whatever goes on for too long, also an event loop that hangs."""
     if not hasattr(signal, "setitimer"):
         yield
         return

@@ -155,7 +155,7 @@ async def test_whom_to_trust_is_said(trust, status, files, server_ssl_context, c
     arguments = [files.get(each, each) for each in trust]
 
     async def script(peer: Peer) -> None:
-        with suppress(trio.BrokenResourceError):  # Who does not trust it leaves.
+        with suppress(trio.BrokenResourceError):  # A client that does not trust it leaves.
             await echo_script(peer)
 
     async with loopback_server(script, ssl_context=server_ssl_context) as url:

@@ -35,7 +35,7 @@ class Gives(trio.abc.Stream):
 
     Args:
         pieces: What it gives.
-        headers: Of the answer.
+        headers: The headers of the answer.
         takes: Whether it takes what is written; otherwise each write waits.
     """
 
@@ -51,7 +51,7 @@ class Gives(trio.abc.Stream):
         self._request = b""
         self._is_answered = False
         self._closed = trio.Event()
-        self.given = 0  # bytes behind the answer
+        self.given = 0  # bytes after the answer
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await trio.lowlevel.checkpoint()
@@ -148,7 +148,7 @@ async def test_compressed_messages_that_nobody_takes_stay_within_it_too(autojump
             async with opened(stream, max_buffered_bytes=MIB, compression="deflate"):
                 await trio.sleep_forever()
     assert stream.given < MUCH / 2
-    # Of what one read has, up to 1 MiB is inflated before the limit is looked at.
+    # Up to 1 MiB of one read is inflated before the limit is checked.
     assert held.peak < 2 * MIB + CONSTANT
 
 

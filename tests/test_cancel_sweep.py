@@ -184,7 +184,7 @@ async def interrupted(trial: Trial) -> None:
         assert not trial.strike.struck
     trial.strike.disarm()
     with suppress(KeyboardInterrupt):
-        await trio.lowlevel.checkpoint()  # for those behind the first one
+        await trio.lowlevel.checkpoint()  # for the strikes after the first one
     half = wire.ClientFrame(wire.BINARY, b"half", fin=False)
     # A Close 1011 goes only if the connection doesn't happen to write a pong at that moment.
     await trial.ended([*CONVERSATION, half], whole=not trial.strike.struck, code=None)

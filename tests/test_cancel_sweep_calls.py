@@ -29,7 +29,7 @@ class Calls:
         self.ws = ws
         self.sent: list[wire.ClientFrame] = []
         self.echoes: deque[str | bytes] = deque()  # of what was sent, and not received yet
-        # What was being sent when it was cancelled: it may have arrived, but nothing behind it.
+        # Frames whose sending was cancelled: they may have arrived, but nothing after them.
         self.doubtful: list[wire.ClientFrame] = []
         self._doubtful_echo: list[str | bytes] = []
         self.over = False  # whether the latest call has said so
@@ -220,7 +220,7 @@ async def all_are_cancelled(trial: Trial) -> None:
             company = Company(ws)
             trial.strike.arm(blow)
             await company.talk(trio.CancelScope())
-    assert not company.over, "who is cancelled isn't told of the tear that the cancel has caused"
+    assert not company.over, "a cancelled call does not report the tear that the cancel has caused"
     await trial.seen_by_server()
 
 

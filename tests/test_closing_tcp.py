@@ -1,4 +1,4 @@
-"""The end of TCP, and of TLS: who is left to bring it about, and what it means (RFC 6455 §7.1)."""
+"""The end of TCP and of TLS: which side ends it, and what it means (RFC 6455 §7.1)."""
 
 from __future__ import annotations
 

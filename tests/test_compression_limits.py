@@ -153,7 +153,7 @@ async def test_a_bomb_is_refused_at_the_price_of_a_legal_message(autojump_clock,
 
 
 async def test_a_gibibyte_out_of_a_mebibyte_is_refused_in_a_second_and_8_mib():
-    """What the process as a whole needs; what each message may need is compared above."""
+    """The complete process is measured here; the tests above compare single messages."""
     done = await trio.run_process(
         [sys.executable, str(Path(__file__).with_name("deflate_bomb.py"))],
         capture_stdout=True,

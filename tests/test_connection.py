@@ -200,7 +200,7 @@ async def test_a_users_stream_is_read_by_one_task_alone(autojump_clock):
     readers: list[trio.lowlevel.Task] = []
     async with memory_server(echo_script) as stream:
         async with open_websocket_client("ws://server/", stream=NotesReaders(stream)) as ws:
-            readers.clear()  # Who opens it has read the answer.
+            readers.clear()  # The task that opened it has read the answer.
             for _ in range(3):
                 await ws.send("a")
                 await ws.receive()

@@ -33,5 +33,5 @@ def test_300_cycles_leave_no_descriptor_no_task_and_no_memory(tls):
     assert held[-1].descriptors == held[0].descriptors
     assert held[-1].tasks == held[0].tasks
     assert held[-1].objects - held[0].objects < CYCLES
-    # Of the MiB that 9,000 cycles may cost this is the tenth; caches still fill by some 20 KiB.
+    # This is a tenth of the MiB that 9,000 cycles may cost; caches still fill by some 20 KiB.
     assert traced[-1] - traced[0] < MIB / 10

@@ -153,7 +153,7 @@ def documented() -> dict[str, str]:
 
 
 async def run_block(code: str, **names: object) -> None:
-    """Run code that awaits, as if it stood in an asynchronous function."""
+    """Run code that awaits, as if it were in an asynchronous function."""
     program = compile(code, "docstring", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     names |= {"open_websocket_client": open_websocket_client, "reconnecting": reconnecting}
     with trio.fail_after(60):

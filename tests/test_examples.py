@@ -179,7 +179,7 @@ async def test_a_chat_sends_lines_and_prints_what_comes(capsys, monkeypatch):
     async with loopback_server(script) as url:
         await run_example("chat.py", url)
     assert said == ["hello", "everybody", "good night"]
-    assert capsys.readouterr().out in {"welcome\n", ""}  # It may come behind our Close.
+    assert capsys.readouterr().out in {"welcome\n", ""}  # It may come after our Close.
 
 
 async def test_a_goodbye_is_said_when_the_block_is_cancelled():

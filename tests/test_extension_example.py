@@ -47,7 +47,7 @@ class XorBlocks(Extension):
         return f"max-key={self._max_key}"
 
     def finalize(self, offer: str) -> None:
-        """Take the server's answer, its element of the header as a whole."""
+        """Take the server's answer, its complete element of the header."""
         _, _, param = offer.partition(";")
         name, _, value = param.strip().partition("=")
         if name != "key" or not value.isdecimal() or int(value) > self._max_key:

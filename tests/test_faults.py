@@ -1,7 +1,7 @@
 """A fault of the stream at its k-th call, for every k: nothing hangs, is lost, doubled or left.
 
-The session is that of the sweep of cancels, beside a server that parses strictly; what is left of
-a run, and that it ends, is checked by ``sweep``.
+The session is the session of the sweep of cancels, beside a server that parses strictly. ``sweep``
+checks that a run ends, and what is left of it.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ async def ends_soundly(trial: Trial) -> None:
 
 
 async def says_it_again(ws: WebSocketClient, error: ConnectionClosed) -> None:
-    """Check that each call says what ended it, `receive` behind what has come before."""
+    """Check that each call says what ended it, `receive` after the messages that came before."""
     for call in (lambda: ws.send("more"), ws.ping, ws.receive, ws.receive_batch):
         with pytest.raises(ConnectionClosed) as again:
             while True:

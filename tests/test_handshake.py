@@ -17,7 +17,7 @@ from handshake_tables import (
     complete,
     feed,
     handshake,
-    judge,
+    outcome_of,
     switching,
 )
 
@@ -108,7 +108,7 @@ def test_an_authorization_of_the_user_goes_before_the_urls():
 
 @pytest.mark.parametrize("answer", ACCEPTING.values(), ids=ACCEPTING)
 def test_an_answer_that_agrees_is_accepted(answer: bytes):
-    kind, subprotocol, _, trailing_data = judge(answer)
+    kind, subprotocol, _, trailing_data = outcome_of(answer)
     assert (kind, subprotocol, trailing_data) == ("accepted", None, b"")
 
 
@@ -127,12 +127,12 @@ def test_the_fields_of_the_answer_are_kept_and_those_before_it_are_not():
 
 
 def test_bytes_behind_the_answer_are_kept():
-    assert judge(switching() + FRAMES)[-1] == FRAMES
+    assert outcome_of(switching() + FRAMES)[-1] == FRAMES
 
 
 def test_many_bytes_behind_the_answer_are_kept():
     behind = wire.binary(bytes(range(256)) * 1024)
-    assert judge(switching() + behind)[-1] == behind
+    assert outcome_of(switching() + behind)[-1] == behind
 
 
 def test_bytes_behind_the_answer_that_come_later_are_kept_too():
@@ -145,11 +145,11 @@ def test_bytes_behind_the_answer_that_come_later_are_kept_too():
 
 def test_one_of_the_subprotocols_offered_is_chosen():
     answer = switching("Sec-WebSocket-Protocol: b")
-    assert judge(answer, "a", "b")[:2] == ("accepted", "b")
+    assert outcome_of(answer, "a", "b")[:2] == ("accepted", "b")
 
 
 def test_a_server_may_choose_no_subprotocol():
-    assert judge(switching(), "a", "b")[:2] == ("accepted", None)
+    assert outcome_of(switching(), "a", "b")[:2] == ("accepted", None)
 
 
 def test_before_the_answer_is_whole_nothing_is_known():
@@ -165,7 +165,7 @@ def test_before_the_answer_is_whole_nothing_is_known():
 
 @pytest.mark.parametrize(("answer", "problem"), NOT_101.values(), ids=NOT_101)
 def test_a_101_that_is_not_what_the_rfc_asks_is_refused(answer: bytes, problem: str):
-    kind, text = judge(answer)
+    kind, text = outcome_of(answer)
     assert kind == "invalid"
     assert str(text).startswith(problem)
 
@@ -182,14 +182,14 @@ def test_a_101_that_is_not_what_the_rfc_asks_is_refused(answer: bytes, problem: 
     ],
 )
 def test_a_subprotocol_that_is_not_one_of_those_offered_is_refused(lines: list[str]):
-    kind, text = judge(switching(*lines), "a", "b")
+    kind, text = outcome_of(switching(*lines), "a", "b")
     assert kind == "invalid"
     assert "one of those offered (a, b)" in str(text)
 
 
 @pytest.mark.parametrize("answer", JUNK.values(), ids=JUNK)
 def test_what_is_not_http_is_refused(answer: bytes):
-    kind, text = judge(answer)
+    kind, text = outcome_of(answer)
     assert kind == "invalid"
     assert str(text).startswith("not HTTP/1.1: ")
 
@@ -208,7 +208,7 @@ def test_what_is_not_http_is_refused(answer: bytes):
     ],
 )
 def test_the_error_of_an_answer_is_one_printable_line(answer: bytes):
-    text = str(judge(answer)[1])
+    text = str(outcome_of(answer)[1])
     assert text.isprintable()
 
 
@@ -223,7 +223,7 @@ def test_the_error_of_an_answer_is_one_printable_line(answer: bytes):
     ids=["junk", "a header", "a value", "many values"],
 )
 def test_the_error_of_a_long_answer_is_short(answer: bytes):
-    kind, text = judge(answer)
+    kind, text = outcome_of(answer)
     assert kind == "invalid"
     assert len(str(text)) < 1000
 

@@ -10,8 +10,8 @@ from handshake_tables import (
     FRAMES,
     complete,
     handshake,
-    judge,
     outcome,
+    outcome_of,
     switching,
 )
 
@@ -20,7 +20,7 @@ from trio_wsclient._http import MAX_HEAD_SIZE
 
 
 def head_of(size: int, *, status: str = "HTTP/1.1 101 OK", name: str = "X-Fill") -> bytes:
-    """Make a good head of so many bytes, in which ``<accept>`` counts its later length of 28."""
+    """Make a good head of `size` bytes, in which ``<accept>`` counts its later length of 28."""
     shake = handshake()
     shortest = len(complete(shake, switching(f"{name}: ", status=status)))
     return switching(f"{name}: " + "x" * (size - shortest), status=status)
@@ -77,8 +77,11 @@ def test_headers_without_end_are_refused(junk: bytes):
 
 
 def test_256_fields_are_accepted():
-    assert judge(switching(*["X-Name: a"] * 253))[0] == "accepted"
+    assert outcome_of(switching(*["X-Name: a"] * 253))[0] == "accepted"
 
 
 def test_257_fields_are_refused():
-    assert judge(switching(*["X-Name: a"] * 254)) == ("invalid", "more than 256 response headers")
+    assert outcome_of(switching(*["X-Name: a"] * 254)) == (
+        "invalid",
+        "more than 256 response headers",
+    )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from handshake_tables import REFUSALS, feed, handshake, judge, refusal
+from handshake_tables import REFUSALS, feed, handshake, outcome_of, refusal
 
 
 @pytest.mark.parametrize(("answer", "expected"), REFUSALS.values(), ids=REFUSALS)
 def test_another_status_than_101_is_a_refusal(answer: bytes, expected: tuple[int, bytes]):
-    kind, status_code, _, body, is_complete = judge(answer)
+    kind, status_code, _, body, is_complete = outcome_of(answer)
     assert (kind, is_complete) == ("rejected", True)
     assert (status_code, body) == expected
 

@@ -55,7 +55,7 @@ Session = Callable[[], Awaitable[tuple[list[str | bytes], ConnectionClosed | Han
 
 
 class EndsAfter:
-    """A server that ends TCP once it has sent so many bytes of the session.
+    """A server that ends TCP once it has sent `k` bytes of the session.
 
     Args:
         how: Given what the server has of the connection, ends it.

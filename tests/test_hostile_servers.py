@@ -1,6 +1,6 @@
 """Hostile servers, by a table: each gets its Close, and the user the error, soon and at no cost.
 
-In memory, under a clock that jumps, the server falls silent behind what it has sent and leaves TCP
+In memory, under a clock that jumps, the server falls silent after what it has sent and leaves TCP
 open: what the client then waits for shows in the time. Real TCP shows the same of the client's own
 socket path.
 """

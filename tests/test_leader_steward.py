@@ -1,4 +1,4 @@
-"""The steward leads while nobody waits, and yields to whoever does (L3)."""
+"""The steward leads while nobody waits, and yields to a task that does (L3)."""
 
 from __future__ import annotations
 

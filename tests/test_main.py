@@ -62,7 +62,7 @@ def server_in_a_thread(script):
 
 
 def listener_to(received):
-    """Make a script that notes the lines, answers the ping behind them and closes politely."""
+    """Make a script that notes the lines, answers the ping after them and closes politely."""
 
     async def script(peer):
         await peer.accept()

@@ -29,7 +29,7 @@ CELL = re.compile(r"^   (?:\*| ) -(?: |$)(.*(?:\n {7}.*|\n(?= {7}))*)", re.MULTI
 LITERAL = re.compile(r"``(.+?)``", re.DOTALL)
 INCLUDED = re.compile(r"^\.\. literalinclude:: (\S+)$", re.MULTILINE)
 
-# What else stands in that column: variables of the environment, schemes, what every exception has.
+# Other names in that column: variables of the environment, schemes, what every exception has.
 OTHERS = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "wss", "ws", "__cause__"}
 OPTIONS = ClientOptions.__annotations__
 # What a call is given is called like the parameter, or like the option.
@@ -108,7 +108,7 @@ def _problems(node: ast.AST) -> Iterator[str]:
 
 
 def _problems_of_call(node: ast.Call, callee: object) -> Iterator[str]:
-    if callee is None or callee in BUILTINS:  # None: it was told already
+    if callee is None or callee in BUILTINS:  # None: it was reported already
         return
     signature = inspect.signature(callee)
     own = list(signature.parameters.values())
@@ -119,7 +119,7 @@ def _problems_of_call(node: ast.Call, callee: object) -> Iterator[str]:
     for keyword in node.keywords:
         if keyword.arg not in signature.parameters:
             yield f"{ast.unparse(node)}: {keyword.arg} does not exist"
-    if inspect.isfunction(callee):  # What a class is made of is told by name.
+    if inspect.isfunction(callee):  # Arguments of a class may have other names.
         for given, name in zip(node.args, positional, strict=False):
             if not isinstance(given, ast.Name) or given.id != name:
                 yield f"{ast.unparse(node)}: the argument is called {name}"

@@ -38,7 +38,7 @@ from trio_wsclient import (
 )
 
 CLOSE_TIMEOUT = 10  # seconds
-REST = 1.5  # seconds in which whoever rests has come back
+REST = 1.5  # seconds in which a resting task has come back
 BUFFER = 1000  # bytes: some seven messages
 LONG = 70_000  # bytes: more than is written in one piece
 
@@ -47,7 +47,7 @@ ticks = st.integers(0, 8)  # of Trio's scheduler
 
 
 class Server:
-    """The other end of a stream in memory: takes what comes at once, and says what it is told to.
+    """The other end of a stream in memory: takes what comes at once, and sends what the test wants.
 
     It parses by wsproto, which raises at what a client must not send.
     """
@@ -105,7 +105,7 @@ class Server:
         if self.close_code is not None and not isinstance(
             events[0], wsproto.events.CloseConnection
         ):
-            return  # wsproto sends nothing else behind the client's Close.
+            return  # wsproto sends nothing else after the client's Close.
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self._stream.send_all(b"".join(map(self._wsproto.send, events)))
 
@@ -475,7 +475,7 @@ class ClientAndServer(RuleBasedStateMachine):
 
     @invariant()
     def what_is_received_is_what_was_sent(self) -> None:
-        """Nothing is lost, doubled or out of order, whoever was cancelled."""
+        """Nothing is lost, doubled or out of order, whichever task was cancelled."""
         assert len(set(self.taken)) == len(self.taken)
         assert set(self.taken) == set(self.due[: len(self.taken)])
         if len(self.receiving) <= 1 and self.is_open:
@@ -485,7 +485,7 @@ class ClientAndServer(RuleBasedStateMachine):
     def whoever_waits_for_a_message_gets_it(self) -> None:
         if any(call.is_running for call in self.receiving) and not self.we_close:
             assert len(self.taken) == len(self.due)
-            assert self.is_open  # Otherwise it is told.
+            assert self.is_open  # Otherwise the call raises.
 
     @invariant()
     def what_is_sent_arrives_in_order(self) -> None:
@@ -510,7 +510,7 @@ class ClientAndServer(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_read_while_there_is_no_room(self) -> None:
-        """R2; but whoever waits for a message reads on to its end, however long it is."""
+        """R2; but a task that waits for a message reads on to its end, however long it is."""
         statistics = self.ws.statistics()
         is_full = statistics.buffered_bytes >= BUFFER and self.is_open and not self.receiving
         if is_full and self.was_full and len(self.taken) == self.taken_before:

@@ -1,4 +1,4 @@
-"""A stream of the user's: whatever it raises, it is closed if no connection comes about."""
+"""A stream of the user's: whatever it raises, it is closed if no connection is made."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from trio_wsclient import WebSocketClient, open_websocket_client
 
 
 def names_sent(context: ssl.SSLContext) -> list[str | None]:
-    """Return the list into which the server of a context writes what SNI has told it."""
+    """Return the list into which a context's server writes the names that SNI sent."""
     names: list[str | None] = []
     context.sni_callback = lambda _tls, name, _context: names.append(name)
     return names

@@ -150,7 +150,7 @@ async def test_wss_to_a_port_without_tls_fails_cleanly(client_ssl_context, answe
 async def test_tcp_that_ends_within_tls_is_an_error_that_says_so(
     client_ssl_context, how, fault, hears_first
 ):
-    """Ended in good order, TCP may still be reset by a hello that comes too late."""
+    """After a normal end, a hello that comes too late may still reset TCP."""
 
     async def server(peer: Peer) -> None:
         if hears_first:

@@ -1,4 +1,4 @@
-"""`receive_nowait`, for who has other things to do than to wait."""
+"""`receive_nowait`, for a task that has other things to do than to wait."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ Server = Callable[[Peer], Awaitable[object]] | Exception
 
 
 class Town:
-    """Stands for the network: each connection is served by the next script, or fails.
+    """A fake of the network: each connection is served by the next script, or fails.
 
     `streams` has the client's end of each; `tried_at` the times.
     """

@@ -1,4 +1,4 @@
-"""What the tests stand on fails where a test fails."""
+"""The scripted server fails where a test fails."""
 
 from __future__ import annotations
 

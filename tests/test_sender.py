@@ -156,16 +156,16 @@ async def _open_after_one_write(valve, ws) -> None:
 
 
 @pytest.mark.parametrize("closer", ["server", "own"])
-async def test_who_waits_for_a_turn_is_told_of_the_end(closer):
+async def test_waiting_for_a_turn_ends_with_the_connection(closer):
     server = Recorder()
     async with opened(server) as (ws, _), trio.open_nursery() as nursery:
 
         async def waits() -> None:
             with pytest.raises(ConnectionClosedOK):
                 await ws.send("never")
-            told.set()
+            ended.set()
 
-        told = trio.Event()
+        ended = trio.Event()
         with pytest.raises(ConnectionClosedOK):
             async with ws.text_writer() as writer:
                 await writer.write("half")
@@ -175,7 +175,7 @@ async def test_who_waits_for_a_turn_is_told_of_the_end(closer):
                     await server.peer.send(wire.close())
                 else:
                     await ws.aclose()
-                await told.wait()
+                await ended.wait()
 
 
 async def test_a_batch_that_need_not_be_split_is_one_write_also_with_fragment_size():

@@ -180,7 +180,7 @@ Take = Callable[[WebSocketClient], Awaitable[tuple[int, bytes]]]
 async def cpu_of_fragments(
     take: Take, count: int, payload: bytes, max_buffered_bytes: int
 ) -> float:
-    """Return the CPU seconds that the client needs for a message of so many fragments."""
+    """Return the CPU seconds that the client needs for a message of `count` fragments."""
 
     def script(peer: ThreadPeer) -> None:
         peer.accept()
@@ -209,7 +209,7 @@ async def cpu_of_fragments(
     ids=["empty", "of a byte, as frames, the smallest buffer"],
 )
 async def test_e34_a_message_of_many_fragments_is_linear(take, payload, max_buffered_bytes):
-    """Three times as many fragments cost 3 times as much; were it quadratic, 9 times.
+    """Three times as many fragments cost 3 times as much; a quadratic cost would be 9 times.
 
     A run may have bad luck, but it is unlikely that all have.
     """
@@ -224,7 +224,7 @@ async def test_e34_a_message_of_many_fragments_is_linear(take, payload, max_buff
 
 
 async def test_e34_many_fragments_let_tasks_run():
-    """To take them is one pass, as to join and decode a message is: so it may take longer."""
+    """The client takes all fragments in one scheduler tick, so the pause may be longer."""
     pauses = []
 
     def script(peer: ThreadPeer) -> None:

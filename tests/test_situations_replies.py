@@ -191,7 +191,7 @@ async def test_e43_ping_after_close_is_not_answered():
 # A violation
 
 
-def told(exc: ConnectionClosedError, close: wire.ClientFrame) -> list[str]:
+def error_texts(exc: ConnectionClosedError, close: wire.ClientFrame) -> list[str]:
     """Return the texts that say what was wrong: of the error, and the reason that was sent."""
     return [str(exc), close.payload[2:].decode()]
 
@@ -232,7 +232,7 @@ async def test_a_message_inside_another_is_named(first, second, headers, options
     exc, close = await violate(data, *headers, **options)
     assert close.code == 1002
     name, other = ("TEXT", "BINARY") if second == wire.TEXT else ("BINARY", "TEXT")
-    for text in told(exc, close):
+    for text in error_texts(exc, close):
         assert name in text
         assert other not in text
 
@@ -290,7 +290,7 @@ async def test_violation_quotes_its_value(data, code, value):
     """The error and the reason sent quote the value that was wrong."""
     exc, close = await violate(data, max_message_size=1000)
     assert close.code == code
-    for text in told(exc, close):
+    for text in error_texts(exc, close):
         assert re.search(value, text), text
 
 
@@ -298,5 +298,5 @@ async def test_violation_quotes_its_value(data, code, value):
 async def test_violation_beside_deflate_quotes_its_value(data, code, value):
     exc, close = await violate(data, DEFLATE, compression="deflate")
     assert close.code == code
-    for text in told(exc, close):
+    for text in error_texts(exc, close):
         assert re.search(value, text), text

@@ -46,7 +46,7 @@ async def errors_over(
 ) -> tuple[str, type[ProxyError], list[bytes]]:
     """Return text, type and what was sent, which are the same however the answer is cut.
 
-    Behind the answer the proxy is silent: it is checked as soon as it can be.
+    After the answer the proxy is silent: the client checks the answer as soon as it can.
     """
     outcomes = []
     for pieces in ([answer], wire.cut(answer, range(len(answer)))):

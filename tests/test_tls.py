@@ -186,7 +186,7 @@ async def test_a_handshake_that_stalls_can_be_cancelled(client_ssl_context, serv
 
 
 class Waits:
-    """Stands for OpenSSL in a renegotiation: it writes only once it has read."""
+    """A fake of OpenSSL in a renegotiation: it writes only once it has read."""
 
     def __init__(self, inner: ssl.SSLObject) -> None:
         self.inner = inner

@@ -1,4 +1,4 @@
-"""From a URL to a stream: TCP to whoever answers, and the TLS of who names no context."""
+"""From a URL to a stream: TCP to the first address that answers, and TLS without a context."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def first_use(monkeypatch):
 
 
 class Builder:
-    """Stands for `_new_default_context`: slow, until it is let go."""
+    """A fake of `_new_default_context`: slow, until it is let go."""
 
     def __init__(self, monkeypatch) -> None:
         self.started = threading.Event()

@@ -1,4 +1,4 @@
-"""Of a tunnel that does not come about nothing stays open, wherever it failed or was cancelled."""
+"""A tunnel that fails or is cancelled leaves nothing open, at whichever step."""
 
 from __future__ import annotations
 

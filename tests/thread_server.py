@@ -46,7 +46,7 @@ class ThreadPeer:
     def next_frame(self) -> wire.ClientFrame | None:
         """Return the next frame, or `None` when the client has ended TCP between frames.
 
-        It is for long frames and for many: each byte is copied a few times only.
+        It is fast enough for long frames and for many frames: each byte is copied only a few times.
 
         Raises:
             EOFError: TCP has ended in the middle of a frame.

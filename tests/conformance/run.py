@@ -1,4 +1,4 @@
-"""Run the client through the Autobahn conformance suite, and judge it.
+"""Run the client through the Autobahn conformance suite, and check its verdicts.
 
     python tests/conformance/run.py [--cases 1-7,9,10] [--reports DIR] [--cache DIR]
 
@@ -34,7 +34,7 @@ from trio_wsclient import (
 AGENT = "trio_wsclient"
 VERDICTS = ("OK", "INFORMATIONAL")
 CACHE = Path.home() / ".cache" / "trio-wsclient-conformance"
-MILDER = "!!! no Python 2.7 found: kosoku stands in for autobahntestsuite, and is milder"
+MILDER = "!!! no Python 2.7 found: kosoku replaces autobahntestsuite, and is milder"
 
 # How many cases each section of autobahntestsuite 25.10.1 has.
 TITLES = {
@@ -103,7 +103,7 @@ async def drive(url: str) -> tuple[int, list[str]]:
                 await echo(f"{url}/runCase?case={number}&agent={AGENT}")
             except ConnectionClosed:
                 pass  # what many a case is about; whether it was right is the server's to say
-            except Exception as error:  # The other cases shall still be judged.
+            except Exception as error:  # The other cases still have to run.
                 complaints.append(f"case number {number}: {error!r}")
         if patience.cancelled_caught:
             complaints.append(f"case number {number}: not over after {_CASE_TIMEOUT} s")
@@ -120,7 +120,7 @@ async def collect(server: Server, count: int) -> Cases:
         while server.process.poll() is None and len(load(server.reports)) < count:
             with contextlib.suppress(WebSocketError):
                 await echo(f"{server.url}/updateReports?agent={AGENT}")
-            if server.suite.is_judge:
+            if server.suite.is_autobahn:
                 await trio.sleep(0.2)
             else:
                 await server.process.wait()  # kosoku writes its report once, at its end
@@ -234,13 +234,13 @@ def main() -> int:
     reports = options.reports or options.cache / "reports"
     try:
         suite = find_suite(options.cache.resolve())
-        if not suite.is_judge:
+        if not suite.is_autobahn:
             print(MILDER, flush=True)
         passed = trio.run(run, suite, options.cases, reports.resolve(), options.page)
     except SuiteError as error:
         print(error, file=sys.stderr)
         return 2
-    if not suite.is_judge:
+    if not suite.is_autobahn:
         print(MILDER)
     return 0 if passed else 1
 

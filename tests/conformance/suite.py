@@ -1,8 +1,8 @@
 """The suite: where it comes from, and its server (fuzzing, in its own word) on 127.0.0.1.
 
-`autobahntestsuite` is the judge. It runs on Python 2.7 only; `kosoku` runs the same cases on the
-Python that runs this file, and stands in where there is no Python 2.7. What is asked of the server
-and what its verdicts mean is in `run.py`.
+`autobahntestsuite` is the suite. It runs on Python 2.7 only. `kosoku` runs the same cases on the
+Python that runs this file, and replaces it where there is no Python 2.7. `run.py` says what is
+asked of the server, and what its verdicts mean.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class Suite:
     directory: Path
 
     @property
-    def is_judge(self) -> bool:
+    def is_autobahn(self) -> bool:
         """Whether it is autobahntestsuite itself."""
         return self.name == "autobahntestsuite"
 
@@ -55,7 +55,7 @@ class Server:
 
 
 def find_suite(cache: Path) -> Suite:
-    """Install the judge, or its stand-in, into `cache`, unless an earlier run did.
+    """Install the suite, or its replacement, into `cache`, unless an earlier run did.
 
     Raises:
         SuiteError: If there is no Python 2.7 where there has to be one (the environment variable
@@ -126,7 +126,7 @@ async def open_server(suite: Suite, cases: Sequence[str], reports: Path) -> Asyn
     log = reports / "server.log"
     command = [suite.python, "-E", "-u", str(HERE / "launcher.py"), str(suite.directory)]
     command += [suite.name, "-m", "fuzzingserver"]
-    if suite.is_judge:
+    if suite.is_autobahn:
         spec = {"url": "ws://127.0.0.1", "outdir": str(reports), "cases": [*cases]}
         (reports / "spec.json").write_text(json.dumps(spec))
         command += ["-s", str(reports / "spec.json"), "-u", "0"]  # 0: no web page on port 8080

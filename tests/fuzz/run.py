@@ -1,8 +1,8 @@
 """Fuzzes all that reads a peer's bytes, by atheris: ``run.py [--seconds 60] [TARGET ...]``.
 
-Each target runs in a process of its own, for so many seconds. It ends with status 1, and shows the
-input, if one of them raises, takes more than 20 s for an input, or 2 GiB of memory. With ``--keep``
-the shortest inputs that have covered more than the ones before are added to the corpus.
+Each target runs in a process of its own, for that many seconds. It ends with status 1, and shows
+the input, if a target raises, takes more than 20 s for an input, or 2 GiB of memory. ``--keep``
+adds the shortest inputs that have covered more than the inputs before to the corpus.
 """
 
 from __future__ import annotations

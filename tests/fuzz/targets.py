@@ -1,4 +1,4 @@
-"""What is fuzzed: all that reads a peer's bytes. A target is given any bytes, and must not raise.
+"""Fuzz targets: all code that reads a peer's bytes. A target gets any bytes, and must not raise.
 
 Each target knows more than that: the reader finds the same in pieces as in a whole, and the same as
 wsproto; and a response means the same however it is cut.
@@ -15,7 +15,7 @@ import wire
 from handshake_tables import complete, outcome
 from protocol_tables import make_protocol, sent
 from protocol_tables import read as read_events
-from test_against_wsproto import is_intended, judge, read
+from test_against_wsproto import is_intended, read, read_by_wsproto
 
 from trio_wsclient import PerMessageDeflate, ProxyError, _socks
 from trio_wsclient._handshake import Handshake
@@ -61,7 +61,7 @@ _REST = bytes(10)
 def is_allowed(end: object, expected_end: object, *, deflate: bool) -> bool:
     """Return whether the reader may end in another way than wsproto.
 
-    The judge's `Inflate` inflates a frame when that is complete; the reader inflates what has come.
+    For wsproto, `Inflate` inflates a frame when it is complete; the reader inflates what has come.
     So in the last frame the reader may find bad data, or bad text, for which wsproto still waits.
     """
     if is_intended(end, expected_end):
@@ -73,7 +73,7 @@ def compare_with_wsproto(data: bytes, size: int, *, deflate: bool) -> None:
     """Check that the reader, given pieces, finds what wsproto finds in the whole."""
     data += _REST
     found, end = read(pieces_of(data, size), deflate=deflate)
-    expected, expected_end = judge(data, deflate=deflate)
+    expected, expected_end = read_by_wsproto(data, deflate=deflate)
     if is_allowed(end, expected_end, deflate=deflate):
         end = expected_end
     if isinstance(end, ProtocolViolation):
@@ -149,11 +149,11 @@ def handshake(data: bytes) -> None:
     def result(cut: Callable[[bytes], list[bytes]]) -> tuple[object, ...]:
         extensions = [Deflate(PerMessageDeflate(), Limits(1000))] if has_deflate else []
         shake = Handshake(parse("ws://x/"), subprotocols=subprotocols, extensions=extensions)
-        kind, *told = outcome(shake, *cut(complete(shake, choices.rest)))
+        kind, *facts = outcome(shake, *cut(complete(shake, choices.rest)))
         # h11's words may depend on how the bytes were cut.
-        return (kind, str(told[0]).partition(": ")[0]) if kind == "invalid" else (kind, *told)
+        return (kind, str(facts[0]).partition(": ")[0]) if kind == "invalid" else (kind, *facts)
 
-    with mock.patch("os.urandom", bytes):  # so that each is told the same key
+    with mock.patch("os.urandom", bytes):  # so that each uses the same key
         whole = result(lambda answer: [answer] if answer else [])  # b"" would be the end
         assert result(lambda answer: pieces_of(answer, size)) == whole
 

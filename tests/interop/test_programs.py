@@ -51,7 +51,7 @@ def microsocks() -> Iterator[int]:
 
 
 async def converse(url: str, **options: Any) -> None:
-    """Echo small and large messages, compressed ones among them, and close in good order."""
+    """Echo small and large messages, compressed ones among them, and close normally."""
     with trio.fail_after(CASE_TIMEOUT):
         async with open_websocket_client(
             url, compression="deflate", max_message_size=None, **options

@@ -70,8 +70,8 @@ async def late_ping(library: Library, then: bytes) -> None:
         except BaseException as exc:
             fault(f"a bare {name(exc)}" if isinstance(exc, trio.Cancelled) else name(exc))
         frames = await server.seen()
-    # RFC 6455 §5.5.1 forbids data behind a Close; §5.5.2 even asks for the pong.
-    expect(all(frame.opcode == wire.PONG for frame in frames), "sends behind its Close")
+    # RFC 6455 §5.5.1 forbids data after a Close; §5.5.2 even asks for the pong.
+    expect(all(frame.opcode == wire.PONG for frame in frames), "sends after its Close")
 
 
 @judgement("E12", "a ping arrives after our Close, then a Close")

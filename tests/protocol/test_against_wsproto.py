@@ -1,7 +1,7 @@
 """The reader and wsproto find the same in the same bytes, however these are cut.
 
-wsproto is the judge: an independent implementation of RFC 6455 that reads each stream in one piece.
-The streams are drawn at random, of frames that are mostly right. A few are in the tests; for many:
+wsproto is an independent implementation of RFC 6455. It reads each stream in one piece. The streams
+are drawn at random, and most of their frames are right. The tests use 2,000 streams; for more, run:
 
     python tests/protocol/test_against_wsproto.py 200000
 """
@@ -110,7 +110,7 @@ class Inflate(Extension):
         return made
 
 
-def judge(data: bytes, *, deflate: bool) -> tuple[list[object], object]:
+def read_by_wsproto(data: bytes, *, deflate: bool) -> tuple[list[object], object]:
     """Return what wsproto finds: complete messages and control frames, and how it ends."""
     connection = Connection(ConnectionType.CLIENT, [Inflate()] if deflate else [])
     found: list[object] = []
@@ -288,7 +288,7 @@ def compare(seed: int) -> None:
     pieces = draw_pieces(draw, data)
     assert b"".join(pieces) == data
     found, end = read(pieces, deflate=deflate)
-    expected, expected_end = judge(data, deflate=deflate)
+    expected, expected_end = read_by_wsproto(data, deflate=deflate)
     if is_intended(end, expected_end):
         end = expected_end
     if isinstance(end, ProtocolViolation):

@@ -106,7 +106,7 @@ def test_error_reason_is_cut_between_code_points(text: str):
 
 
 class Unshowable(Exception):
-    """An exception whose text can't be had."""
+    """An exception that has no text: `str` of it raises."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")

@@ -48,7 +48,7 @@ class Server:
         inflated = self._inflate(frame.payload)
         if frame.fin:
             assert self._inflate(TAIL) == b""
-            # What follows a message that is whole is a new block.
+            # A new block follows a complete message.
             probe = self._zlib.copy()
             assert probe.decompress(b"\1\0\0\xff\xff") == b""
             assert probe.eof
@@ -57,7 +57,7 @@ class Server:
         return inflated
 
     def _inflate(self, data: bytes) -> bytes:
-        # zlib lets a distance pass that is beyond the window if it is within what it is making.
+        # zlib accepts a distance beyond the window if it is within the output of this call.
         inflated = bytearray()
         while piece := self._zlib.decompress(data, 1):
             inflated += piece
@@ -231,7 +231,7 @@ def test_compressor_refers_back_within_the_window(bits: int, takeover: bool, lev
 
 
 def sizes(count: int, params: str = "", **options: int) -> list[int]:
-    """Return the size on the wire of a message that is sent so many times."""
+    """Send a message `count` times; return the size on the wire of each."""
     protocol, (message,) = deflating(params, **options), repetitive(300)
     return [len(protocol.send_data(Opcode.BINARY, message)) for _ in range(count)]
 

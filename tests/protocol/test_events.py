@@ -1,4 +1,4 @@
-"""What the protocol tells of frames: data that can be compared, kept and passed on."""
+"""The protocol's events: data that can be compared, kept and passed on."""
 
 from __future__ import annotations
 

@@ -286,7 +286,7 @@ def test_compression_refuses_the_same_beside_an_extension(data: bytes, code: int
 
 @pytest.mark.parametrize("before", [b"", wire.binary(bytes(100))[:50]])
 def test_dropped_data_is_not_shown_to_extensions(before: bytes):
-    """After our Close only the server's Close is wanted, and no data may keep it from us."""
+    """After its Close the client waits only for the server's, and no data may prevent that."""
     protocol = with_deflate(max_message_size=1000)
     read(protocol, before)
     protocol.close(1000)

@@ -1,4 +1,4 @@
-"""What extensions give back (RFC 6455 §9.1): refusals, wrong results, and too much."""
+"""Results of extensions (RFC 6455 §9.1): refusals, wrong results, and too much data."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_first_refusing_extension_sets_the_reason():
 
 
 class Times(Unoffered):
-    """Makes each byte received a number of bytes, and eats those that are zero."""
+    """Repeats each byte received `number` times, and drops zero bytes."""
 
     def __init__(self, number: int) -> None:
         super().__init__("x-times")

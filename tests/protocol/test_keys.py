@@ -32,7 +32,7 @@ def test_each_key_that_was_drawn_is_used(monkeypatch: pytest.MonkeyPatch):
 
 def test_another_thread_may_take_the_last_key(monkeypatch: pytest.MonkeyPatch):
     class Drained(list):
-        """Has its last key taken as soon as it was asked whether there is one."""
+        """Loses its last key as soon as somebody asks whether there is one."""
 
         def __bool__(self) -> bool:
             there = len(self) > 0

@@ -23,7 +23,7 @@ from trio_wsclient._protocol.protocol import Protocol
 
 
 def outcome(protocol: Protocol, pieces: list[bytes]) -> tuple[object, ...]:
-    """Return all that a protocol tells of its input."""
+    """Return all that a protocol says of its input."""
     events = read(protocol, *pieces)
     return (
         events,

@@ -18,7 +18,7 @@ MIB = 1024 * 1024
 
 
 def assert_too_big(protocol: Protocol, header: bytes, problem: str) -> None:
-    """Check that a header is too much, and that it is its last byte that tells."""
+    """Check that a header is refused, and only when its last byte has come."""
     assert read(protocol, header[:-1]) == []
     assert protocol.closing.state is State.OPEN
     assert read(protocol, header[-1:]) == []
