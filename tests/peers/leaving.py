@@ -1,4 +1,4 @@
-"""Judgements of E1, E4, E6, E12, E14, E20, E22, E24: leaving the block."""
+"""Checks of E1, E4, E6, E12, E14, E20, E22, E24: leaving the block."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import wire
 from situations import scene
 from trio.testing import wait_all_tasks_blocked
 
-from peers.judgement import expect, fault, judgement, leaves, name, step, within
+from peers.check import check, expect, fault, leaves, name, step, within
 from peers.library import Library
 
 
-@judgement("E1", "the server sends Close and keeps TCP open; the block is left")
+@check("E1", "the server sends Close and keeps TCP open; the block is left")
 async def _(library: Library) -> None:
     async with scene(situations.sends_and_listens(wire.close(1000))) as server:
         async with library.connect(server.url, close_timeout=0.5):
@@ -25,7 +25,7 @@ async def _(library: Library) -> None:
     expect([frame.code for frame in frames] == [1000], "no Close sent")
 
 
-@judgement("E1, receive", "the same, in receive()")
+@check("E1, receive", "the same, in receive()")
 async def _(library: Library) -> None:
     async with scene(situations.sends_and_listens(wire.close(1000))) as server:
         async with library.connect(server.url, close_timeout=0.5) as ws:
@@ -36,7 +36,7 @@ async def _(library: Library) -> None:
         await server.seen()
 
 
-@judgement("E4", "aclose(999)")
+@check("E4", "aclose(999)")
 async def _(library: Library) -> None:
     refused = False
     async with scene(situations.echoes_until_close) as server:
@@ -52,7 +52,7 @@ async def _(library: Library) -> None:
     expect(code != 999, "sends it")
 
 
-@judgement("E6", "1000 unread messages, then the block is left")
+@check("E6", "1000 unread messages, then the block is left")
 async def _(library: Library) -> None:
     data = wire.text("x") * 1000
     async with scene(situations.sends_and_answers(data)) as server:
@@ -74,12 +74,12 @@ async def late_ping(library: Library, then: bytes) -> None:
     expect(all(frame.opcode == wire.PONG for frame in frames), "sends after its Close")
 
 
-@judgement("E12", "a ping arrives after our Close, then a Close")
+@check("E12", "a ping arrives after our Close, then a Close")
 async def _(library: Library) -> None:
     await late_ping(library, wire.close(1000))
 
 
-@judgement("E12, deaf", "a ping arrives after our Close, and nothing more")
+@check("E12, deaf", "a ping arrives after our Close, and nothing more")
 async def _(library: Library) -> None:
     await late_ping(library, b"")
 
@@ -97,17 +97,17 @@ async def group_of_one(library: Library) -> None:
                 fault(f"replaced by {name(exc)}")
 
 
-@judgement("E14", "the body raises a group with one exception in it")
+@check("E14", "the body raises a group with one exception in it")
 async def _(library: Library) -> None:
     await group_of_one(library)
 
 
-@judgement("E14, loose", "the same, in trio.run(strict_exception_groups=False)", loose=True)
+@check("E14, loose", "the same, in trio.run(strict_exception_groups=False)", loose=True)
 async def _(library: Library) -> None:
     await group_of_one(library)
 
 
-@judgement("E20", "after an outer cancel the body says goodbye in a shielded scope")
+@check("E20", "after an outer cancel the body says goodbye in a shielded scope")
 async def _(library: Library) -> None:
     reply = None
     async with scene(situations.answers_goodbye) as server:
@@ -128,7 +128,7 @@ async def _(library: Library) -> None:
     expect(frames, "no Close sent")
 
 
-@judgement("E20, aclose", "after an outer cancel the body calls aclose() in a shielded scope")
+@check("E20, aclose", "after an outer cancel the body calls aclose() in a shielded scope")
 async def _(library: Library) -> None:
     async with scene(situations.echoes_until_close) as server:
         with trio.CancelScope() as scope:
@@ -147,7 +147,7 @@ async def _(library: Library) -> None:
         expect(await server.seen() == 3000, "another Close sent")
 
 
-@judgement("E22", "Ctrl-C in the block with a server that is deaf to Close")
+@check("E22", "Ctrl-C in the block with a server that is deaf to Close")
 async def _(library: Library) -> None:
     async def strike() -> None:
         await wait_all_tasks_blocked(0.1)
@@ -167,7 +167,7 @@ async def _(library: Library) -> None:
         expect(seconds < 2, f"waits {seconds:.0f} s, the close timeout")
 
 
-@judgement("E24", "the body's exception coincides with a bug in a background task")
+@check("E24", "the body's exception coincides with a bug in a background task")
 async def _(library: Library) -> None:
     bug, mine = RuntimeError("a bug"), ValueError("mine")
     library.plant(bug)

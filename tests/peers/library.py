@@ -1,4 +1,4 @@
-"""What a judgement needs of a client library; each of the `on_...` modules offers it."""
+"""What a check needs of a client library; each of the `on_...` modules offers it."""
 
 from __future__ import annotations
 

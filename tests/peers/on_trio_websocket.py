@@ -1,4 +1,4 @@
-"""trio-websocket, as a judgement uses it."""
+"""trio-websocket, as a check uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This library, as a judgement uses it."""
+"""This library, as a check uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""websockets.trio, as a judgement uses it."""
+"""websockets.trio, as a check uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One judgement of one library, in a process of its own: see `run`."""
+"""One check of one library, in a process of its own: see `run`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import traceback
 import trio
 
 from peers import leaving, opening, traffic
-from peers.judgement import JUDGEMENTS, fault, leaves, name
+from peers.check import CHECKS, fault, leaves, name
 from peers.library import Lacking
 
-MODULES = (opening, traffic, leaving)  # they fill JUDGEMENTS
+MODULES = (opening, traffic, leaving)  # they fill CHECKS
 
 
 def main(wanted: str, module: str) -> None:
-    judgement = JUDGEMENTS[wanted]
-    options = {"strict_exception_groups": False} if judgement.loose else {}
+    check = CHECKS[wanted]
+    options = {"strict_exception_groups": False} if check.loose else {}
     # E22: SIGINT is ignored by what a shell has started in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        trio.run(judgement.judge, importlib.import_module(module), **options)
+        trio.run(check.run, importlib.import_module(module), **options)
     except BaseException as exc:
         traceback.print_exc()
         for leaf in leaves(exc):

@@ -1,4 +1,4 @@
-"""Judgements of E11, E13, E15, E16: opening."""
+"""Checks of E11, E13, E15, E16: opening."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import trio
 import trustme
 from situations import Script, scene
 
-from peers.judgement import expect, fault, judgement, name, step
+from peers.check import check, expect, fault, name, step
 from peers.library import Library
 
 TRUSTED_CA = trustme.CA()
@@ -30,14 +30,14 @@ async def refusal(library: Library, url: str, **options) -> tuple[BaseException 
     return None, trio.current_time() - start
 
 
-@judgement("E11", "TCP ends during the opening handshake")
+@check("E11", "TCP ends during the opening handshake")
 async def _(library: Library) -> None:
     async with scene(situations.ends_in_handshake(b"")) as server:
         exc, seconds = await refusal(library, server.url, open_timeout=4)
         expect(seconds < 2, f"waits for the whole open timeout, then {name(exc)}")
 
 
-@judgement("E13", "IPv6 literal")
+@check("E13", "IPv6 literal")
 async def _(library: Library) -> None:
     trio.open_tcp_stream = situations.open_ipv6_as_ipv4
     async with scene(situations.accepts) as server:
@@ -58,17 +58,17 @@ async def endless(library: Library, script: Script[object]) -> None:
         expect(not scope.cancelled_caught, "the socket leaks")
 
 
-@judgement("E15, silent", "the handshake is never answered")
+@check("E15, silent", "the handshake is never answered")
 async def _(library: Library) -> None:
     await endless(library, situations.is_silent)
 
 
-@judgement("E15, slow", "the handshake is answered a byte at a time")
+@check("E15, slow", "the handshake is answered a byte at a time")
 async def _(library: Library) -> None:
     await endless(library, situations.drips(b"HTTP/1.1 101 Ok\r\nX: ", b"x", 0.1))
 
 
-@judgement("E15, body", "a refusal has an endless body")
+@check("E15, body", "a refusal has an endless body")
 async def _(library: Library) -> None:
     await endless(library, situations.refuses_without_end)
 
@@ -89,17 +89,17 @@ async def bad_certificate(library: Library, ca: trustme.CA, host: str, **kwargs)
         expect(seconds < 2, f"after {seconds:.0f} s")
 
 
-@judgement("E16, CA", "TLS: unknown CA")
+@check("E16, CA", "TLS: unknown CA")
 async def _(library: Library) -> None:
     await bad_certificate(library, trustme.CA(), "127.0.0.1")
 
 
-@judgement("E16, host", "TLS: wrong host")
+@check("E16, host", "TLS: wrong host")
 async def _(library: Library) -> None:
     await bad_certificate(library, TRUSTED_CA, "other.example")
 
 
-@judgement("E16, time", "TLS: expired certificate")
+@check("E16, time", "TLS: expired certificate")
 async def _(library: Library) -> None:
     past = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
     await bad_certificate(library, TRUSTED_CA, "127.0.0.1", not_after=past)

@@ -1,4 +1,4 @@
-"""Judge every library in every situation, and print the table: `python -m peers.run [E1 ...]`.
+"""Check every library in every situation, and print the table: `python -m peers.run [E1 ...]`.
 
 The exit status tells whether this library is without fault; that others are not is why there are
 these tests.
@@ -11,7 +11,7 @@ import sys
 from importlib.metadata import version
 
 from peers import leaving, opening, traffic
-from peers.judgement import JUDGEMENTS
+from peers.check import CHECKS
 
 LIBRARIES = {
     "trio-websocket": "peers.on_trio_websocket",
@@ -19,7 +19,7 @@ LIBRARIES = {
     "trio-wsclient": "peers.on_trio_wsclient",
 }
 OWN = "trio-wsclient"
-MODULES = (opening, traffic, leaving)  # they fill JUDGEMENTS
+MODULES = (opening, traffic, leaving)  # they fill CHECKS
 
 
 def verdict(name: str, module: str) -> str:
@@ -29,7 +29,7 @@ def verdict(name: str, module: str) -> str:
             [sys.executable, "-W", "ignore", "-m", "peers.one", name, module],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=JUDGEMENTS[name].bound,
+            timeout=CHECKS[name].bound,
             check=False,
         )
         output, hangs = process.stdout, False
@@ -50,11 +50,11 @@ def main(wanted: list[str]) -> int:
     print("| |", " | ".join(["situation", *heads]), "|")
     print("| --- |", " | ".join(["---"] * (1 + len(heads))), "|")
     faulty = False
-    for name, judgement in sorted(JUDGEMENTS.items(), key=lambda item: order(item[0])):
+    for name, check in sorted(CHECKS.items(), key=lambda item: order(item[0])):
         if wanted and name.partition(",")[0] not in wanted:
             continue
         verdicts = {library: verdict(name, module) for library, module in LIBRARIES.items()}
-        print(f"| {name} |", " | ".join([judgement.situation, *verdicts.values()]), "|", flush=True)
+        print(f"| {name} |", " | ".join([check.situation, *verdicts.values()]), "|", flush=True)
         faulty = faulty or verdicts[OWN] != "ok"
     return 1 if faulty else 0
 

@@ -1,4 +1,4 @@
-"""Judgements of E2, E3, E7 to E10, E17, E21, E23: an open connection."""
+"""Checks of E2, E3, E7 to E10, E17, E21, E23: an open connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import wire
 from situations import Heartbeat, scene
 from trio.testing import wait_all_tasks_blocked
 
-from peers.judgement import expect, fault, judgement, name, step, within
+from peers.check import check, expect, fault, name, step, within
 from peers.library import Library
 
 MIB = 2**20
@@ -30,12 +30,12 @@ async def ping_of_vanished(library: Library, how) -> None:
             step("leaving the block")
 
 
-@judgement("E2, end", "the server ends TCP during ping()")
+@check("E2, end", "the server ends TCP during ping()")
 async def _(library: Library) -> None:
     await ping_of_vanished(library, situations.end)
 
 
-@judgement("E2, reset", "the server resets TCP during ping()")
+@check("E2, reset", "the server resets TCP during ping()")
 async def _(library: Library) -> None:
     await ping_of_vanished(library, situations.reset)
 
@@ -62,22 +62,22 @@ async def wrong(library: Library, data: bytes, code: int) -> None:
             expect(codes in ([], [code]), f"sends Close {codes}")
 
 
-@judgement("E3", "a message over the limit, TCP stays open")
+@check("E3", "a message over the limit, TCP stays open")
 async def _(library: Library) -> None:
     await wrong(library, wire.binary(bytes(2000)), 1009)
 
 
-@judgement("E9, opcode", "a reserved opcode, TCP stays open")
+@check("E9, opcode", "a reserved opcode, TCP stays open")
 async def _(library: Library) -> None:
     await wrong(library, wire.frame(3, b"x"), 1002)
 
 
-@judgement("E9, UTF-8", "text that is not UTF-8, TCP stays open")
+@check("E9, UTF-8", "text that is not UTF-8, TCP stays open")
 async def _(library: Library) -> None:
     await wrong(library, wire.frame(wire.TEXT, b"\xff"), 1007)
 
 
-@judgement("E7", "a consumer slower than the ping timeout", bound=15)
+@check("E7", "a consumer slower than the ping timeout", bound=15)
 async def _(library: Library) -> None:
     data = wire.binary(bytes(30_000)) * 100
     async with (
@@ -95,7 +95,7 @@ async def _(library: Library) -> None:
         step("leaving the block")
 
 
-@judgement("E8", "a blocked send is cancelled, then send again")
+@check("E8", "a blocked send is cancelled, then send again")
 async def _(library: Library) -> None:
     may_read = trio.Event()
     accepted = False
@@ -146,12 +146,12 @@ async def both_ways(library: Library, *, pings: bool) -> None:
         expect(await server.seen() == size, "not all arrived")
 
 
-@judgement("E10", "8 MB each way, a server that writes before it reads")
+@check("E10", "8 MB each way, a server that writes before it reads")
 async def _(library: Library) -> None:
     await both_ways(library, pings=False)
 
 
-@judgement("E10, pings", "8 MB each way, a server that writes before it reads, with pings")
+@check("E10, pings", "8 MB each way, a server that writes before it reads, with pings")
 async def _(library: Library) -> None:
     await both_ways(library, pings=True)
 
@@ -182,22 +182,22 @@ async def burst(library: Library, *, connections: int = 1, received: bool = True
     expect(heartbeat.worst < 0.1, f"other tasks starve for {heartbeat.worst:.2f} s")
 
 
-@judgement("E17, received", "1 MB of tiny messages, received", bound=90)
+@check("E17, received", "1 MB of tiny messages, received", bound=90)
 async def _(library: Library) -> None:
     await burst(library)
 
 
-@judgement("E17, four", "1 MB of tiny messages, received on four connections at once", bound=90)
+@check("E17, four", "1 MB of tiny messages, received on four connections at once", bound=90)
 async def _(library: Library) -> None:
     await burst(library, connections=4)
 
 
-@judgement("E17, unread", "1 MB of tiny messages, nobody receives")
+@check("E17, unread", "1 MB of tiny messages, nobody receives")
 async def _(library: Library) -> None:
     await burst(library, received=False)
 
 
-@judgement("E21", "a message of 1 MB in 1000 fragments, then another")
+@check("E21", "a message of 1 MB in 1000 fragments, then another")
 async def _(library: Library) -> None:
     first = wire.binary(bytes(1000), fin=False)
     middle = wire.continuation(bytes(1000), fin=False)
@@ -212,7 +212,7 @@ async def _(library: Library) -> None:
         step("leaving the block")
 
 
-@judgement("E23", "a vanished server, under a trickle of small sends")
+@check("E23", "a vanished server, under a trickle of small sends")
 async def _(library: Library) -> None:
     async with scene(situations.listens_from(trio.Event())) as server:
         start = trio.current_time()

@@ -1,4 +1,4 @@
-"""What a judgement is, and how it says what it sees.
+"""A check, and how it says what it finds.
 
 It runs in a process of its own, because a fault may be to hang, also against a cancel. So it says
 each thing at once, as a line on standard output: `step`, what it does now, and `fault`. Where it
@@ -19,21 +19,21 @@ BOUND = 10  # seconds for what takes a fraction of one
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Check:
     situation: str
     bound: float  # seconds until it is a hang
     loose: bool  # whether trio.run is not to be strict about groups
-    judge: Callable[[Library], Awaitable[None]]
+    run: Callable[[Library], Awaitable[None]]
 
 
-JUDGEMENTS: dict[str, Judgement] = {}
+CHECKS: dict[str, Check] = {}
 
 
-def judgement(
+def check(
     name: str, situation: str, *, bound: float = BOUND, loose: bool = False
 ) -> Callable[[Callable[[Library], Awaitable[None]]], None]:
-    def register(judge: Callable[[Library], Awaitable[None]]) -> None:
-        JUDGEMENTS[name] = Judgement(situation, bound, loose, judge)
+    def register(run: Callable[[Library], Awaitable[None]]) -> None:
+        CHECKS[name] = Check(situation, bound, loose, run)
 
     return register
 
