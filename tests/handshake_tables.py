@@ -142,7 +142,7 @@ NOT_101 = {
         switching("Sec-WebSocket-Accept: <accept>"),
         "header Sec-WebSocket-Accept is '<accept>' and '<accept>'; it has to be <accept>",
     ),
-    "Accept with something behind it": (
+    "Accept with something after it": (
         switching(accept="Sec-WebSocket-Accept: <accept>, x"),
         "header Sec-WebSocket-Accept is '<accept>, x'; it has to be <accept>",
     ),
@@ -187,7 +187,7 @@ JUNK = {
     "two lengths": switching("Content-Length: 1", "Content-Length: 2"),
     "a length that is none": switching("Content-Length: -1"),
     "a length without end": switching("Content-Length: " + "9" * 5000),
-    "junk behind a 100": CONTINUE + b"\x00",
+    "junk after a 100": CONTINUE + b"\x00",
 }
 
 REFUSALS = {
@@ -213,11 +213,11 @@ REFUSALS = {
         refusal("500 Oops", "Transfer-Encoding: chunked", body=b"2\r\nno\r\n0\r\nX-A: b\r\n\r\n"),
         (500, b"no"),
     ),
-    "behind a 100": (
+    "after a 100": (
         CONTINUE + refusal("401 Unauthorized", "Content-Length: 1", body=b"x"),
         (401, b"x"),
     ),
-    "with something behind its body": (
+    "with something after its body": (
         refusal("403 Forbidden", "Content-Length: 3", body=b"no.HTTP/1.1 200 OK\r\n\r\n"),
         (403, b"no."),
     ),

@@ -203,7 +203,7 @@ VIOLATIONS: dict[str, tuple[bytes, int]] = {
     ),
 }
 
-# The first byte that makes a text wrong, behind the longest part of it that is right
+# The first byte that makes a text wrong, after the longest part of it that is right
 WRONG_AT_ONCE = {
     "never in UTF-8": (b"a", b"\xff"),
     "a continuation byte": (b"a", b"\x80"),
@@ -214,5 +214,5 @@ WRONG_AT_ONCE = {
     "over 10FFFF": (b"\xf4", b"\x90"),
     "far over 10FFFF": (b"", b"\xf5"),
     "not a continuation": (b"\xf0\x9f\x98", b"a"),
-    "behind much that is right": (b"\xc3\xa4" * 100 + b"\xe2\x98", b"\xc3"),
+    "after much that is right": (b"\xc3\xa4" * 100 + b"\xe2\x98", b"\xc3"),
 }

@@ -239,7 +239,7 @@ async def test_pings_without_end_cost_nothing(autojump_clock, payload: bytes, ta
 
 @pytest.mark.parametrize("first", [wire.close(1000), wire.frame(3), wire.frame(wire.TEXT, b"\xff")])
 @pytest.mark.parametrize("rest", [wire.text("x" * 99), wire.ping(b"p"), b"\xff", b"\0"])
-async def test_what_comes_behind_the_end_is_dropped(autojump_clock, first: bytes, rest: bytes):
+async def test_input_after_the_end_is_dropped(autojump_clock, first: bytes, rest: bytes):
     stream = Gives(itertools.chain([first], again(rest, much=4 * MIB)))
     async with measured() as held:
         async with opened(stream) as ws:
@@ -248,7 +248,7 @@ async def test_what_comes_behind_the_end_is_dropped(autojump_clock, first: bytes
     assert held.peak < CONSTANT
 
 
-async def test_what_comes_behind_our_close_is_dropped(autojump_clock):
+async def test_input_after_our_close_is_dropped(autojump_clock):
     stream = Gives(again(wire.text("x" * 99), much=2 * MIB))
     async with measured() as held:
         async with opened(stream, max_buffered_bytes=10 * KIB) as ws:

@@ -56,7 +56,7 @@ async def test_c2_a_cancelled_block_sends_1001_and_waits_for_nobody(autojump_clo
     assert [frame.code for frame in server.frames] == [1001]
 
 
-async def test_c2_a_cancelled_block_writes_nothing_behind_a_blocked_write(autojump_clock):
+async def test_c2_cancelled_block_writes_nothing_after_blocked_write(autojump_clock):
     server = Recorder(closes=False)
     async with memory_server(server) as stream, trio.open_nursery() as nursery:
         valve = Valve(stream)
@@ -106,7 +106,7 @@ async def test_c2_the_servers_close_is_echoed_rather_than_1001_sent(autojump_clo
 
 
 @pytest.mark.parametrize("code", [1000, 1001, None])
-async def test_a_servers_close_in_good_order_ends_the_loop_before_tcp_ends(code, autojump_clock):
+async def test_servers_normal_close_ends_the_loop_before_tcp(code, autojump_clock):
     server = Recorder(closes=False)
     async with opened(server, close_timeout=1) as (ws, _):
         await server.peer.send(wire.text("a") + wire.close(code))
@@ -282,9 +282,7 @@ async def test_c2_a_deadline_that_trio_has_not_looked_at_yet_counts():
 
 @pytest.mark.parametrize("pinged", [True, False])
 @pytest.mark.parametrize("unread", [True, False])
-async def test_the_servers_close_is_echoed_also_if_the_end_of_its_stream_is_behind_it(
-    pinged, unread, autojump_clock
-):
+async def test_servers_close_is_echoed_when_its_stream_ends(pinged, unread, autojump_clock):
     async def half_closes(peer: Peer) -> None:
         await peer.accept()
         await peer.send((wire.ping(b"1") if pinged else b"") + wire.close(1000))

@@ -20,7 +20,7 @@ from trio_wsclient import (
 )
 
 
-async def test_messages_are_inflated_whatever_stands_between_them(autojump_clock):
+async def test_messages_are_inflated_whatever_comes_between_them(autojump_clock):
     """E18, E19 and their relatives, in one stream."""
     one = raw(b"one " * 100)
     data = b"".join(

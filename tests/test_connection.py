@@ -56,7 +56,7 @@ async def test_r2_reading_pauses_at_max_buffered_bytes_and_goes_on_when_messages
         assert server.frames == [wire.ClientFrame(wire.PONG, b"behind")]
 
 
-async def test_r2_who_waits_for_a_message_reads_beyond_max_buffered_bytes(autojump_clock):
+async def test_r2_waiting_receive_reads_beyond_max_buffered_bytes(autojump_clock):
     async with opened(echo_script, max_buffered_bytes=10, fragment_size=100) as (ws, _):
         await ws.send(bytes(1000))
         with trio.fail_after(5):
@@ -208,7 +208,7 @@ async def test_a_users_stream_is_read_by_one_task_alone(autojump_clock):
             assert trio.lowlevel.current_task() not in readers
 
 
-async def test_on_tcp_who_waits_for_a_message_reads_for_itself(monkeypatch):
+async def test_waiting_receive_reads_for_itself_on_tcp(monkeypatch):
     receive_some = EagerSocketStream.receive_some
 
     async def noting(stream: EagerSocketStream, max_bytes: int | None = None) -> bytes:

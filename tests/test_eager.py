@@ -135,7 +135,7 @@ async def test_a_reset_is_a_broken_stream_with_the_reason(pair):
         await stream.send_all(b"x")
 
 
-async def test_whoever_waits_is_told_that_the_stream_was_closed(pair):
+async def test_waiting_calls_raise_when_the_stream_is_closed(pair):
     stream, _ = pair
     stream.send_nowait(BIG)
 

@@ -82,7 +82,7 @@ def test_all_exceptions_are_public_but_the_two_that_say_which_method_was_called(
     assert set(PARENTS) - public == {ClosedOnReceive, ClosedOnSend}
 
 
-def test_the_end_of_a_channel_is_none_for_who_sends():
+def test_sender_gets_no_end_of_channel():
     # An EndOfChannel out of a send would end the caller's own loop without a word.
     assert not issubclass(ClosedOnSend, trio.EndOfChannel)
     assert not issubclass(ConnectionClosedError, trio.EndOfChannel)

@@ -99,7 +99,7 @@ async def test_opentelemetry_has_a_span_for_each_connection(code, printed, capsy
     assert capsys.readouterr().out == f"first\nsecond\n{printed}"
 
 
-async def test_a_feed_goes_on_behind_the_last_number_that_was_seen(capsys):
+async def test_feed_resumes_after_the_last_number_seen(capsys):
     asked = []
 
     async def script(peer):
@@ -142,7 +142,7 @@ async def test_requests_get_their_own_answers_whatever_the_order(capsys):
     assert sorted(lines) == ["1 + 2 = 3", "3 + 4 = 7", "no answer in time"]
 
 
-async def test_a_fan_out_loses_nothing_for_whoever_needs_it_all(capsys):
+async def test_fan_out_loses_nothing_for_the_complete_consumer(capsys):
     async def script(peer):
         await peer.accept()
         assert (await peer.next_frame()).payload == b"subscribe"

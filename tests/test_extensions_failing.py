@@ -258,7 +258,7 @@ async def test_a_part_that_fails_ends_the_writer_with_the_same_error(autojump_cl
     assert server.frames[-1].code == 1011
 
 
-async def test_whoever_waits_for_its_turn_is_told_at_once(autojump_clock):
+async def test_waiting_for_a_turn_ends_at_once(autojump_clock):
     bug, server = BugError("a bug"), Recorder()
     extensions = [Faulty("outbound", Opcode.CONTINUATION, bug)]
     with trio.fail_after(5):

@@ -126,16 +126,16 @@ def test_the_fields_of_the_answer_are_kept_and_those_before_it_are_not():
     assert shake.accepted.headers["x-name"] == "J\xf6rg"
 
 
-def test_bytes_behind_the_answer_are_kept():
+def test_bytes_after_the_answer_are_kept():
     assert outcome_of(switching() + FRAMES)[-1] == FRAMES
 
 
-def test_many_bytes_behind_the_answer_are_kept():
+def test_many_bytes_after_the_answer_are_kept():
     behind = wire.binary(bytes(range(256)) * 1024)
     assert outcome_of(switching() + behind)[-1] == behind
 
 
-def test_bytes_behind_the_answer_that_come_later_are_kept_too():
+def test_later_bytes_after_the_answer_are_kept():
     shake = handshake()
     shake.receive_data(complete(shake, switching()) + b"a")
     shake.receive_data(b"b")

@@ -70,6 +70,7 @@ def test_cutting_an_answer_anywhere_makes_no_difference(
 
 @settings(deadline=None)
 @given(st.binary(max_size=50), st.sampled_from([b"", b"HTTP/1.1 ", switching()[:-2], CONTINUE]))
-def test_whatever_comes_is_judged_without_another_exception(junk: bytes, before: bytes):
+def test_any_answer_is_invalid_or_rejected(junk: bytes, before: bytes):
+    """No other exception leaves the handshake."""
     kind, *_ = outcome(handshake(), *(piece for piece in (before, junk) if piece), b"")
     assert kind in {"invalid", "rejected"}

@@ -36,7 +36,7 @@ CUTS = {
 
 
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
-@pytest.mark.parametrize("interim", [b"", EARLY_HINTS * 100], ids=["alone", "behind 103s"])
+@pytest.mark.parametrize("interim", [b"", EARLY_HINTS * 100], ids=["alone", "after 103s"])
 def test_a_head_of_65536_bytes_is_accepted_however_it_is_cut(cut, interim: bytes):
     shake = handshake()
     head = interim + complete(shake, head_of(MAX_HEAD_SIZE - len(interim)))
@@ -49,12 +49,12 @@ def test_a_head_of_65536_bytes_is_accepted_however_it_is_cut(cut, interim: bytes
 @pytest.mark.parametrize(
     ("interim", "status"),
     [(b"", "101 OK"), (EARLY_HINTS * 100, "101 OK"), (b"", "403 Forbidden")],
-    ids=["alone", "behind 103s", "a refusal"],
+    ids=["alone", "after 103s", "a refusal"],
 )
 def test_a_head_of_65537_bytes_is_refused_however_it_is_cut(cut, interim: bytes, status: str):
     shake = handshake()
     head = head_of(MAX_HEAD_SIZE + 1 - len(interim), status=f"HTTP/1.1 {status}")
-    pieces = cut(interim + complete(shake, head) + b"behind it")
+    pieces = cut(interim + complete(shake, head) + b"after it")
     assert outcome(shake, *pieces) == ("invalid", "more than 65536 bytes of response headers")
 
 

@@ -125,7 +125,7 @@ async def run_to_its_end(
 
 
 @pytest.mark.parametrize("wrap", [lambda stream: stream, Resets], ids=["end", "reset"])
-async def test_an_end_at_any_byte_is_told_at_once(autojump_clock, wrap):
+async def test_end_at_any_byte_is_reported_at_once(autojump_clock, wrap):
     server = EndsAfter(lambda peer: peer.stream.aclose())
 
     async def session():
@@ -137,7 +137,7 @@ async def test_an_end_at_any_byte_is_told_at_once(autojump_clock, wrap):
 
 
 @pytest.mark.parametrize("how", [lambda peer: peer.stream.aclose(), reset], ids=["end", "reset"])
-async def test_an_end_at_any_byte_is_told_on_tcp(how):
+async def test_end_at_any_byte_is_reported_on_tcp(how):
     server = EndsAfter(how)
     async with loopback_server(server) as url:
         if how is not reset:
@@ -152,7 +152,7 @@ async def test_an_end_at_any_byte_is_told_on_tcp(how):
 
 
 @pytest.mark.parametrize("says_so", [True, False], ids=["close_notify", "truncated"])
-async def test_an_end_at_any_byte_is_told_on_tls(
+async def test_end_at_any_byte_is_reported_on_tls(
     says_so: bool,
     server_ssl_context: ssl.SSLContext,
     client_ssl_context: ssl.SSLContext,
@@ -195,7 +195,7 @@ async def inside_the_head(peer: Peer) -> None:
     await peer.send(wire.answer(peer.request)[:40])
 
 
-async def behind_an_interim_answer(peer: Peer) -> None:
+async def after_an_interim_answer(peer: Peer) -> None:
     await peer.read_request()
     await peer.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
 
@@ -205,7 +205,7 @@ async def inside_a_refusal(peer: Peer) -> None:
     await peer.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 10\r\n\r\nno")
 
 
-async def behind_a_message(peer: Peer) -> None:
+async def after_a_message(peer: Peer) -> None:
     await peer.accept()
     await peer.next_frame()
 
@@ -215,7 +215,7 @@ async def inside_a_message(peer: Peer) -> None:
     await peer.stream.receive_some(100)
 
 
-async def behind_our_close(peer: Peer) -> None:
+async def after_our_close(peer: Peer) -> None:
     await peer.accept()
     await peer.send(wire.text("go"))
     await peer.expect_close()
@@ -225,7 +225,7 @@ OPENING: dict[str, Step] = {
     "connected": connected,
     "asked": asked,
     "inside the head": inside_the_head,
-    "behind an interim answer": behind_an_interim_answer,
+    "after an interim answer": after_an_interim_answer,
     "inside a refusal": inside_a_refusal,
 }
 OPEN: dict[str, Step] = {
@@ -235,13 +235,13 @@ OPEN: dict[str, Step] = {
     "inside a payload": after_bytes(wire.text("a" * 200)[:50]),
     "inside a code point": after_bytes(wire.text("a€")[:-1]),
     "between fragments": after_bytes(wire.text("a", fin=False)),
-    "behind a message of ours": behind_a_message,
+    "after a message of ours": after_a_message,
     "inside a message of ours": inside_a_message,
     "inside a Close": after_bytes(wire.close(1000, b"bye")[:4]),
 }
 ENDED: dict[str, Step] = {
-    "behind our Close": behind_our_close,
-    "behind its Close": after_bytes(wire.text("a") + wire.close(1000)),
+    "after our Close": after_our_close,
+    "after its Close": after_bytes(wire.text("a") + wire.close(1000)),
 }
 
 
@@ -318,7 +318,7 @@ async def test_an_open_connection_ends_in_each_phase(
                         await ws.send(LONG)
 
             async with trio.open_nursery() as senders:
-                if is_sending or step in {behind_a_message, inside_a_message}:
+                if is_sending or step in {after_a_message, inside_a_message}:
                     senders.start_soon(send_all)
                 taken, error = await take_all(ws)
             told = trio.current_time()

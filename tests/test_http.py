@@ -74,14 +74,14 @@ TUNNELS = {
     "200 with a length of 0": refusal("200 OK", "Content-Length: 0"),
     "200 in chunks": refusal("200 OK", "Transfer-Encoding: chunked"),
     "200 that is to close": refusal("200 OK", "Connection: close", "Proxy-Connection: close"),
-    "200 behind a 100": CONTINUE + refusal("200 OK"),
-    "200 behind interim answers": EARLY_HINTS + CONTINUE * 3 + refusal("200 OK"),
+    "200 after a 100": CONTINUE + refusal("200 OK"),
+    "200 after interim answers": EARLY_HINTS + CONTINUE * 3 + refusal("200 OK"),
 }
 
 
 @pytest.mark.parametrize("behind", [b"", FRAMES, b"\xff" * 100_000], ids=["none", "few", "many"])
 @pytest.mark.parametrize("answer", TUNNELS.values(), ids=TUNNELS)
-def test_a_2xx_to_connect_ends_http_and_what_is_behind_it_is_kept(answer: bytes, behind: bytes):
+def test_bytes_after_a_2xx_to_connect_are_kept(answer: bytes, behind: bytes):
     exchange = connect()
     exchange.receive_data(answer + behind)
     assert exchange.switched
@@ -92,7 +92,7 @@ def test_a_2xx_to_connect_ends_http_and_what_is_behind_it_is_kept(answer: bytes,
     assert (exchange.trailing_data, exchange.body) == (behind, b"")
 
 
-def test_a_101_to_an_upgrade_ends_http_and_what_is_behind_it_is_kept():
+def test_bytes_after_a_101_to_upgrade_are_kept():
     exchange = upgrade()
     exchange.receive_data(EARLY_HINTS + SWITCHING + FRAMES)
     assert exchange.switched
@@ -101,7 +101,7 @@ def test_a_101_to_an_upgrade_ends_http_and_what_is_behind_it_is_kept():
 
 
 @pytest.mark.parametrize(("begin", "answer"), [(upgrade, SWITCHING), (connect, TUNNELS["200"])])
-def test_what_comes_later_behind_such_an_answer_is_kept_too(begin, answer: bytes):
+def test_later_bytes_after_a_switch_are_kept(begin, answer: bytes):
     exchange = begin()
     for piece in (answer + b"a", b"b", b"HTTP/1.1 200 OK\r\n\r\n"):
         exchange.receive_data(piece)
@@ -238,7 +238,7 @@ def test_what_is_obviously_no_answer_is_called_one_all_the_same(begin):
 
 @either
 @pytest.mark.parametrize("size", [0, 1, 12, 30])
-@pytest.mark.parametrize("interim", [b"", CONTINUE], ids=["alone", "behind a 100"])
+@pytest.mark.parametrize("interim", [b"", CONTINUE], ids=["alone", "after a 100"])
 def test_an_answer_that_is_cut_off_is_said_to_be(begin, size: int, interim: bytes):
     exchange = begin()
     if size or interim:
@@ -270,7 +270,7 @@ def head_of(size: int, interim: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
-@pytest.mark.parametrize("interim", [b"", EARLY_HINTS * 100], ids=["alone", "behind 103s"])
+@pytest.mark.parametrize("interim", [b"", EARLY_HINTS * 100], ids=["alone", "after 103s"])
 @either
 def test_a_head_may_have_65536_bytes_and_not_one_more(begin, cut, interim: bytes):
     assert MAX_HEAD_SIZE == 65_536
@@ -280,7 +280,7 @@ def test_a_head_may_have_65536_bytes_and_not_one_more(begin, cut, interim: bytes
     assert exchange.answer is not None
     exchange = begin()
     with pytest.raises(MalformedAnswer, match="more than 65536 bytes of response headers"):
-        for piece in cut(head_of(MAX_HEAD_SIZE + 1, interim) + b"behind it"):
+        for piece in cut(head_of(MAX_HEAD_SIZE + 1, interim) + b"after it"):
             exchange.receive_data(piece)
 
 

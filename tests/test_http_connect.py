@@ -161,7 +161,7 @@ async def test_the_request_is_written_while_the_proxy_is_silent_and_no_more(nurs
 
 
 @pytest.mark.parametrize("max_bytes", [None, 1, 2, 3, 4, 100])
-async def test_what_came_behind_the_answer_comes_first(max_bytes: int | None):
+async def test_bytes_after_the_answer_come_first(max_bytes: int | None):
     stream = PrefixedStream(b"abc", CannedStream(b"defg", b"hi"))
     first = await stream.receive_some(max_bytes)
     assert first == b"abc"[:max_bytes]  # It waits for nothing after the prefix.

@@ -101,7 +101,7 @@ async def test_anything_that_comes_in_is_a_sign_of_life(autojump_clock):
                 assert await ws.receive() == "x"
 
 
-async def test_the_clock_stands_while_a_slow_consumer_keeps_us_from_reading(autojump_clock):
+async def test_clock_stops_while_a_slow_consumer_blocks_reading(autojump_clock):
     async def floods(peer: Peer) -> None:
         await peer.accept(behind=wire.binary(bytes(100)))
         async with trio.open_nursery() as nursery:

@@ -41,7 +41,7 @@ class Source:
         return self.items.pop(0)
 
 
-async def test_who_has_nothing_to_wait_for_does_not_read():
+async def test_task_that_need_not_wait_does_not_read():
     source = Source()
     await source.leadership.wait_until(lambda: True)
     assert source.steps == 0
@@ -140,7 +140,7 @@ async def test_a_leader_that_is_cancelled_while_another_is_being_woken_loses_not
     assert taken == ["a"]
 
 
-async def test_who_is_woken_to_lead_but_need_not_wait_any_more_passes_the_lead_on(nursery):
+async def test_woken_task_passes_on_an_unneeded_lead(nursery):
     source = Source()
     no_need = False
 

@@ -103,7 +103,7 @@ async def test_urged_it_reads_at_once(source, autojump_clock):
     assert trio.current_time() == 0
 
 
-async def test_urging_does_not_disturb_who_reads(source, nursery):
+async def test_urging_does_not_disturb_a_reading_task(source, nursery):
     source.put("a")
     await source.take()
     nursery.start_soon(source.take)

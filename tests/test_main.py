@@ -253,7 +253,7 @@ async def test_wait_has_a_bound_though_the_server_talks_without_end(stdin, capsy
     assert capsys.readouterr().out.startswith("tick\n")
 
 
-async def test_terminal_is_told_how_it_begins_and_ends(keyboard, capsys):
+async def test_terminal_shows_how_a_connection_begins_and_ends(keyboard, capsys):
     keyboard.write(b"hi\n\x04")  # Ctrl-D
     async with loopback_server(echo_script) as url:
         assert await run_main("connect", "--wait", "0.2", url) == 0

@@ -55,7 +55,7 @@ async def test_a_live_line_is_for_terminals_only(capsys, monkeypatch):
     assert cleared == "\x1b[K"
 
 
-async def test_a_server_that_does_not_echo_is_told(capsys):
+async def test_server_that_does_not_echo_is_reported(capsys):
     async def script(peer: Peer) -> None:
         await peer.accept()
         await peer.send(wire.text("welcome"))

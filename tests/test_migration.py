@@ -133,7 +133,7 @@ def _problems_of_options(node: ast.Call) -> Iterator[str]:
         try:
             value = ast.literal_eval(keyword.value)
         except ValueError:
-            continue  # a name, which `_problems` judges
+            continue  # a name, which `_problems` checks
         try:
             open_websocket_client("ws://example.org/", **{keyword.arg: value})
         except (TypeError, ValueError) as exc:

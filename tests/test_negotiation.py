@@ -170,7 +170,7 @@ def test_a_handshake_says_what_is_in_use_and_what_was_declined():
     assert shake.accepted.trailing_data == wire.text("behind")
 
 
-def test_the_answer_is_taken_once_though_more_comes_behind_it():
+def test_answer_is_taken_once_before_more_input():
     a = Named("a")
     shake = shaken([a], "Sec-WebSocket-Extensions: a")
     a.answer = None

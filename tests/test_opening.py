@@ -43,7 +43,9 @@ async def test_interim_answers_before_the_101_are_skipped():
         assert await ws.receive() == "hello"
 
 
-async def test_an_answer_may_come_byte_by_byte_with_frames_behind_it_in_the_last_segment():
+async def test_answer_may_come_byte_by_byte():
+    """Frames may come after it in the last segment."""
+
     async def script(peer: Peer) -> None:
         await peer.read_request()
         answer = INTERIM + wire.answer(peer.request)
@@ -57,7 +59,7 @@ async def test_an_answer_may_come_byte_by_byte_with_frames_behind_it_in_the_last
         assert [message async for message in ws] == ["one", "two"]
 
 
-async def test_half_a_frame_behind_the_answer_is_not_lost():
+async def test_half_frame_after_the_answer_is_not_lost():
     async def script(peer: Peer) -> None:
         message = wire.text("hello")
         await peer.accept(behind=message[:3])
@@ -72,7 +74,7 @@ async def test_half_a_frame_behind_the_answer_is_not_lost():
         assert await ws.receive() == "hello"
 
 
-async def test_much_that_comes_behind_the_answer_is_not_lost(autojump_clock):
+async def test_long_input_after_the_answer_is_not_lost(autojump_clock):
     message = bytes(range(250)) * 200
 
     async def script(peer: Peer) -> None:

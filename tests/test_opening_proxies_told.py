@@ -60,7 +60,7 @@ def server_tls(ca: trustme.CA) -> ssl.SSLContext:
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
 @pytest.mark.parametrize("kind", ["http", "https"])
-async def test_a_proxy_is_told_this_and_nothing_that_is_for_the_server(
+async def test_proxy_gets_nothing_that_is_for_the_server(
     server_tls, server_ssl_context, client_ssl_context, kind: str, scheme: str
 ):
     server = Server()

@@ -439,12 +439,12 @@ def test_a_user_agent_can_be_replaced_or_left_out():
         ({"extra_headers": {"Host": "x"}}, ValueError),
     ],
 )
-def test_a_wrong_option_is_told_by_the_call_that_opens(options, error: type[Exception]):
+def test_opening_call_raises_for_a_wrong_option(options, error: type[Exception]):
     with pytest.raises(error):
         open_websocket_client("ws://example.org/", **options)
 
 
-async def test_a_wrong_option_is_told_before_any_io():
+async def test_wrong_option_raises_before_any_io():
     ours = stream()
     with pytest.raises(ValueError, match="ping_timeout"):
         await run_websocket_client("ws://example.org/", print, stream=ours, ping_timeout=-1)

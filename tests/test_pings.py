@@ -173,7 +173,7 @@ def test_once_a_keepalive_is_handed_over_what_is_written_does_not_restart_its_cl
     assert pings.silent_since == 8.0
 
 
-def test_the_clock_of_a_keepalive_starts_anew_when_it_is_handed_to_the_stream():
+def test_ping_clock_restarts_when_the_stream_has_it():
     pings = Pings()
     pings.request(b"k", clock=5.0)
     pings.heard = True

@@ -239,7 +239,7 @@ async def test_leaving_the_block_ends_the_loop_whatever_the_server_answers(
     assert len(network.tried_at) == 1
 
 
-async def test_who_wants_to_go_on_does_whatever_the_server_answers(town, autojump_clock):
+async def test_loop_continues_whatever_the_server_answers(town, autojump_clock):
     async def server(peer: Peer) -> None:
         await peer.accept()
         await peer.expect_close()
@@ -253,7 +253,7 @@ async def test_who_wants_to_go_on_does_whatever_the_server_answers(town, autojum
     assert len(network.tried_at) == 3
 
 
-async def test_who_wants_to_go_on_closes_with_another_code(town, autojump_clock):
+async def test_loop_continues_after_closing_with_another_code(town, autojump_clock):
     network = town(waits, waits, waits)
     async for connection in reconnecting(URL):
         async with connection as ws:
@@ -441,7 +441,7 @@ async def test_a_connection_that_did_not_last_counts_as_a_failure(town, autojump
     assert network.tried_at == pytest.approx([0, 1, 1 + 59 + 2])
 
 
-async def test_after_a_connection_that_lasted_delays_begin_anew(town, autojump_clock):
+async def test_delays_start_again_after_a_long_connection(town, autojump_clock):
     network = town(REFUSED, REFUSED, says(after=60), REFUSED, says(code=1000))
     await messages_of(reconnecting(URL))
     assert network.tried_at == pytest.approx([0, 1, 3, 3 + 60 + 1, 64 + 2])
@@ -714,12 +714,12 @@ async def test_connections_that_are_not_entered_cost_no_more_than_a_tick(town):
         ({"nonsense": 1}, TypeError, "nonsense"),
     ],
 )
-def test_wrong_arguments_are_told_at_once(arguments, error, problem: str):
+def test_wrong_arguments_raise_at_once(arguments, error, problem: str):
     with pytest.raises(error, match=problem):
         reconnecting(URL, **arguments)
 
 
-def test_a_wrong_url_is_told_at_once():
+def test_wrong_url_raises_at_once():
     with pytest.raises(InvalidURL):
         reconnecting("http://server/")
 

@@ -206,7 +206,7 @@ async def test_a_batch_that_is_cancelled_between_its_frames_fails_the_connection
     assert [frame.payload for frame in server.frames if frame.opcode < 8] == [b"one"]
 
 
-async def test_who_waits_for_a_turn_does_not_read():
+async def test_task_waiting_for_a_turn_does_not_read():
     server = Recorder()
     async with opened(server, max_buffered_bytes=1) as (ws, _):
         await server.peer.send(wire.text("full"))

@@ -89,7 +89,7 @@ async def test_e3_e9_block_ends_while_tcp_stays_open(data):
                 await ws.receive()
 
 
-async def test_e3_a_cancel_leaves_no_socket_behind():
+async def test_e3_cancel_leaves_no_socket_open():
     with trio.fail_after(BOUND):
         async with scene(situations.sends_and_listens(WRONGS["E3, whole"][0])) as server:
             with trio.CancelScope() as scope:

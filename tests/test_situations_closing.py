@@ -83,7 +83,7 @@ async def test_e6_endless_messages_do_not_hold_the_block():
 
 
 @pytest.mark.parametrize("then", [b"", wire.close(1000)], ids=["and no Close", "and a Close"])
-async def test_e12_a_ping_behind_our_close_is_ignored(then):
+async def test_e12_ping_after_our_close_is_ignored(then):
     with trio.fail_after(BOUND):
         async with scene(situations.pings_after_close(then)) as server:
             async with open_websocket_client(server.url, close_timeout=0.3):

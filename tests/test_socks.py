@@ -91,7 +91,7 @@ async def test_a_name_that_does_not_fit_is_an_error_before_anything_is_sent():
 
 
 @pytest.mark.parametrize(("credentials", "answer"), ANSWERS.values(), ids=ANSWERS)
-async def test_not_one_byte_behind_the_answer_is_read_however_it_is_cut(credentials, answer: bytes):
+async def test_no_byte_after_the_answer_is_read(credentials, answer: bytes):
     data = answer + BEHIND
     cuts = [[data], wire.cut(data, range(len(data)))]
     cuts += [wire.cut(data, [position]) for position in range(1, len(data))]

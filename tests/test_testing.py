@@ -254,7 +254,7 @@ async def test_a_server_echoes_by_default():
         assert await ws.receive() == "a"
 
 
-async def test_each_connection_has_a_handler_and_is_closed_behind_it():
+async def test_each_connection_is_closed_after_its_handler():
     async def handler(peer: Peer) -> None:
         await peer.send(f"welcome to {peer.request.target}")
 

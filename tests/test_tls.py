@@ -121,19 +121,20 @@ async def test_so_is_tcps_without_it(pair):
     assert await pair.ours.receive_some() == b""
 
 
-async def test_who_closes_says_so(pair):
+async def test_closing_sends_close_notify(pair):
     await pair.ours.aclose()
     assert await pair.theirs.receive_some() == b""  # not a BrokenResourceError
 
 
-async def test_who_closes_in_the_middle_of_a_write_says_nothing_behind_it(pair):
+async def test_closing_within_a_write_sends_nothing_more(pair):
     assert not pair.ours.send_nowait(BIG)
     await pair.ours.aclose()
     with pytest.raises(trio.BrokenResourceError):
         await read(pair.theirs, len(BIG))
 
 
-async def test_what_is_no_tls_breaks_the_stream_behind_what_was(pair):
+async def test_data_without_tls_breaks_the_stream(pair):
+    """Data that came before it is still received."""
     await pair.theirs.send_all(b"last")
     await pair.transport.send_all(b"this is no record")
     assert await pair.ours.receive_some() == b"last"
@@ -142,7 +143,7 @@ async def test_what_is_no_tls_breaks_the_stream_behind_what_was(pair):
     assert isinstance(caught.value.__cause__, ssl.SSLError)
 
 
-async def test_behind_that_nothing_can_be_sent(pair):
+async def test_nothing_can_be_sent_after_a_break(pair):
     await pair.transport.send_all(b"this is no record")
     with pytest.raises(trio.BrokenResourceError):
         await pair.ours.receive_some()
@@ -159,7 +160,7 @@ async def test_there_is_room_when_the_socket_has_some(pair):
     assert scope.cancelled_caught
 
 
-async def test_a_server_that_is_refused_is_told_why(server_ssl_context):
+async def test_refused_server_gets_an_alert(server_ssl_context):
     strangers = ssl.create_default_context(cadata=trustme.CA().cert_pem.bytes().decode())
     pair = Pair(strangers, server_ssl_context)
     with trio.fail_after(BOUND), pair.ours.socket, pair.raw:
@@ -203,7 +204,7 @@ class Waits:
         return self.inner.write(data)
 
 
-async def test_a_write_that_has_to_wait_for_a_read_is_done_behind_it(pair):
+async def test_write_that_needs_a_read_follows_it(pair):
     pair.ours._object = Waits(pair.ours._object)
     assert not pair.ours.send_nowait(b"hello")
     async with trio.open_nursery() as nursery:

@@ -62,7 +62,7 @@ async def test_an_http_proxy_is_asked_for_the_host_which_is_not_resolved_here(mo
     assert not stream.closed
 
 
-async def test_what_came_behind_the_answer_is_not_lost(monkeypatch):
+async def test_bytes_after_the_answer_are_not_lost(monkeypatch):
     Network(monkeypatch, CannedStream(OK + b"first", b"later"))
     tunnel = await through("http://proxy.example")
     assert [await tunnel.receive_some(), await tunnel.receive_some()] == [b"first", b"later"]
@@ -76,7 +76,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("proxy", "answer"), KINDS.values(), ids=KINDS)
-async def test_that_tcp_stands_is_told_before_anything_is_sent(monkeypatch, proxy, answer):
+async def test_connected_is_called_before_anything_is_sent(monkeypatch, proxy, answer):
     stream = CannedStream(answer)
     network = Network(monkeypatch, stream)
     told = []
@@ -169,7 +169,7 @@ async def test_socks5h_leaves_the_name_to_the_proxy(monkeypatch):
     assert names.asked == []
 
 
-async def test_socks5_is_told_an_address_that_is_looked_up_here(monkeypatch):
+async def test_socks5_gets_an_address_looked_up_here(monkeypatch):
     names, stream = Names({"server.example": DUAL}), replies(0)
     network = Network(monkeypatch, stream)
     assert await through("socks5://proxy.example") is stream

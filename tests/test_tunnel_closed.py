@@ -117,7 +117,7 @@ async def test_whatever_else_a_stream_raises_leaves_as_it_is(monkeypatch, proxy,
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 @pytest.mark.parametrize("proxy", [HTTP, SOCKS5H], ids=str)
-async def test_whatever_is_raised_when_tcp_stands_leaves_as_it_is(monkeypatch, proxy, error):
+async def test_exception_of_connected_leaves_unchanged(monkeypatch, proxy, error):
     def fail() -> None:
         raise error
 

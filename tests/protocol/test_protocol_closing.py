@@ -207,7 +207,7 @@ def test_failure_after_a_close_ends_only_the_reading(closed_by: ClosedBy):
 
 
 @pytest.mark.parametrize("closed_by", [None, *ClosedBy])
-def test_closed_stream_keeps_who_closed(closed_by: ClosedBy | None):
+def test_closed_stream_keeps_closed_by(closed_by: ClosedBy | None):
     protocol = Protocol()
     if closed_by is ClosedBy.CLIENT:
         protocol.close(1000)
