@@ -50,7 +50,7 @@ def accelerator_is_here() -> bool:
 
 
 def chosen_contenders(clients: list[str]) -> list[Contender]:
-    """Return those of these clients, and the one that all are compared with."""
+    """Return the contenders of these clients, and the baseline."""
     chosen = {*clients, BASELINE.client}
     absent = set() if accelerator_is_here() else {ACCELERATED.title}
     return [each for each in CONTENDERS if each.client in chosen and each.title not in absent]

@@ -88,7 +88,7 @@ def subtitle(results: Results) -> str:
 
 
 def fit_scale(rows: list[Row]) -> Scale:
-    """Return a scale with room for 1 and all ratios, but for those that are very low."""
+    """Return a scale with room for 1 and all ratios, except very low ones."""
     ratios = [ratio for row in rows for cell in row.cells.values() for ratio in cell.ratios]
     return Scale(max(min([0.7, *ratios]) * 0.85, LOWEST), max([1.5, *ratios]) * 1.15)
 

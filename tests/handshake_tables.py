@@ -35,7 +35,7 @@ def handshake(*subprotocols: str, url: str = "ws://example.org/chat") -> Handsha
 
 
 def feed(shake: Handshake, *pieces: bytes) -> bytes:
-    """Pass on the pieces of an answer while any is wanted, and return those that were not."""
+    """Feed pieces of an answer until it is complete; return the pieces that are left."""
     queue = list(pieces)
     while queue and not shake.complete:
         shake.receive_data(queue.pop(0))

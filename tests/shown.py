@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those before it that a traceback shows with it."""
+    """Yield an error, and the earlier errors that a traceback shows with it."""
     while error is not None:
         yield error
         hidden = error.__suppress_context__
@@ -14,7 +14,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def shown_of(error: BaseException) -> str:
-    """Return the texts of an error and of those before it."""
+    """Return the texts of an error and of the earlier errors."""
     return "\n".join(
         "\n".join([str(exc), repr(exc), *getattr(exc, "__notes__", ())]) for exc in chain(error)
     )

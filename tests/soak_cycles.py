@@ -1,8 +1,8 @@
 """Opens, echoes and closes again and again, and shows what is left of it.
 
-``python tests/soak_cycles.py [--tls] [--cycles 10000] [--warm-up 1000]`` ends with status 1 if file
-descriptors or tasks are more than after the warm-up, or the memory of the process is by 1 MiB. The
-server runs in a process of its own, so that nothing of it is counted.
+``python tests/soak_cycles.py [--tls] [--cycles 10000] [--warm-up 1000]`` ends with status 1 if
+there are more file descriptors or tasks than after the warm-up, or if the process has grown by
+1 MiB. The server runs in a process of its own, so that it does not count.
 """
 
 from __future__ import annotations

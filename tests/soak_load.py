@@ -163,7 +163,7 @@ class Server:
 
 
 def _two_free_ports() -> int:
-    """Return the first one; below those that clients are given, or one might have it meanwhile."""
+    """Return the first one, below the ports of clients: otherwise a client might take it."""
     while True:
         port = random.randrange(20_000, 30_000)
         with suppress(OSError), socket.socket() as first, socket.socket() as second:

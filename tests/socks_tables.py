@@ -1,4 +1,4 @@
-"""What is said between a client and a SOCKS5 proxy (RFC 1928, RFC 1929)."""
+"""The messages between a client and a SOCKS5 proxy (RFC 1928, RFC 1929)."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class StrictServer:
         return [frame for frame in self.frames if frame.opcode < wire.CLOSE]
 
     def messages(self) -> list[str | bytes]:
-        """Return the whole messages, and check that none came between the parts of another."""
+        """Return the complete messages, and check that none came between the parts of another."""
         messages: list[str | bytes] = []
         parts: list[wire.ClientFrame] = []
         for frame in self.data():

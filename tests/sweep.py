@@ -139,8 +139,8 @@ class Trial:
         """Check what the server has seen, once it has seen the end.
 
         Args:
-            expected: The frames of data that have to have come, as far as they have.
-            whole: Whether all of them have, and then a Close.
+            expected: The data frames that the server expects; it may have seen only the first ones.
+            whole: Whether all of them have to be there, and then a Close.
             code: The code of the Close; None if there need not be one.
         """
         await self.seen_by_server()

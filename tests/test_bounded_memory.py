@@ -88,7 +88,7 @@ def again(data: bytes, *, much: int = MUCH) -> Iterator[bytes]:
 
 
 class Held:
-    """How many bytes were held at most while the block ran, beyond those before it."""
+    """The most bytes that were held while the block ran, beyond what was held before it."""
 
     peak = 0
 

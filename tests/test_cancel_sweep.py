@@ -1,8 +1,8 @@
-"""Whatever step a session is cancelled or interrupted at, it ends, at once and clean (W2, C2, X1).
+"""A session that is cancelled or interrupted at any step ends at once and clean (W2, C2, X1).
 
 Each test runs a session that is struck at its first step, then at its second, and so on until it
-ends unstruck; ``pytest -s`` shows at which k that was (of a task's own steps both the beginnings
-and the ends count). That nothing is left of a run is checked by ``sweep``.
+ends unstruck. ``pytest -s`` shows the last k (both the beginning and the end of a task's own step
+count). ``sweep`` checks that nothing is left of a run.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "docs/reference/conformance.rst").read_text(encoding="utf-8")
 OF_RFC = (ROOT / "docs/reference/rfc.rst").read_text(encoding="utf-8")
 
-# What is too long for a line is in two, joined by a backslash.
+# A name that is too long for a line is in two, joined by a backslash.
 NAME = re.compile(r"``(tests/\S+?\.py)::(?:``\\\n +``)?(\S+?)``")
 ROW = re.compile(r"^   \* - ([SE]\d+)\n(.*?)(?=^   \* - |^\S|\Z)", re.MULTILINE | re.DOTALL)
 ROWS = ROW.findall(DOCUMENT)
@@ -23,7 +23,7 @@ def names_in(row: str) -> list[tuple[str, str]]:
 
 
 def defined_in(file: str) -> set[str]:
-    """Return the tests of a module, those of its classes as ``Class::test``."""
+    """Return the tests of a module; tests of its classes are ``Class::test``."""
     found = set()
     for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body:
         members = node.body if isinstance(node, ast.ClassDef) else [node]

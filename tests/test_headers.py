@@ -1,4 +1,4 @@
-"""Header fields: the mapping of received ones, and the check of those to send."""
+"""Header fields: the mapping of received fields, and the check of fields to send."""
 
 from __future__ import annotations
 

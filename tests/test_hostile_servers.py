@@ -45,7 +45,7 @@ def _few_fragments(monkeypatch: pytest.MonkeyPatch):
 
 
 class ByteByByte(Valve):
-    """A stream of which each read gives one byte, but for what is very long."""
+    """A stream whose reads give one byte each, except for very long data."""
 
     reads = 0
 

@@ -61,7 +61,7 @@ ROOT = Path(trio_wsclient.__file__).parent
 
 
 def name_of(path: Path) -> str:
-    """Return the name of a module in the package; a folder has that of its ``__init__``."""
+    """Return the name of a module in the package; a folder has the name of its ``__init__``."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 

@@ -1,4 +1,4 @@
-"""Messages that are sent part by part: whole, or never passed off as that."""
+"""Messages that are sent part by part: an incomplete message never looks complete."""
 
 from __future__ import annotations
 

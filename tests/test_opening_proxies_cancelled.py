@@ -1,6 +1,6 @@
-"""Cancelled at any step of its way through a proxy, an opening leaves no socket open.
+"""An opening that is cancelled at any step of its way through a proxy leaves no socket open.
 
-That nothing is left, also not to the garbage collector, is checked by ``sweep`` after each run.
+``sweep`` checks after each run that nothing is left, also not to the garbage collector.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which proxy a connection goes through: the environment's, and that of each redirect."""
+"""Which proxy a connection goes through: the environment's, and one for each redirect."""
 
 from __future__ import annotations
 

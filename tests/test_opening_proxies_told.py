@@ -1,4 +1,4 @@
-"""What is told to whom: to the proxy, to the server, and to those who print and log."""
+"""What the proxy, the server, and the log get to see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is worth another try, and the delay that a server asks for (RFC 9110 §10.2.3)."""
+"""Which ends are worth another try, and the delay of `Retry-After` (RFC 9110 §10.2.3)."""
 
 from __future__ import annotations
 

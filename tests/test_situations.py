@@ -1,7 +1,7 @@
 """E2, E3, E7 to E10, E17, E21, E23: an open connection in situations that break other clients.
 
-All of E1 to E24 are on real TCP. The bounds are for a slow and busy machine: what they catch is a
-wait that would never end, or would last until a timeout.
+All of E1 to E24 are on real TCP. The bounds allow for a slow and busy machine: they catch a wait
+that would never end, or would last until a timeout.
 """
 
 from __future__ import annotations

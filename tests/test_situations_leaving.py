@@ -114,7 +114,7 @@ def ctrl_c():
 
 
 async def strike(struck):
-    # As Ctrl-C does, in the midst of it: while Trio waits for I/O.
+    # Strike as Ctrl-C does, while Trio waits for I/O.
     await wait_all_tasks_blocked(0.05)
     if not struck.is_set():
         trio.lowlevel.current_trio_token().run_sync_soon(signal.raise_signal, signal.SIGINT)

@@ -65,5 +65,5 @@ def held_by_malloc() -> dict[tuple[str, str], int]:
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
 @pytest.mark.parametrize("name", NAMES)
 def test_e46_all_memory_shrinks_after_a_burst(name, scheme, held_by_malloc):
-    """That is Python's memory and OpenSSL's."""
+    """All memory is Python's and OpenSSL's."""
     assert held_by_malloc[name, scheme] <= PROMISE

@@ -1,4 +1,4 @@
-"""E43: what is answered before a Close. And what the Close of a violation says."""
+"""E43: pings that are answered before a Close. And what the Close of a violation says."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ CLOSES = {
     "1000": (wire.close(1000), 1000, ConnectionClosedOK),
     "no code": (wire.close(None), None, ConnectionClosedOK),
     "1011": (wire.close(1011, b"sorry"), 1011, ConnectionClosedError),
-    # No Close of the server, but a violation: it is answered by a Close as well.
+    # Here the server sends no Close, but a violation: the client answers it by a Close as well.
     "a reserved opcode": (wire.frame(3), 1002, ConnectionClosedError),
     "a mask": (wire.frame(wire.TEXT, b"x", masked=True), 1002, ConnectionClosedError),
     "not UTF-8": (wire.frame(wire.TEXT, b"\xff"), 1007, ConnectionClosedError),

@@ -86,7 +86,7 @@ def flood(payload: bytes, *, size: int = 128 * KIB, fragment_size: int | None = 
     return one * (size // len(one))
 
 
-# Each is bytes of a server. What is inflated of them is empty or small, but for the bombs.
+# Each makes bytes of a server. They inflate to empty or small messages, except for the bombs.
 FLOODS: dict[str, Callable[[], bytes]] = {
     "messages that are not compressed": lambda: wire.binary(bytes(100)) * 5_000,
     "streams, 500 bytes a message": lambda: flood(empty_blocks.STREAM * 250),
@@ -213,7 +213,7 @@ def records() -> bytes:
         json.dumps({"id": number, "name": draw.choice(names), "price": draw.random()})
         for number in itertools.count()
     )
-    # What is a million bytes back is out of the window.
+    # Data from a million bytes back is out of the window.
     block = "\n".join(itertools.islice(lines, 20_000)).encode()[:1_000_000]
     return block * 20
 
@@ -362,7 +362,7 @@ async def test_e45_send_cancelled_while_compressing_leaves_no_trace(steps, fragm
 
 
 async def test_e45_compressing_send_ends_with_the_connection():
-    """It does not compress to the end a message that nobody will get."""
+    """The client does not finish compressing a message that nobody will get."""
     ticks = 0
 
     async def count() -> None:

@@ -215,7 +215,7 @@ async def test_write_that_needs_a_read_follows_it(pair):
     assert await pair.theirs.receive_some() == b"hello"
 
 
-# What only openssl's own server can be told to do
+# Cases that only openssl's own server can show
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ class ClientFrame:
 
 
 class ClientFrameReader:
-    """Parses what a client sends, strictly; `pending` is what is not a whole frame."""
+    """Parses what a client sends, strictly; `pending` has the bytes of an incomplete frame."""
 
     def __init__(self) -> None:
         self.pending = b""

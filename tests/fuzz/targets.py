@@ -106,7 +106,7 @@ def conversation(
 
 
 def compare(choices: Choices, data: bytes, size: int) -> None:
-    """Check the reader with wsproto, and with itself: given pieces, and given the whole."""
+    """Check the reader against wsproto, and against itself: in pieces, and in one piece."""
     options = {"decode_text": choices.number(1) == 0, "deflate": choices.number(1) == 1}
     limits = Limits(LIMITS[choices.number(7)], LIMITS[choices.number(7)])
     compare_with_wsproto(data, size, deflate=options["deflate"])

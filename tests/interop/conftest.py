@@ -75,7 +75,7 @@ def scheme(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def connect(server: Server, scheme: str, ssl_context: ssl.SSLContext) -> Connect:
-    """Open the client under test on a path of the server; the whole block is bounded."""
+    """Open the client under test on a path of the server, in a block with a timeout."""
 
     @asynccontextmanager
     async def connect(path: str, **options: Any) -> AsyncIterator[WebSocketClient]:

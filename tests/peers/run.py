@@ -1,7 +1,7 @@
 """Check every library in every situation, and print the table: `python -m peers.run [E1 ...]`.
 
-The exit status tells whether this library is without fault; that others are not is why there are
-these tests.
+The exit status is 0 if this library has no fault. The faults of others are the reason for these
+tests.
 """
 
 from __future__ import annotations

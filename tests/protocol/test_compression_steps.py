@@ -19,7 +19,7 @@ LONG = " ".join(str(number) for number in random.Random(1).choices(range(9999), 
 def prepare(
     protocol: Protocol, payload: bytes, *, fin: bool = True, most_steps: float = float("inf")
 ) -> tuple[int, Callable[[], Iterable[bytes]] | None]:
-    """Take steps; return how many there were, and what makes the frame if that was all of them."""
+    """Take steps; return their number, and the function that makes the frame if all are done."""
     steps = protocol.prepare_data(Opcode.BINARY, payload, fin=fin)
     count = 0
     while count < most_steps:

@@ -23,7 +23,7 @@ ALL = PerMessageDeflate(
 
 
 class Agreed(NamedTuple):
-    """What is in use: base-2 logarithms of the windows, and whether contexts are taken over."""
+    """The agreement: base-2 logarithms of the windows, and whether contexts are taken over."""
 
     client_bits: int = 15
     client_takeover: bool = True

@@ -1,4 +1,4 @@
-"""What must not be guessed comes from the operating system (RFC 6455 §5.3, §4.1)."""
+"""Unguessable values come from the operating system (RFC 6455 §5.3, §4.1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trio_wsclient._protocol.protocol import Protocol
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What `os.urandom` has given out, in pieces of four bytes."""
+    """The bytes that `os.urandom` has returned, in pieces of four bytes."""
     pieces: list[bytes] = []
     urandom = os.urandom
 

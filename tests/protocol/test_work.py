@@ -1,4 +1,4 @@
-"""Input that is more than a slice of the event loop's time: none of it is left lying."""
+"""Input that takes more than one time slice: all of it is read in the end."""
 
 from __future__ import annotations
 
