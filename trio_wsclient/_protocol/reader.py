@@ -213,14 +213,18 @@ class FrameReader:
         )
         if messages:
             events.append((messages, size + self._inflated_size))
-            self._budget.left -= len(messages) * MESSAGE_COST
-            self._position = stop
         if self.violation is not None:
             raise self.violation
-        self.is_starved = stop == len(data)
+        if stop == len(data):
+            self._data = b""
+            self._position = 0
+            self.is_starved = True
+            return True
+        self._position = stop
+        self._budget.left -= len(messages) * MESSAGE_COST
         # `decode` also stops at its own limit, or when the budget is spent. Then the next frame may
         # be plain.
-        return self.is_starved or len(messages) >= frames.MAX_MESSAGES or self._budget.left <= 0
+        return len(messages) >= frames.MAX_MESSAGES or self._budget.left <= 0
 
     def _inflate_message(self, first_byte: int, payload: bytes) -> Entry | None:
         """Inflate a message for `frames.decode`; ``None`` makes it stop there."""
