@@ -290,10 +290,11 @@ class Deflate(Extension):
         Raises:
             ProtocolViolation: The bytes are not deflate data, or the message is too big.
         """
+        if not data:
+            return b"", 0
         limit, size = self._limit, self._inflated_size
-        made = b""
-        left, is_full = data, False
-        while left or is_full:
+        made, left = b"", data
+        while True:
             decompressor = self._decompressor
             if decompressor is None:
                 decompressor = self._decompressor = zlib.decompressobj(-self._server_bits)
@@ -308,20 +309,24 @@ class Deflate(Extension):
             size += len(piece)
             if limit is not None and size > limit:
                 raise too_big(f"a message over max_message_size ({limit}) once inflated")
-            left = decompressor.unconsumed_tail
+            budget.left -= len(piece) * INFLATED_BYTE_COST
             if decompressor.eof:  # RFC 7692 §7.2.3.4: a block with BFINAL ends the stream
                 left = decompressor.unused_data
                 self._decompressor = None
-            # If there was no room for more, there may be more, though all input is taken.
-            is_full = len(piece) == most and not decompressor.eof
-            budget.left -= len(piece) * INFLATED_BYTE_COST
+                if not left:
+                    break
+            elif len(piece) < most:  # zlib had room for more, so it has taken all.
+                left = b""
+                break
+            else:  # More may come, also if all input is taken.
+                left = decompressor.unconsumed_tail
             if left and budget.left <= 0:
                 break
         taken = len(data) - len(left)
         budget.left -= INFLATE_COST + taken * DEFLATED_BYTE_COST
         self.saved_received += size - self._inflated_size - taken
         self._inflated_size = size
-        self._has_input = self._has_input or taken > 0
+        self._has_input = True
         return made, taken
 
     def end_message(self) -> None:
@@ -353,17 +358,6 @@ class Deflate(Extension):
             more, taken = self.inflate(data, budget)
             made += more
         return made
-
-    def inflate_message(self, payload: bytes, budget: WorkBudget) -> bytes:
-        """Inflate a whole message, however much of the budget that takes.
-
-        Raises:
-            ProtocolViolation: As `inflate` and `end_message`.
-        """
-        self.begin_message()
-        message = self.inflate_all(payload, budget)
-        self.end_message()
-        return message
 
 
 def _not_deflate_data(exc: zlib.error) -> ProtocolViolation:

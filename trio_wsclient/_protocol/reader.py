@@ -232,7 +232,9 @@ class FrameReader:
         if len(payload) > _MAX_FAST or self._budget.left <= 0:
             return None
         try:
-            inflated = self.deflate.inflate_message(payload, self._budget)
+            self.deflate.begin_message()
+            inflated = self.deflate.inflate_all(payload, self._budget)
+            self.deflate.end_message()
             message = self._make_message(_OPCODES[first_byte & header.OPCODE], inflated)
         except ProtocolViolation as exc:
             # Raised here, it would lose the messages before this one.
