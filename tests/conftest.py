@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trustme
 from command_line import standard_input
+
+from trio_wsclient._observe import FRAMES
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -56,3 +60,16 @@ def keyboard():
     terminal, read_end = pty.openpty()
     with standard_input(read_end), os.fdopen(terminal, "wb", buffering=0) as keyboard:
         yield keyboard
+
+
+@pytest.fixture
+def logger_of_frames() -> Iterator[logging.Logger]:
+    """A logger that writes a line for each frame, to a file that forgets it."""
+    logger = logging.getLogger("test.frames")
+    logger.setLevel(FRAMES)
+    logger.propagate = False
+    with Path(os.devnull).open("w", encoding="utf-8") as file:
+        handler = logging.StreamHandler(file)
+        logger.addHandler(handler)
+        yield logger
+        logger.removeHandler(handler)

@@ -15,6 +15,7 @@ import wire
 from pauses import Ticks, best_of_runs, check_pause, ticking
 from thread_server import ThreadPeer, thread_server
 from trio.testing import wait_all_tasks_blocked
+from wsproto.extensions import Extension
 
 from trio_wsclient import (
     ConnectionClosed,
@@ -68,6 +69,37 @@ async def test_e45_sending_many_compressed_messages_lets_tasks_run():
     check_pause(pause)
 
 
+class Idle(Extension):
+    """A user's extension that works without negotiation and changes nothing."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def enabled(self) -> bool:
+        return True
+
+    def offer(self) -> bool:
+        return False
+
+
+async def test_e45_sending_many_through_extensions_lets_tasks_run():
+    messages = [b"0123456789"] * 20_000
+    pause, _, rest = await worst_pause_of_many(
+        lambda: messages, 20_000 * FRAME_SIZE, extensions=[Idle(f"x-{n}") for n in range(4)]
+    )
+    assert [frame.opcode for frame in rest] == [wire.CLOSE]
+    check_pause(pause)
+
+
+async def test_e45_sending_many_logged_messages_lets_tasks_run(logger_of_frames):
+    messages = [b"0123456789"] * 4_000
+    pause, _, rest = await worst_pause_of_many(
+        lambda: messages, 4_000 * FRAME_SIZE, logger=logger_of_frames
+    )
+    assert [frame.opcode for frame in rest] == [wire.CLOSE]
+    check_pause(pause)
+
+
 async def test_e45_sending_many_from_a_generator_lets_tasks_run():
     pause, _, rest = await worst_pause_of_many(
         lambda: (b"0123456789" for _ in range(COUNT)), COUNT * FRAME_SIZE
@@ -83,7 +115,7 @@ async def worst_pause_of_many(
     received = []
 
     def script(peer: ThreadPeer) -> tuple[bytes, list[wire.ClientFrame]]:
-        peer.accept(*([DEFLATE] if options else []))
+        peer.accept(*([DEFLATE] if "compression" in options else []))
         return peer.read(size), peer.frames_to_end()
 
     async def run() -> Ticks:

@@ -116,7 +116,7 @@ FLOODS: dict[str, Callable[[], bytes]] = {
 
 
 async def take_messages(ws: WebSocketClient) -> None:
-    while await ws.receive() != "end":
+    while await ws.receive() not in {"end", b"end"}:
         pass
 
 
@@ -192,6 +192,22 @@ async def test_e32_flood_beside_an_extension_lets_tasks_run(kind):
     # An extension of wsproto is for one connection, but `Idle` has no state.
     pause = await worst_pause_of_flood(FLOODS[kind](), take_messages, extensions=[Idle()])
     check_pause(pause)
+
+
+EMPTY = {"plain": b"\x81\0", "compressed": b"\xc1\0"}  # frames of Text
+
+
+@pytest.mark.parametrize("decode_text", [True, False])
+@pytest.mark.parametrize("kind", EMPTY)
+async def test_e32_flood_of_empty_text_lets_other_tasks_run(kind, decode_text):
+    data = EMPTY[kind] * 100_000
+    pause = await worst_pause_of_flood(data, take_messages, decode_text=decode_text)
+    check_pause(pause)
+
+
+@pytest.mark.parametrize("frame", [wire.ping(b"x"), wire.text("a")], ids=["pings", "text"])
+async def test_e32_flood_of_logged_frames_lets_tasks_run(frame, logger_of_frames):
+    check_pause(await worst_pause_of_flood(frame * 4_000, take_messages, logger=logger_of_frames))
 
 
 @pytest.mark.parametrize("take", [take_frames, take_batches, take_nothing, close_at_once])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 
+import empty_blocks
 import pytest
 import wire
 from extensions import (
@@ -295,3 +297,14 @@ def test_dropped_data_is_not_shown_to_extensions(before: bytes):
     data += wire.frame(wire.BINARY, b"\xff" * 9, rsv=7)
     assert read(protocol, data + wire.close(1000)) == []
     assert protocol.closing.received == CloseFrame(1000)
+
+
+def test_deflate_streams_that_an_extension_holds_back_take_linear_time():
+    """An extension next to the wire may hand a long frame to compression in one piece."""
+    deflate = Deflate(PerMessageDeflate(), Limits(1000))
+    deflate.finalize("permessage-deflate")
+    protocol = protocol_with(deflate, Suffix(b"1"))
+    data = wire.frame(wire.BINARY, empty_blocks.STREAM * 600_000 + b"1", rsv=4)
+    begin = time.thread_time()
+    assert read(protocol, data) == [b""]
+    assert time.thread_time() - begin < 15  # seconds; some 2, and 40 if it were quadratic

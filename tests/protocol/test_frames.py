@@ -130,7 +130,7 @@ def test_decode_stops_before_a_frame_over_the_limit(frames):
 def test_decode_takes_a_limited_number_of_messages(frames):
     data = wire.binary(b"") * 5000
     messages, stop, _ = frames.decode(data, 0, NO_LIMIT, None, None)
-    assert 0 < len(messages) <= 1024
+    assert 0 < len(messages) <= 512
     assert stop == 2 * len(messages)
 
 

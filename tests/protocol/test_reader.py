@@ -16,6 +16,7 @@ from trio_wsclient._protocol.closing import ClosedBy
 from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.events import Ping, Pong
 from trio_wsclient._protocol.limits import Limits
+from trio_wsclient._protocol.listener import FrameListener
 from trio_wsclient._protocol.protocol import Protocol
 
 RSV1 = 4
@@ -155,6 +156,29 @@ def test_burst_leaves_nothing_in_the_reader(data: bytes):  # E46
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
+    assert kept < 10_000
+
+
+def test_listener_of_payloads_leaves_nothing_in_the_reader():  # E46
+    class Sizes(FrameListener):
+        wants_payloads = True
+
+        def wants_frames(self) -> bool:
+            return True
+
+        def frame_received(self, first_byte: int, size: int, payload: bytes) -> None:
+            seen.append(len(payload))
+
+    seen: list[int] = []
+    data = wire.binary(bytes(10 * MIB))
+    protocol = Protocol(listener=Sizes())
+    tracemalloc.start()
+    try:
+        read(protocol, *(data[start : start + 65_536] for start in range(0, len(data), 65_536)))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert seen == [10 * MIB]
     assert kept < 10_000
 
 

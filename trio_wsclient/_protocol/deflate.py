@@ -68,6 +68,7 @@ _TAIL: Final = b"\x00\x00\xff\xff"  # RFC 7692 §7.2.1: it ends a flush, and is 
 _PROBE: Final = b"\x00\x00\x00\xff\xff" * 64
 _TAIL_AND_PROBE: Final = _TAIL + _PROBE
 _CUT_OFF: Final = "the message ends inside a block"
+_MAX_PIECE: Final = 512  # bytes that `inflate_all` inflates at a time
 _MAX_OUTPUT: Final = 262_144  # bytes out of one call of zlib: 0.7 ms
 
 # What `Deflate.save` returns: a compressor and three facts.
@@ -290,6 +291,7 @@ class Deflate(Extension):
         Raises:
             ProtocolViolation: The bytes are not deflate data, or the message is too big.
         """
+        budget.left -= INFLATE_COST
         if not data:
             return b"", 0
         limit, size = self._limit, self._inflated_size
@@ -323,7 +325,7 @@ class Deflate(Extension):
             if left and budget.left <= 0:
                 break
         taken = len(data) - len(left)
-        budget.left -= INFLATE_COST + taken * DEFLATED_BYTE_COST
+        budget.left -= taken * DEFLATED_BYTE_COST
         self.saved_received += size - self._inflated_size - taken
         self._inflated_size = size
         self._has_input = True
@@ -352,6 +354,10 @@ class Deflate(Extension):
 
     def inflate_all(self, data: bytes, budget: WorkBudget) -> bytes:
         """Inflate a piece of a payload, however much of the budget that takes."""
+        if len(data) > _MAX_PIECE:
+            # Each stream that ends copies what is left of the piece.
+            starts = range(0, len(data), _MAX_PIECE)
+            return b"".join(self.inflate_all(data[at : at + _MAX_PIECE], budget) for at in starts)
         made, taken = self.inflate(data, budget)
         while taken < len(data):
             data = data[taken:]

@@ -30,7 +30,7 @@ from wsproto.frame_protocol import (
 
 from trio_wsclient._protocol.closing import ProtocolViolation
 from trio_wsclient._protocol.deflate import Deflate
-from trio_wsclient._protocol.limits import WorkBudget
+from trio_wsclient._protocol.limits import SENT_HOOK_COST, WorkBudget
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -56,6 +56,7 @@ class ExtensionChain:
         ]
         self._outgoing: Sequence[_Hooks] = outgoing
         self._incoming: Sequence[_Hooks] = outgoing[::-1]
+        self.send_cost: int = len(outgoing) * SENT_HOOK_COST  # of a message, in nanoseconds
         # Hooks get an object of wsproto's, of which they may ask which side they are on.
         self._decoder = FrameDecoder(client=True)
         self._encoder = FrameProtocol(client=True, extensions=[])

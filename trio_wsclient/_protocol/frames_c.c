@@ -28,7 +28,7 @@
 
 #define KEY_SIZE 4
 #define MAX_HEADER_SIZE 10 /* without the key */
-#define MAX_MESSAGES 1024  /* that one call decodes, as in `frames_py` */
+#define MAX_MESSAGES 512   /* that one call decodes, as in `frames_py` */
 #define INTERFACE 2        /* of the functions, as in `frames_py` */
 
 static int

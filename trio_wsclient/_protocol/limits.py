@@ -63,12 +63,15 @@ def too_big(problem: str) -> ProtocolViolation:
 # `tests/test_situations_work.py` and `_many.py` hold that to 5 ms.
 SLICE_COST: Final = 1_000_000  # of one slice, until other tasks may run
 MESSAGE_COST: Final = 500  # of a whole message in the fast path
+TEXT_FRAME_COST: Final = 3_000  # the same if text is not decoded, so that it needs an object
 ENCODE_COST: Final = 1_500  # of a message of `send_many` that is checked and encoded
 SENT_MESSAGE_COST: Final = 5_000  # of a message that is sent, in pure Python, beside its bytes
 SENT_BYTE_COST: Final = 5  # of a byte of it that is encoded and masked
 FLUSH_COST: Final = 25_000  # of a message that is compressed, beside its bytes
 FRAME_COST: Final = 8_000  # of any other frame, also of a control frame
 HOOKS_COST: Final = 30_000  # of the hooks of other extensions, for a piece of a payload
+SENT_HOOK_COST: Final = 10_000  # of the hook of one extension, for a message that is sent
+REPORT_COST: Final = 300_000  # of a frame that is reported to the listener, and its pong
 STREAM_COST: Final = 3_000  # of a deflate stream that begins (RFC 7692 §7.2.3.4)
 INFLATE_COST: Final = 6_000  # of a payload, or a piece of one, that is inflated
 DEFLATED_BYTE_COST: Final = 200  # of a byte to inflate: empty blocks, each with codes of its own

@@ -61,6 +61,8 @@ class FrameReport:
 
     def add(self, piece: bytes) -> None:
         """Add a piece of the payload, and send the report if that is enough."""
+        if self._is_sent:
+            return
         self._payload += piece[: self._wanted - len(self._payload)]
         if len(self._payload) == self._wanted:
             self.send()
@@ -69,4 +71,5 @@ class FrameReport:
         """Send the report with what has come, unless it was sent before."""
         if not self._is_sent:
             self._is_sent = True
-            self._listener.frame_received(self._first_byte, self._size, bytes(self._payload))
+            payload, self._payload = bytes(self._payload), bytearray()
+            self._listener.frame_received(self._first_byte, self._size, payload)

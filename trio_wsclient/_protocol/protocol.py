@@ -14,7 +14,7 @@ Close frame is made at the moment at which it is decided. From then on nothing e
 the Close waits in `take_close` until the stream is free.
 
 If an extension fails to make a frame, the connection has failed. All that is left to send is the
-Close that says so. It bypasses the extensions.
+Close that says so. It goes through the extensions, too; if one fails again, it bypasses them.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from trio_wsclient._protocol.events import Opcode
 from trio_wsclient._protocol.limits import (
     FLUSH_COST,
     NO_LIMITS,
+    REPORT_COST,
     SENT_BYTE_COST,
     SENT_MESSAGE_COST,
     SLICE_COST,
@@ -254,6 +255,10 @@ class Protocol:
         if self._deflate is not None:
             # A step of compression is the work of at most two slices.
             cost += FLUSH_COST + size * 2 * SLICE_COST // self._deflate.step_size
+        if self._chain is not None:
+            cost += self._chain.send_cost
+        if self._listener is not None and self._listener.wants_frames():
+            cost += REPORT_COST
         return cost
 
     def save_output(self) -> OutgoingState | None:

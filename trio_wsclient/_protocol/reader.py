@@ -50,7 +50,9 @@ from trio_wsclient._protocol.limits import (
     HOOKS_COST,
     INFLATED_BYTE_COST,
     MESSAGE_COST,
+    REPORT_COST,
     SLICE_COST,
+    TEXT_FRAME_COST,
     Limits,
     WorkBudget,
 )
@@ -106,6 +108,7 @@ class FrameReader:
         # Of the fast path: arguments of `frames.decode`.
         self._max_plain_size = min(header.MAX_SIZE if limit is None else limit for limit in limits)
         self._make_text = None if decode_text else _text_frame
+        self._message_cost = MESSAGE_COST if decode_text else TEXT_FRAME_COST
         self._inflate = None if self.deflate is None else self._inflate_message
         self._inflated_size = 0  # bytes of the messages inflated in the call under way
 
@@ -161,6 +164,7 @@ class FrameReader:
         self._data = b""
         self._position = 0
         self._payload = None
+        self._report = None
 
     def drop_data(self) -> None:
         """Hand over nothing any more but the server's Close."""
@@ -221,7 +225,7 @@ class FrameReader:
             self.is_starved = True
             return True
         self._position = stop
-        self._budget.left -= len(messages) * MESSAGE_COST
+        self._budget.left -= len(messages) * self._message_cost
         # `decode` also stops at its own limit, or when the budget is spent. Then the next frame may
         # be plain.
         return len(messages) >= frames.MAX_MESSAGES or self._budget.left <= 0
@@ -267,8 +271,10 @@ class FrameReader:
         self._frame_opcode, self._fin = opcode, first_byte & header.FIN != 0
         self._size = self._left = size
         self._budget.left -= FRAME_COST
-        # Before the checks, because a refused frame is reported too.
-        self._report = self._begin_report(first_byte) if self._reports_frames else None
+        self._report = None
+        if self._reports_frames:  # Before the checks, because a refused frame is reported too.
+            self._report = self._begin_report(first_byte)
+            self._budget.left -= REPORT_COST
         header.check(first_byte, size, header_size)
         rsv = first_byte & header.RSV
         header.check_rsv(opcode, rsv & ~self._used_bits(rsv))
