@@ -47,7 +47,7 @@ from trio_wsclient import (
     WebSocketClient,
     _transport,
 )
-from trio_wsclient._eager import EagerSocketStream
+from trio_wsclient._net.sockets import EagerSocketStream
 
 
 @asynccontextmanager

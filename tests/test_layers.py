@@ -32,11 +32,18 @@ LAYERS = {
     "without I/O": {
         *("_authority", "_url", "_proxy", "_no_proxy", "_options", "_observe"),
         *("_http", "_handshake", "_redirects", "_negotiation"),
-        *("_outcome", "_inbox", "_pings"),
+        *("_connection.outcome", "_connection.queue", "_connection.pings"),
     },
-    "streams": {"_eager", "_tls", "_transport", "_tunnel", "_http_connect", "_socks"},
-    "the connection": {"_leader", "_pongs", "_outbox", "_connection", "_keepalive"},
-    "what a user holds": {"_receiver", "_sender", "_client", "_opening", "_open"},
+    "streams": {
+        *("_net", "_net.sockets", "_net.tls"),
+        *("_transport", "_tunnel", "_http_connect", "_socks"),
+    },
+    "the connection": {
+        *("_connection", "_connection.shared_reader", "_connection.pongs", "_connection.writer"),
+        *("_connection.connection", "_connection.keepalive"),
+        *("_connection.receiving", "_connection.sending"),
+    },
+    "what a user holds": {"_client", "_opening", "_open"},
     "a loop of them": {"_retry", "_reconnect"},
     "the public names": {"__init__"},
     "command line, testing": {

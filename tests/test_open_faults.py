@@ -28,7 +28,7 @@ from trio_wsclient import (
     open_websocket_client,
     run_websocket_client,
 )
-from trio_wsclient._connection import Connection
+from trio_wsclient._connection.connection import Connection
 from trio_wsclient._protocol.reader import FrameReader
 
 

@@ -17,7 +17,7 @@ from trio_wsclient import (
     WebSocketInternalError,
     open_websocket_client,
 )
-from trio_wsclient._inbox import Inbox
+from trio_wsclient._connection.queue import Inbox
 from trio_wsclient._protocol.protocol import Protocol
 
 BOUND = 10  # seconds for what takes a fraction of one

@@ -1,6 +1,8 @@
 """A WebSocket client for Trio that closes when its block is left, however it is left."""
 
 from trio_wsclient._client import WebSocketClient
+from trio_wsclient._connection.receiving import Frames
+from trio_wsclient._connection.sending import MessageWriter
 from trio_wsclient._errors import (
     ConnectionClosed,
     ConnectionClosedError,
@@ -23,10 +25,8 @@ from trio_wsclient._protocol.deflate import PerMessageDeflate
 from trio_wsclient._protocol.events import DataFrame, Opcode
 from trio_wsclient._protocol.frames import IMPLEMENTATION
 from trio_wsclient._proxy import Proxy
-from trio_wsclient._receiver import Frames
 from trio_wsclient._reconnect import Reconnecting, Reconnection, reconnecting
 from trio_wsclient._retry import retry_delay
-from trio_wsclient._sender import MessageWriter
 from trio_wsclient._version import __version__
 
 __all__ = [

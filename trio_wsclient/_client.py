@@ -10,15 +10,10 @@ from time import perf_counter
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
-from trio_wsclient._connection import Connection
-from trio_wsclient._errors import ClosedOnSend, ConnectionClosed, ConnectionClosedOK
-from trio_wsclient._headers import Headers
-from trio_wsclient._observe import ClientStatistics
-from trio_wsclient._pings import check_ping_payload, random_payload
-from trio_wsclient._protocol.closing import CloseFrame, check_close
-from trio_wsclient._protocol.events import Opcode
-from trio_wsclient._receiver import Frames, Receiver
-from trio_wsclient._sender import (
+from trio_wsclient._connection.connection import Connection
+from trio_wsclient._connection.pings import check_ping_payload, random_payload
+from trio_wsclient._connection.receiving import Frames, Receiver
+from trio_wsclient._connection.sending import (
     BytesLike,
     MessageWriter,
     Sender,
@@ -28,6 +23,11 @@ from trio_wsclient._sender import (
     encode_text,
     encode_text_part,
 )
+from trio_wsclient._errors import ClosedOnSend, ConnectionClosed, ConnectionClosedOK
+from trio_wsclient._headers import Headers
+from trio_wsclient._observe import ClientStatistics
+from trio_wsclient._protocol.closing import CloseFrame, check_close
+from trio_wsclient._protocol.events import Opcode
 from trio_wsclient._url import URL
 
 

@@ -10,9 +10,9 @@ import h11
 import trio
 
 from trio_wsclient._authority import bracket
-from trio_wsclient._eager import READ_SIZE
 from trio_wsclient._errors import ProxyError
 from trio_wsclient._http import BODY_PATIENCE, Exchange, MalformedAnswer
+from trio_wsclient._net.sockets import READ_SIZE
 from trio_wsclient._proxy import Proxy
 
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)

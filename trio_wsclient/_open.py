@@ -28,8 +28,8 @@ from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient import _url
 from trio_wsclient._client import WebSocketClient
+from trio_wsclient._connection.keepalive import keepalive_task
 from trio_wsclient._errors import WebSocketInternalError
-from trio_wsclient._keepalive import keepalive_task
 from trio_wsclient._opening import Opening
 from trio_wsclient._options import ClientOptions, Options
 from trio_wsclient._protocol.closing import CloseFrame

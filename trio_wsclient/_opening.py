@@ -17,13 +17,13 @@ from wsproto.extensions import Extension
 
 from trio_wsclient import _redirects, _transport
 from trio_wsclient._client import Opened, WebSocketClient
-from trio_wsclient._connection import Connection
-from trio_wsclient._eager import READ_SIZE, EagerStream
+from trio_wsclient._connection.connection import Connection
+from trio_wsclient._connection.queue import Inbox
 from trio_wsclient._errors import ConnectionRejected, HandshakeError, OpenTimeout, Phase
 from trio_wsclient._handshake import Accepted, Handshake, check_extra_headers
 from trio_wsclient._http import BODY_PATIENCE
 from trio_wsclient._http_connect import PrefixedStream
-from trio_wsclient._inbox import Inbox
+from trio_wsclient._net.sockets import READ_SIZE, EagerStream
 from trio_wsclient._no_proxy import proxy_from_environment
 from trio_wsclient._observe import Log
 from trio_wsclient._options import Options

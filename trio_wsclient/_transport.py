@@ -16,9 +16,9 @@ from typing import Final
 import trio
 import truststore
 
-from trio_wsclient._eager import EagerSocketStream, EagerStream, take_over
 from trio_wsclient._errors import HandshakeError
-from trio_wsclient._tls import EagerTLSStream
+from trio_wsclient._net.sockets import EagerSocketStream, EagerStream, take_over
+from trio_wsclient._net.tls import EagerTLSStream
 
 _HASHED_NAME: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 _default_context_lock: Final = threading.Lock()

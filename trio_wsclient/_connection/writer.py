@@ -16,9 +16,9 @@ from typing import Final
 
 import trio
 
-from trio_wsclient._eager import EagerStream
-from trio_wsclient._pings import Pings
-from trio_wsclient._pongs import Pongs
+from trio_wsclient._connection.pings import Pings
+from trio_wsclient._connection.pongs import Pongs
+from trio_wsclient._net.sockets import EagerStream
 from trio_wsclient._protocol.closing import State
 from trio_wsclient._protocol.events import Opcode
 from trio_wsclient._protocol.frames import PIECE_SIZE

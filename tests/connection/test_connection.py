@@ -18,7 +18,7 @@ from trio_wsclient import (
     ConnectionClosedOK,
     open_websocket_client,
 )
-from trio_wsclient._eager import EagerSocketStream
+from trio_wsclient._net.sockets import EagerSocketStream
 
 
 async def test_r1_the_reader_reads_on_while_a_reply_cannot_be_written(autojump_clock):

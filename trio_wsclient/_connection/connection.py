@@ -29,18 +29,18 @@ from typing import Final
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from trio_wsclient._eager import READ_SIZE, EagerStream
+from trio_wsclient._connection.outcome import outcome
+from trio_wsclient._connection.pings import Pings
+from trio_wsclient._connection.queue import Inbox
+from trio_wsclient._connection.shared_reader import Leadership
+from trio_wsclient._connection.writer import Outbox
 from trio_wsclient._errors import (
     ClosedOnSend,
     ConnectionClosed,
     ConnectionClosedOK,
 )
-from trio_wsclient._inbox import Inbox
-from trio_wsclient._leader import Leadership
+from trio_wsclient._net.sockets import READ_SIZE, EagerStream
 from trio_wsclient._observe import Log
-from trio_wsclient._outbox import Outbox
-from trio_wsclient._outcome import outcome
-from trio_wsclient._pings import Pings
 from trio_wsclient._protocol.closing import ClosedBy, CloseFrame, State
 from trio_wsclient._protocol.events import Event, Ping, Pong
 from trio_wsclient._protocol.protocol import Protocol

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from trio_wsclient._connection import Connection
+from trio_wsclient._connection.connection import Connection
 from trio_wsclient._errors import ClosedOnReceive
 from trio_wsclient._protocol.events import DataFrame
 

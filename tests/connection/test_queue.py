@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_wsclient import DataFrame, Opcode
-from trio_wsclient._inbox import Inbox
+from trio_wsclient._connection.queue import Inbox
 
 OVERHEAD = 128  # bytes that ``ClientOptions`` promises to count beside the payload
 

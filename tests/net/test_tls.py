@@ -17,8 +17,8 @@ import trio
 import trustme
 from trio.testing import wait_all_tasks_blocked
 
-from trio_wsclient._eager import EagerSocketStream, take_over
-from trio_wsclient._tls import EagerTLSStream
+from trio_wsclient._net.sockets import EagerSocketStream, take_over
+from trio_wsclient._net.tls import EagerTLSStream
 
 BIG = os.urandom(3_000_000)  # more than the buffers of two sockets take
 BOUND = 20  # seconds for what takes a fraction of one

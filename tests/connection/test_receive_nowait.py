@@ -11,7 +11,7 @@ from scripted_server import Peer, memory_server
 from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import DataFrame, open_websocket_client
-from trio_wsclient._inbox import Inbox
+from trio_wsclient._connection.queue import Inbox
 
 
 async def test_a_large_message_comes_to_receive_nowait(autojump_clock):

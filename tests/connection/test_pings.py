@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_wsclient._pings import Flight, Pings, check_ping_payload
+from trio_wsclient._connection.pings import Flight, Pings, check_ping_payload
 
 
 @pytest.mark.parametrize("payload", [b"", b"a", bytearray(b"a"), memoryview(b"a"), b"a" * 125])

@@ -7,8 +7,9 @@ import trio
 import wire
 from scripted_server import Peer, loopback_server
 
-from trio_wsclient import ConnectionClosedError, _leader, open_websocket_client
-from trio_wsclient._leader import Leadership
+from trio_wsclient import ConnectionClosedError, open_websocket_client
+from trio_wsclient._connection import shared_reader
+from trio_wsclient._connection.shared_reader import Leadership
 
 
 async def test_a_ping_is_answered_though_the_consumer_takes_its_time():
@@ -89,7 +90,9 @@ async def test_latency_is_that_of_the_server():
 
 
 async def test_a_rest_may_end_at_any_time(monkeypatch):
-    monkeypatch.setattr(_leader, "_REST", 0.00002)  # so that it ends between two looks at the clock
+    monkeypatch.setattr(
+        shared_reader, "_REST", 0.00002
+    )  # so that it ends between two looks at the clock
 
     async def step() -> None:
         await trio.lowlevel.checkpoint()

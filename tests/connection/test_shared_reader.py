@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_wsclient._leader import Leadership
+from trio_wsclient._connection.shared_reader import Leadership
 
 
 class Source:

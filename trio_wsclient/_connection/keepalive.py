@@ -12,9 +12,9 @@ from __future__ import annotations
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from trio_wsclient._connection import Connection
-from trio_wsclient._leader import never
-from trio_wsclient._pings import random_payload
+from trio_wsclient._connection.connection import Connection
+from trio_wsclient._connection.pings import random_payload
+from trio_wsclient._connection.shared_reader import never
 
 
 @enable_ki_protection

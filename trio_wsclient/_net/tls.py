@@ -22,7 +22,7 @@ from typing import Final
 
 import trio
 
-from trio_wsclient._eager import LONG_READ_SIZE, EagerSocketStream, EagerStream
+from trio_wsclient._net.sockets import LONG_READ_SIZE, EagerSocketStream, EagerStream
 
 _RECORD_SIZE: Final = 16_384  # bytes of plaintext (RFC 8446 §5.1): OpenSSL reads one at a time
 _NOTHING: Final = memoryview(b"")

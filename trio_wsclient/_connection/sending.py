@@ -13,9 +13,9 @@ from typing import Final, Generic, TypeAlias, TypeVar
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
-from trio_wsclient._connection import Connection
+from trio_wsclient._connection.connection import Connection
+from trio_wsclient._connection.shared_reader import never
 from trio_wsclient._errors import ClosedOnSend
-from trio_wsclient._leader import never
 from trio_wsclient._protocol.events import Opcode
 from trio_wsclient._protocol.limits import (
     ENCODE_COST,

@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from wsproto.frame_protocol import Opcode
 
 from trio_wsclient import CloseFrame, ConnectionClosedError, open_websocket_client
-from trio_wsclient._eager import EagerSocketStream
+from trio_wsclient._net.sockets import EagerSocketStream
 
 BOUND = 20  # seconds for what takes a fraction of one
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
-from trio_wsclient._eager import EagerSocketStream, take_over
+from trio_wsclient._net.sockets import EagerSocketStream, take_over
 
 BIG = bytes(range(256)) * 40_000  # more than the buffers of two sockets take
 

@@ -6,10 +6,10 @@ import random
 
 import pytest
 import trio
-from test_leader import Source
+from test_shared_reader import Source
 from trio.testing import wait_all_tasks_blocked
 
-from trio_wsclient._leader import always, never
+from trio_wsclient._connection.shared_reader import always, never
 
 
 class Stewarded(Source):
