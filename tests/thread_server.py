@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -29,6 +30,12 @@ class ThreadPeer:
     def close(self) -> None:
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
+        self._file.close()
+        self.socket.close()
+
+    def reset(self) -> None:
+        """End TCP by a reset."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._file.close()
         self.socket.close()
 

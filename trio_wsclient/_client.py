@@ -120,8 +120,13 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
 
     @property
     def outcome(self) -> ConnectionClosed | None:
-        """How the connection ended, as its calls would raise it; ``None`` until that is known."""
+        """How the connection ended, as its calls would raise it; ``None`` until that is known.
+
+        What has arrived is read first, without waiting.
+        """
         connection = self._connection
+        if not connection.outcome_known:
+            connection.read_nowait()
         return connection.closed_now(ConnectionClosedOK) if connection.outcome_known else None
 
     @property
@@ -271,7 +276,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     def receive_nowait(self) -> str | bytes:
         """Take a message that is here already; raises ``trio.WouldBlock`` if there is none.
 
-        For all else see ``receive``.
+        What has arrived is read first, without waiting. For all else see ``receive``.
         """
         return self._receiver.receive_nowait()
 
@@ -353,8 +358,9 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection (RFC 6455 §7.1.2), within ``close_timeout``.
 
-        It returns when TCP is closed. Messages that have come before may still be taken; other
-        tasks are told that the connection was closed. Later calls wait for the first one to end.
+        It returns when TCP is closed. What has arrived is read first: its messages may still be
+        taken, and if the server's Close is among it, that Close counts. The calls of other tasks
+        raise ``ConnectionClosed``. Later calls wait for the first one to end.
         Leaving the block does all this by itself, with code 1000. Cancelled, it closes TCP at
         once.
 

@@ -14,6 +14,8 @@ R2  The receive task reads, though nobody wants a message, so that pings are ans
     message reads on all the same: it may be larger than the inbox. After an ending what is read
     is dropped.
 R3: see ``_pongs``; W1, W2: see ``_outbox``; W3: see ``_sender``.
+C3  What has arrived before we decide to close is handled first, as far as it can be read without
+    waiting: `read_arrived`. So messages can still be taken, and a Close of the server counts.
 C1  ``close`` ends within ``close_timeout``, whatever the server does.
 C2  ``abandon`` waits for nobody: a Close goes only if it can be written at once.
 X2  The tasks never raise. What ends the connection is a fact in the protocol, and ``closed``
@@ -46,6 +48,10 @@ from trio_wsclient._protocol.events import Event, Ping, Pong
 from trio_wsclient._protocol.protocol import Protocol
 from trio_wsclient._scheduling import UNBLOCKED_TICKS, Stopwatch, TimeSlice, call_after_ticks
 from trio_wsclient._transport import cut
+
+# Scheduler ticks in which a task that waits for the stream takes what has arrived: in the first one
+# the system says that there is something, and in the second one that task has run for sure.
+_READ_TICKS: Final = 2
 
 # Scheduler ticks for which a violation is held back, so that the reply to a message before it can
 # still leave: to receive and to send takes 4. (Autobahn wants that reply: 3.2, 4.1.3, 5.15.)
@@ -198,13 +204,71 @@ class Connection:
             if not data:
                 self._end_of_stream(EOFError("the stream ended"))
                 return
-            self.bytes_received += len(data)
-            self.pings.heard = True
-            if self.pings.due is not None:
-                self.pings.moved(self.clock())
-            protocol.receive_data(bytes(data))
-            events = protocol.next_events()
+            events = self._receive(data)
         self._take_events(events)
+
+    def _receive(self, data: bytes | bytearray) -> list[Event]:
+        self.bytes_received += len(data)
+        self.pings.heard = True
+        if self.pings.due is not None:
+            self.pings.moved(self.clock())
+        self.protocol.receive_data(bytes(data))
+        return self.protocol.next_events()
+
+    def read_nowait(self) -> bool:
+        """Read what has arrived, without waiting; return whether that is all.
+
+        It takes a time slice at most. If another task waits for the stream, or the stream is a
+        user's, nothing is read: that task reads in the next scheduler ticks.
+        """
+        stream = self._stream
+        if self.is_reading or not isinstance(stream, EagerStream):
+            return True
+        has_read = is_all = False
+        while not is_all and not (has_read and self.time_slice.is_over):
+            is_all = not self._read_once_nowait(stream)
+            has_read = True
+        self.changed()
+        return is_all
+
+    def _read_once_nowait(self, stream: EagerStream) -> bool:
+        """Do one step of `read_nowait`; return whether there may be more."""
+        protocol = self.protocol
+        if self._ended or self.closing.received is not None or protocol.violation is not None:
+            return False
+        if not self.may_read():
+            return False
+        if protocol.has_input:
+            self._take_events(protocol.next_events())
+            return True
+        try:
+            data = stream.receive_nowait()
+        except Exception as exc:  # noqa: BLE001 as in `_read_once`
+            self._end_of_stream(exc)
+            return False
+        if data is None:
+            return False
+        if not data:
+            self._end_of_stream(EOFError("the stream ended"))
+            return False
+        self._take_events(self._receive(data))
+        return True
+
+    async def _read_arrived(self) -> None:
+        """Read what has arrived (C3), but no more bytes than the inbox may hold (C1)."""
+        ticks = _READ_TICKS if isinstance(self._stream, EagerStream) else UNBLOCKED_TICKS
+        begin = seen = self.bytes_received
+        left = ticks
+        while self.closing.closed_by is None and seen - begin <= self.inbox.max_buffered_bytes:
+            if not self.read_nowait():
+                await self.time_slice.checkpoint()
+            elif not self.is_reading or left == 0:
+                break
+            else:
+                await trio.lowlevel.checkpoint()
+                left -= 1
+            if self.bytes_received != seen:
+                seen, left = self.bytes_received, ticks
 
     def _take_events(self, events: list[Event]) -> None:
         for event in events:
@@ -311,6 +375,8 @@ class Connection:
             code: What the Close says.
             linger: Whether the server, if the Close was written, is left the time to end TCP.
         """
+        if self.closing.closed_by is None:
+            self.read_nowait()  # C3 (what arrived counts)
         if self.closing.closed_by is not None:
             return  # Whoever ended it sees to it.
         self.fail(cause, code)
@@ -321,6 +387,13 @@ class Connection:
             if not (is_written and linger):
                 await self._cut()  # noqa: ASYNC102 shielded inside
 
+    def _decide(self, code: int, reason: str = "") -> None:
+        """Decide to close, unless what has arrived has decided how the connection ends (C3)."""
+        if self.protocol.violation is not None:  # It was held back until now.
+            self.protocol.fail_by_violation()
+        self.outbox.prepare_for_close()
+        self.protocol.close(code, reason)
+
     async def close(self, code: int, reason: str = "") -> None:
         """Close (RFC 6455 §7.1.2); cancelled, close the stream at once.
 
@@ -328,8 +401,10 @@ class Connection:
         closing that has begun in another way already is seen to its end.
         """
         try:
-            self.outbox.prepare_for_close()
-            self.protocol.close(code, reason)
+            try:
+                await self._read_arrived()
+            finally:
+                self._decide(code, reason)  # also if cancelled
             self.outbox.write_close_at_once()
             self._note_ending()
             if self._is_over:
@@ -340,8 +415,9 @@ class Connection:
 
     async def abandon(self) -> None:
         """Close without waiting for anybody (C2)."""
-        self.outbox.prepare_for_close()
-        self.protocol.close(1001)
+        if self.closing.closed_by is None:
+            self.read_nowait()  # C3 (what arrived counts)
+        self._decide(1001)
         try:
             await self.outbox.write_replies_at_once()
         finally:

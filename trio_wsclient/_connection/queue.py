@@ -37,7 +37,7 @@ class Inbox:
     """
 
     def __init__(self, *, max_buffered_bytes: int, decode_text: bool) -> None:
-        self._max_buffered_bytes = max_buffered_bytes
+        self.max_buffered_bytes: Final = max_buffered_bytes
         self._decode_text = decode_text
         self._entries: deque[Entry] = deque()
         self._unfinished = 0  # of those, how many are not the last frame of their message
@@ -56,7 +56,7 @@ class Inbox:
     def has_room(self, *, beside: int) -> bool:
         """Tell whether more should be received, ``beside`` so many bytes that are not here yet."""
         self._forget_taken()
-        was_full, self.is_full = self.is_full, self._counted + beside >= self._max_buffered_bytes
+        was_full, self.is_full = self.is_full, self._counted + beside >= self.max_buffered_bytes
         if self.is_full != was_full:
             self._look_at_once()
         return not self.is_full

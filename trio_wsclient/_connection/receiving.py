@@ -54,6 +54,8 @@ class Receiver:
     def receive_nowait(self) -> str | bytes:
         """Take a message, or raise ``trio.WouldBlock`` or what ended the connection."""
         self._check_between_messages()
+        if not self._inbox.messages:
+            self._connection.read_nowait()
         if self._inbox.messages:
             return self.take_message()
         if self._connection.outcome_known:

@@ -1,4 +1,4 @@
-"""Streams that try first and wait only if they have to: a socket's, and what TLS needs of them.
+"""Streams that try first and wait only if they have to: a socket, and the base of TLS.
 
 ``trio.SocketStream`` costs a scheduler tick for each call, and guards against being used by two
 tasks at once; both together cost several times the system call. A connection has one reader and one
@@ -21,7 +21,7 @@ LONG_READ_SIZE: Final = 262_144  # bytes, where there is much to read: more a sy
 
 
 class EagerStream(trio.abc.Stream):
-    """A stream that can be written to without waiting.
+    """A stream that can be read and written without waiting.
 
     Args:
         connected: The socket below.
@@ -37,6 +37,17 @@ class EagerStream(trio.abc.Stream):
         """Take data; return whether all of it is gone.
 
         If not, what is left is kept, and ``flush`` has to be awaited before more is sent.
+
+        Raises:
+            trio.BrokenResourceError: The connection is broken.
+            trio.ClosedResourceError: The stream was closed.
+        """
+
+    @abstractmethod
+    def receive_nowait(self) -> bytes | None:
+        """Return what has come, nothing at the end of the stream, or ``None`` if nothing has come.
+
+        Another task may wait in ``receive_some`` meanwhile: it goes on waiting for what comes next.
 
         Raises:
             trio.BrokenResourceError: The connection is broken.
@@ -123,24 +134,34 @@ class EagerSocketStream(EagerStream):
         self.time_slice.renew()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        size = max_bytes or READ_SIZE
+        data: bytes | None = None
+        # Where a read has left nothing, the next one is likely to be in vain.
         if not self._is_drained:
-            size = max_bytes or LONG_READ_SIZE
             await self.time_slice.checkpoint()
-        while True:
+            data = self._receive(max_bytes)
+        while data is None:
             try:
-                # Where a read has left nothing, the next one is likely to be in vain.
-                if self._is_drained:
-                    await wait_readable(self.socket)
-                    self.time_slice.renew()
-                data = self.socket.recv(size)
-            except BlockingIOError:
-                self._is_drained = True
+                await wait_readable(self.socket)
             except (OSError, ValueError) as exc:  # ValueError: there is no descriptor any more
                 raise self._fault(exc) from exc
-            else:
-                self._is_drained = len(data) < size
-                return data
+            self.time_slice.renew()
+            data = self._receive(max_bytes)
+        return data
+
+    def receive_nowait(self) -> bytes | None:
+        return self._receive(None)
+
+    def _receive(self, max_bytes: int | None) -> bytes | None:
+        size = max_bytes or (READ_SIZE if self._is_drained else LONG_READ_SIZE)
+        try:
+            data = self.socket.recv(size)
+        except BlockingIOError:
+            self._is_drained = True
+            return None
+        except (OSError, ValueError) as exc:
+            raise self._fault(exc) from exc
+        self._is_drained = len(data) < size
+        return data
 
     def close(self) -> None:
         if self.socket.fileno() != -1:

@@ -66,7 +66,7 @@ class EagerTLSStream(EagerStream):
             except ssl.SSLWantReadError:
                 await self._flush_outgoing()
                 if not self._feed():
-                    await self._hear()
+                    self._hear(await self._transport.receive_some())
             except ssl.SSLError as exc:
                 with suppress(*_BROKEN):
                     self._drain()  # The alert that says why (RFC 8446 §6.2).
@@ -120,7 +120,15 @@ class EagerTLSStream(EagerStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         await self.time_slice.checkpoint()
         while (data := self._decrypt(max_bytes or LONG_READ_SIZE)) is None:
-            await self._hear()
+            self._hear(await self._transport.receive_some())
+        return data
+
+    def receive_nowait(self) -> bytes | None:
+        while (data := self._decrypt(LONG_READ_SIZE)) is None:
+            encrypted = self._transport.receive_nowait()
+            if encrypted is None:
+                return None
+            self._hear(encrypted)
         return data
 
     def _decrypt(self, max_size: int) -> bytes | None:
@@ -152,10 +160,11 @@ class EagerTLSStream(EagerStream):
             raise _broken(self._error) from self._error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def _hear(self) -> None:
-        data = await self._transport.receive_some()
+    def _hear(self, data: bytes) -> None:
+        """Take bytes from the socket; none are its end."""
         if data:
-            self._unread = memoryview(data)
+            # What `receive_nowait` has left may still be here, if this task has waited meanwhile.
+            self._unread = memoryview(bytes(self._unread) + data if self._unread else data)
             self._feed()
         else:
             self._incoming.write_eof()
