@@ -21,7 +21,7 @@ from extensions import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protocol_tables import read, sent
-from wsproto.frame_protocol import CloseReason
+from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol
 from wsproto.frame_protocol import Opcode as WsprotoOpcode
 
 from trio_wsclient import CloseFrame, Opcode, PerMessageDeflate
@@ -145,6 +145,45 @@ def test_incoming_hook_gets_the_opcode_on_the_wire(opcode: int):
     ]
 
 
+@pytest.mark.parametrize("opcode", [wire.PING, wire.PONG, wire.CLOSE])
+def test_payload_hook_is_not_called_when_control_frame_is_empty(opcode: int):
+    watching = Watching()
+    protocol = protocol_with(watching)
+    protocol.receive_data(wire.frame(opcode))
+    protocol.next_events()
+    header = ("header", WsprotoOpcode(opcode), BITS_OFF, 0)
+    assert watching.calls == [header, ("complete", True)]
+
+
+def test_hooks_are_told_that_they_serve_a_client():
+    """Each hook gets an object of wsproto, and may ask it for its side."""
+
+    class Asking(Suffix):
+        def frame_inbound_header(self, proto, opcode, rsv, payload_length):
+            told.append((type(proto), proto.client))
+            return super().frame_inbound_header(proto, opcode, rsv, payload_length)
+
+        def frame_inbound_payload_data(self, proto, data):
+            told.append((type(proto), proto.client))
+            return super().frame_inbound_payload_data(proto, data)
+
+        def frame_inbound_complete(self, proto, fin):
+            told.append((type(proto), proto.client))
+            return super().frame_inbound_complete(proto, fin)
+
+        def frame_outbound(self, proto, opcode, rsv, data, fin):
+            told.append((type(proto), proto.client))
+            return super().frame_outbound(proto, opcode, rsv, data, fin)
+
+    told: list[tuple[type, object]] = []
+    protocol = protocol_with(Asking(b"1"), Asking(b"2"))
+    assert read(protocol, wire.binary(b"data12")) == [b"data"]
+    assert told == [(FrameDecoder, True)] * 7  # The first gets "", and what the second held back.
+    told.clear()
+    protocol.send_data(Opcode.BINARY, b"data")
+    assert told == [(FrameProtocol, True)] * 2
+
+
 @pytest.mark.parametrize("code", [1013, 1014])
 def test_outgoing_hook_gets_the_close_payload(code: int):
     watching = Watching()
@@ -184,6 +223,17 @@ def test_text_is_checked_after_the_extensions():
 # Reserved bits
 
 
+@pytest.mark.parametrize("rsv", range(1, 8))
+def test_unclaimed_bits_are_shown_to_hooks_and_refused(rsv: int):
+    watching = Watching()
+    protocol = protocol_with(watching)
+    read(protocol, wire.frame(wire.BINARY, b"a", rsv=rsv))
+    bits = (rsv & 4 != 0, rsv & 2 != 0, rsv & 1 != 0)
+    assert watching.calls[0] == ("header", WsprotoOpcode.BINARY, bits, 1)
+    names = " and ".join(f"RSV{index + 1}" for index in range(3) if bits[index])
+    assert failed(protocol) == (1002, f"a BINARY frame with {names}, which is not in use")
+
+
 @pytest.mark.parametrize("rsv", [0, 1, 2, 3])
 @pytest.mark.parametrize("opcode", [wire.BINARY, wire.PING])
 def test_each_extension_may_use_its_own_bits(opcode: int, rsv: int):
@@ -213,6 +263,13 @@ def test_outgoing_frame_has_the_bits_of_all_extensions():
     protocol = protocol_with(Reserved(0), Watching(), Reserved(2))
     assert protocol.send_data(Opcode.TEXT, b"a")[0] == 0x80 | 0x50 | wire.TEXT
     assert protocol.send_ping(b"a")[0] == 0x80 | 0x50 | wire.PING
+
+
+@pytest.mark.parametrize("fin", [True, False])
+@pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
+def test_frame_through_extension_has_fin_only_if_last(opcode: Opcode, fin: bool):
+    protocol = protocol_with(Watching())
+    assert protocol.send_data(opcode, b"a", fin=fin)[0] == (0x80 if fin else 0) | opcode
 
 
 # Compression beside extensions of others
@@ -284,6 +341,56 @@ def test_compression_refuses_the_same_beside_an_extension(data: bytes, code: int
     protocol = with_deflate(max_message_size=1000)
     read(protocol, data)
     assert failed(protocol)[0] == code
+
+
+COMPRESSED_START = wire.frame(wire.TEXT, b"", rsv=4, fin=False)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (wire.frame(wire.PING, rsv=4), "PING"),
+        (COMPRESSED_START + wire.frame(wire.PONG, rsv=4), "PONG"),
+        (wire.frame(wire.CONTINUATION, rsv=4), "CONTINUATION"),
+        (COMPRESSED_START + wire.frame(wire.CONTINUATION, rsv=4), "CONTINUATION"),
+        (COMPRESSED_START + wire.frame(wire.TEXT, rsv=4), "TEXT"),
+    ],
+)
+def test_compression_claims_rsv1_only_where_messages_begin(data: bytes, name: str):
+    """RFC 7692 §6."""
+    protocol = with_deflate()
+    read(protocol, data)
+    assert failed(protocol) == (1002, f"a {name} frame with RSV1, which is not in use")
+
+
+@pytest.mark.parametrize(("size", "is_compressed"), [(4, False), (200, True)])
+@pytest.mark.parametrize("fin", [True, False])
+def test_prepared_frame_passes_the_extensions_after_compression(
+    size: int, is_compressed: bool, fin: bool
+):
+    deflate = Deflate(PerMessageDeflate(min_size=5), Limits())
+    deflate.finalize("permessage-deflate")
+    watching = Watching()
+    protocol = protocol_with(deflate, watching)
+    is_compressed |= not fin  # A message of unknown size is compressed.
+    (data,) = prepared(protocol, b"a" * size, fin=fin)
+    rsv1 = 0x40 if is_compressed else 0
+    assert data[0] == (0x80 if fin else 0) | rsv1 | wire.BINARY
+    ((hook, opcode, bits, payload, has_fin),) = watching.calls
+    assert (hook, opcode, has_fin) == ("outbound", WsprotoOpcode.BINARY, fin)
+    assert repr(bits) == repr((is_compressed, False, False))  # `bool`, as the hook declares.
+    plain = zlib.decompressobj(-15).decompress(payload) if is_compressed else payload
+    assert plain == b"a" * size
+
+
+def prepared(protocol: Protocol, payload: bytes, *, fin: bool = True) -> list[bytes]:
+    """Take all steps of preparing a frame, and return its pieces."""
+    steps = protocol.prepare_data(Opcode.BINARY, payload, fin=fin)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return [bytes(piece) for piece in done.value()]
 
 
 @pytest.mark.parametrize("before", [b"", wire.binary(bytes(100))[:50]])

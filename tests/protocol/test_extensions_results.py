@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 import wire
@@ -24,6 +24,7 @@ from wsproto.frame_protocol import CloseReason
 from trio_wsclient import DataFrame, Opcode, PerMessageDeflate
 from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.limits import Limits
+from trio_wsclient._protocol.protocol import Protocol
 
 # Results of other types
 
@@ -113,6 +114,39 @@ def test_wrong_result_of_outgoing_hook_fails_with_1011(wrong: object):
         assert make(protocol) == b""
         assert isinstance(protocol.closing.cause, TypeError | ValueError)
         assert failed(protocol)[0] == 1011
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda protocol: protocol.send_data(Opcode.TEXT, b"a"),
+        lambda protocol: protocol.send_batch([(Opcode.TEXT, b"a", True)] * 2),
+        lambda protocol: protocol.send_ping(b"a"),
+        lambda protocol: b"".join(prepared(protocol, b"a")),
+    ],
+    ids=["data", "batch", "ping", "prepared"],
+)
+def test_nothing_is_made_after_an_extension_failed(make: Callable[[Protocol], bytes]):
+    """The caller may be making several frames, and only looks for the failure after them."""
+    protocol = protocol_with(Faulty("outbound", None, None))
+    assert [make(protocol) for _ in range(3)] == [b""] * 3
+    assert failed(protocol)[0] == 1011
+
+
+def prepared(protocol: Protocol, payload: bytes) -> Iterable[bytes]:
+    """Take all steps of preparing a message, and return the pieces of its frame."""
+    steps = protocol.prepare_data(Opcode.BINARY, payload, fin=True)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return done.value()
+
+
+@pytest.mark.parametrize("size", [0, 125])
+def test_control_frame_may_be_made_125_bytes_long(size: int):
+    protocol = protocol_with(Faulty("outbound", None, (NO_BITS, bytes(size))))
+    assert payload_of(protocol.send_ping(b"a")) == bytes(size)
 
 
 @pytest.mark.parametrize("size", [126, 65_536])

@@ -41,6 +41,23 @@ def test_close_without_a_code_ignores_earlier_payloads():
     assert protocol.closing.received == CloseFrame(1005, "")
 
 
+@pytest.mark.parametrize(
+    ("payload", "code", "problem"),
+    [
+        (b"\x03", 1002, "a Close frame with a payload of 1 byte, which is half a code"),
+        (b"\x03\xec", 1002, "a Close frame with code 1004, which must not be sent"),
+        (b"\x03\xe8\xff", 1007, "a Close frame with code 1000 whose reason is not UTF-8"),
+    ],
+)
+def test_wrong_close_is_refused_with_its_fault(payload: bytes, code: int, problem: str):
+    protocol = Protocol()
+    read(protocol, wire.frame(wire.CLOSE, payload))
+    assert protocol.closing.sent == CloseFrame(code, problem)
+    cause = protocol.closing.cause
+    assert cause is not None
+    assert isinstance(cause.__cause__, UnicodeDecodeError) == (code == 1007)
+
+
 def test_nothing_is_read_after_the_servers_close():
     protocol = Protocol()
     data = wire.close(1000) + wire.text("a") + wire.ping() + wire.close(1001) + b"\xff" * 100
