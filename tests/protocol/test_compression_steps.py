@@ -93,6 +93,58 @@ def test_fragment_that_is_given_up_is_sent_again():
     assert [frame.rsv for frame in frames] == [RSV1, 0]
 
 
+def test_context_is_kept_when_a_frame_is_given_up():
+    protocol, noise = deflating(limit=None), random.Random(2).randbytes(1000)
+    protocol.send_data(Opcode.BINARY, noise)
+    before = protocol.save_output()
+    prepare(protocol, LONG)
+    protocol.restore_output(before)
+    assert len(protocol.send_data(Opcode.BINARY, noise)) < 50  # It refers back to the first one.
+
+
+def test_nothing_saved_leaves_compression_as_it_is():
+    protocol, server = deflating(limit=None), Server()
+    assert server.read([protocol.send_data(Opcode.BINARY, LONG[:500])]) == LONG[:500]
+    protocol.restore_output(None)
+    assert server.read([protocol.send_data(Opcode.BINARY, LONG[:900])]) == LONG[:900]
+
+
+def test_prepared_message_needs_no_context_without_takeover():
+    protocol = deflating("; client_no_context_takeover", limit=None)
+    for _ in range(2):
+        _, make = prepare(protocol, LONG)
+        assert Server().read(make()) == LONG
+
+
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_saved_counts_the_bytes_that_compression_saves(is_prepared: bool):
+    protocol, reader, plain_size, sent_size = deflating(), wire.ClientFrameReader(), 0, 0
+    reader.has_extensions = True
+    for size, fin in ((300, True), (50_000, False), (0, False), (400, True), (0, False), (0, True)):
+        payload = LONG[:size]
+        if is_prepared:
+            data = b"".join(prepare(protocol, payload, fin=fin)[1]())
+        else:
+            data = protocol.send_data(Opcode.BINARY, payload, fin=fin)
+        (frame,) = reader.feed(data)
+        plain_size += size
+        sent_size += len(frame.payload)
+        assert protocol.saved == (plain_size - sent_size, 0)
+
+
+@pytest.mark.parametrize("compresses", [False, True])
+@pytest.mark.parametrize("opcode", list(Opcode))
+def test_prepared_frame_has_fin_only_if_last(opcode: Opcode, compresses: bool):
+    protocol, rsv1 = deflating() if compresses else Protocol(), 0x40 if compresses else 0
+    for fin in (False, True):
+        steps = protocol.prepare_data(opcode, b"a" * 1000, fin=fin)
+        with pytest.raises(StopIteration) as done:
+            next(steps)
+        first_byte = next(iter(done.value.value()))[0]
+        assert first_byte == (0x80 if fin else 0) | rsv1 | opcode
+        rsv1 = 0
+
+
 def test_without_compression_there_is_nothing_to_put_back():
     protocol = Protocol()
     assert protocol.save_output() is None

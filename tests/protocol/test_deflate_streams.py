@@ -95,6 +95,27 @@ def test_any_compressed_payload_is_read_without_an_exception(data: bytes, takeov
     assert code in {None, 1007, 1009}
 
 
+@pytest.mark.parametrize("data", [b"\xff" * 9, HELLO[:4], b""], ids=["wrong", "cut", "none"])
+def test_cause_of_wrong_deflate_data_is_zlibs(data: bytes):
+    protocol = deflating()
+    read(protocol, squeezed(data))
+    cause = protocol.closing.cause
+    assert (cause is None) == (data == b"")
+    assert cause is None or isinstance(cause.__cause__, zlib.error)
+
+
+def test_saved_counts_the_bytes_that_inflating_adds():
+    protocol, added = deflating(), 0
+    for plain in (bytes(900), b"", b"Hello", random.Random(1).randbytes(500)):
+        payload = raw(plain)
+        read(
+            protocol, squeezed(payload[:1], wire.BINARY, fin=False), wire.continuation(payload[1:])
+        )
+        read(protocol, squeezed(payload, wire.BINARY), wire.binary(plain))
+        added += 2 * (len(plain) - len(payload))
+        assert protocol.saved == (0, added)
+
+
 # Windows and contexts (RFC 7692 §7.1.1, §7.1.2)
 
 

@@ -270,6 +270,18 @@ def test_long_message_is_refused_after_a_close():
         prepared(protocol, Opcode.BINARY, bytes(200_001))()
 
 
+@pytest.mark.parametrize("extensions", [[], [Named("x-foreign")]], ids=["none", "foreign"])
+def test_batch_has_each_frame_with_its_fin(extensions: list[Named]):
+    batch = [
+        (Opcode.TEXT, b"a", True),
+        (Opcode.BINARY, b"b", False),
+        (Opcode.CONTINUATION, b"", False),
+        (Opcode.CONTINUATION, b"c", True),
+    ]
+    frames = wire.ClientFrameReader().feed(Protocol(extensions=extensions).send_batch(batch))
+    assert frames == [wire.ClientFrame(opcode, data, fin=fin) for opcode, data, fin in batch]
+
+
 @pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
 def test_control_frames_are_sent_between_fragments(opcode: Opcode):
     protocol = Protocol()

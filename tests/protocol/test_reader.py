@@ -7,6 +7,7 @@ import zlib
 
 import pytest
 import wire
+from extensions import Unoffered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protocol_tables import flat, make_protocol, read, sent, text
@@ -105,10 +106,10 @@ def test_plain_messages_come_in_a_batch(decode_text: bool):
 @pytest.mark.parametrize("decode_text", [True, False])
 def test_compressed_messages_come_in_a_batch(decode_text: bool):
     protocol = deflating(decode_text=decode_text)
-    frame = wire.frame(wire.TEXT, deflated("ä".encode()), rsv=RSV1)
+    frame = wire.frame(wire.TEXT, deflated("ää".encode()), rsv=RSV1)
     protocol.receive_data((frame + wire.binary(b"b")) * 20)
     ((messages, size),) = protocol.next_events()
-    assert (len(messages), size) == (40, 20 * (4 + 1 if decode_text else 2 + 1))
+    assert (len(messages), size) == (40, 20 * (8 + 1 if decode_text else 4 + 1))
 
 
 def test_messages_before_and_after_another_frame_are_read():
@@ -397,6 +398,35 @@ def test_listener_gets_what_is_sent_unmasked():
         (0x80, 0, b""),
         (0x89, 4, b"ping"),
         (0x88, 5, b"\x03\xe8bye"),
+    ]
+
+
+@pytest.mark.parametrize("wants_payloads", [False, True])
+@pytest.mark.parametrize("extensions", [[], [Unoffered()]], ids=["plain", "extension"])
+def test_listener_gets_frames_however_they_are_made(
+    extensions: list[Unoffered], wants_payloads: bool
+):
+    listener = Listener(wants_payloads=wants_payloads)
+    protocol = Protocol(extensions=extensions, listener=listener)
+    payload = bytes(range(100))
+    protocol.send_data(Opcode.BINARY, payload)
+    protocol.send_batch([(Opcode.TEXT, b"a", False), (Opcode.CONTINUATION, payload, True)])
+    with pytest.raises(StopIteration) as done:
+        next(protocol.prepare_data(Opcode.BINARY, payload, fin=True))
+    assert listener.sent[3:] == []  # The frame is not made yet.
+    done.value.value()
+    protocol.send_ping(b"ping")
+    protocol.send_pong(b"pong")
+    protocol.close(1000)
+    shown = payload if wants_payloads else payload[:24]
+    assert listener.sent == [
+        (0x82, 100, shown),
+        (0x01, 1, b"a"),
+        (0x80, 100, shown),
+        (0x82, 100, shown),
+        (0x89, 4, b"ping"),
+        (0x8A, 4, b"pong"),
+        (0x88, 2, b"\x03\xe8"),
     ]
 
 
