@@ -10,6 +10,7 @@ from extensions import (
     NO_BITS,
     Backwards,
     Faulty,
+    Reserved,
     Suffix,
     Unoffered,
     Watching,
@@ -17,11 +18,12 @@ from extensions import (
     payload_of,
     protocol_with,
 )
-from protocol_tables import flat, read
+from protocol_tables import flat, read, sent
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason
 
-from trio_wsclient import DataFrame, Opcode, PerMessageDeflate
+from trio_wsclient import CloseFrame, DataFrame, Opcode, PerMessageDeflate
+from trio_wsclient._protocol.closing import ClosedBy
 from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.limits import Limits
 from trio_wsclient._protocol.protocol import Protocol
@@ -141,6 +143,40 @@ def prepared(protocol: Protocol, payload: bytes) -> Iterable[bytes]:
             next(steps)
         except StopIteration as done:
             return done.value()
+
+
+def test_close_that_an_extension_fails_says_why():
+    error = RuntimeError("no key")
+    protocol = protocol_with(Faulty("outbound", None, error))
+    protocol.receive_data(wire.text("unread"))
+    protocol.close(1000, "bye")
+    assert protocol.closing.cause is error
+    assert protocol.closing.sent == CloseFrame(1011, "no key")
+    assert not protocol.has_input
+    assert failed(protocol) == (1011, "no key")
+
+
+def test_echo_that_an_extension_fails_bypasses_it():
+    protocol = protocol_with(Faulty("outbound", None, RuntimeError("no key")))
+    read(protocol, wire.close(4000, b"bye"))
+    assert protocol.closing.closed_by is ClosedBy.SERVER
+    assert protocol.closing.cause is None
+    assert protocol.closing.sent == CloseFrame(4000)
+    assert sent(protocol) == [wire.ClientFrame(wire.CLOSE, b"\x0f\xa0")]
+
+
+def test_failure_stays_when_an_extension_fails_its_close():
+    protocol = protocol_with(Faulty("outbound", None, RuntimeError("no key")))
+    protocol.fail(OSError("reset"), 1011)
+    assert isinstance(protocol.closing.cause, OSError)
+    assert failed(protocol) == (1011, "reset")
+
+
+@pytest.mark.parametrize("bit", [0, 1, 2])
+def test_close_has_the_bits_of_extensions(bit: int):
+    protocol = protocol_with(Reserved(bit))
+    protocol.close(1000)
+    assert protocol.take_close()[0] == 0x80 | 0x40 >> bit | wire.CLOSE
 
 
 @pytest.mark.parametrize("size", [0, 125])

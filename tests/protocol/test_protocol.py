@@ -329,7 +329,7 @@ def test_nothing_can_be_sent_after_a_close(closed_by: ClosedBy):
         read(protocol, wire.close(1000))
     else:
         read(protocol, wire.continuation())
-    with pytest.raises(LocalProtocolError):
+    with pytest.raises(LocalProtocolError, match=r"^nothing can be sent after a Close$"):
         protocol.send_data(Opcode.TEXT, b"a")
     with pytest.raises(LocalProtocolError):
         protocol.send_ping(b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 
 import pytest
@@ -64,6 +65,14 @@ def test_message_may_be_larger_than_max_frame_size():
     assert len(read(protocol, data)) == 11
     header = wire.frame(wire.CONTINUATION, length=5)
     assert_too_big(protocol, header, "a frame of 5 bytes, over max_frame_size (4)")
+
+
+def test_limit_that_no_object_reaches_is_none():
+    no_limits = limits.Limits(None, None)
+    assert limits.Limits(sys.maxsize, sys.maxsize + 1).normalized() == no_limits
+    assert limits.Limits(None, None).normalized() == no_limits
+    below = limits.Limits(sys.maxsize - 1, 0)
+    assert below.normalized() == below
 
 
 def test_limits_are_in_bytes_not_in_characters():

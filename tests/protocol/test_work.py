@@ -9,7 +9,8 @@ import pytest
 import trio
 import wire
 from deflate_tables import RSV1, raw
-from extensions import Unoffered
+from extensions import Unoffered, Watching
+from protocol_tables import read
 from scripted_server import Peer, memory_server
 from wsproto.extensions import Extension
 
@@ -271,3 +272,16 @@ def test_send_cost_grows_with_hooks_and_reports(count: int):
 def test_step_size_shrinks_with_the_level(level: int, size: int):
     assert Protocol(extensions=[compression(level=level)]).max_step_size == size
     assert Protocol().max_step_size == 65_535
+
+
+@pytest.mark.parametrize(
+    ("extensions", "most"),
+    [([Watching()], 4096), ([Watching(), compression()], 256), ([compression(), Watching()], 256)],
+)
+def test_hooks_get_a_long_payload_in_pieces(extensions: list[Extension], most: int):
+    protocol = Protocol(extensions=extensions)
+    (watching,) = (each for each in extensions if isinstance(each, Watching))
+    read(protocol, wire.binary(bytes(10_000)))
+    sizes = [len(call[1]) for call in watching.calls if call[0] == "payload"]
+    assert sum(sizes) == 10_000
+    assert max(sizes) == most
