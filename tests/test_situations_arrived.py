@@ -7,6 +7,7 @@ that second the server sends; then the client asks, closes, or leaves its block.
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -224,16 +225,19 @@ async def test_c3_what_is_behind_a_full_queue_has_not_arrived(arrived):
     assert isinstance(exc, ConnectionClosedOK)
 
 
-async def test_c1_flood_of_pings_does_not_hold_up_leaving():
-    """Pings never fill the queue."""
+@pytest.mark.parametrize("frame", [wire.ping(b"x"), wire.text("x" * 1_000)], ids=["ping", "text"])
+async def test_c1_flood_does_not_hold_up_leaving(frame):
+    """Neither fills the queue."""
 
     def script(peer: ThreadPeer) -> None:
         peer.accept()
-        flood = wire.ping(b"x") * 10_000
+        flood = frame * 10_000
         with suppress(OSError):
             while True:
                 peer.send(flood)
 
     with trio.fail_after(BOUND), thread_server(script) as server:
-        async with open_websocket_client(server.url, close_timeout=0.5):
+        async with open_websocket_client(server.url, close_timeout=0.5, max_buffered_bytes=10**12):
             await trio.sleep(0.1)
+            begin = time.monotonic()
+        assert time.monotonic() - begin < 5  # seconds; the flood is endless

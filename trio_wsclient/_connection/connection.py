@@ -255,11 +255,19 @@ class Connection:
         return True
 
     async def _read_arrived(self) -> None:
-        """Read what has arrived (C3), but no more bytes than the inbox may hold (C1)."""
+        """Read what has arrived (C3), but no more bytes than the inbox may hold.
+
+        That still takes long if the server sends on and on, so the deadline of closing holds, too.
+        """
+        self._start_deadline()
         ticks = _READ_TICKS if isinstance(self._stream, EagerStream) else UNBLOCKED_TICKS
         begin = seen = self.bytes_received
         left = ticks
-        while self.closing.closed_by is None and seen - begin <= self.inbox.max_buffered_bytes:
+        while (
+            self.closing.closed_by is None
+            and seen - begin <= self.inbox.max_buffered_bytes
+            and trio.current_time() < self._reply_scope.deadline
+        ):
             if not self.read_nowait():
                 await self.time_slice.checkpoint()
             elif not self.is_reading or left == 0:
@@ -327,11 +335,15 @@ class Connection:
 
     def _note_ending(self) -> None:
         """Have the reply task see to an ending in time, and wake whom it concerns."""
-        is_over = self.closing.closed_by is not None or self.outbox.error is not None
-        if is_over and self._reply_scope.deadline == math.inf:
-            self._reply_scope.deadline = trio.current_time() + self._close_timeout  # C1
+        if self.closing.closed_by is not None or self.outbox.error is not None:
+            self._start_deadline()
         self.outbox.want_replies()
         self.changed()
+
+    def _start_deadline(self) -> None:
+        """Begin to count ``close_timeout``, unless that was begun before (C1)."""
+        if self._reply_scope.deadline == math.inf:
+            self._reply_scope.deadline = trio.current_time() + self._close_timeout
 
     # Pings
 
