@@ -335,8 +335,7 @@ class Connection:
 
     def _note_ending(self) -> None:
         """Have the reply task see to an ending in time, and wake whom it concerns."""
-        if self.closing.closed_by is not None or self.outbox.error is not None:
-            self._start_deadline()
+        self._start_deadline()
         self.outbox.want_replies()
         self.changed()
 

@@ -90,6 +90,8 @@ class Protocol:
         self._chain = self._reader.chain
         self._listener = listener
         self._close_data = b""  # our Close frame, until it is taken
+        # Whether the listener wanted frames when it was last asked.
+        self._reports_frames = listener is not None and listener.wants_frames()
         self._ignores_output = False  # whether an extension has failed to make a frame
         self.closing: Final = Closing()
         # The reader's own methods: each read of the connection calls both.
@@ -257,7 +259,7 @@ class Protocol:
             cost += FLUSH_COST + size * 2 * SLICE_COST // self._deflate.step_size
         if self._chain is not None:
             cost += self._chain.send_cost
-        if self._listener is not None and self._listener.wants_frames():
+        if self._reports_frames:
             cost += REPORT_COST
         return cost
 
@@ -321,7 +323,8 @@ class Protocol:
         """Check that frames may still be sent; return whether the listener wants them."""
         if self.closing.sent is not None and not self._ignores_output:
             raise LocalProtocolError("nothing can be sent after a Close")  # RFC 6455 §5.5.1
-        return self._listener is not None and self._listener.wants_frames()
+        self._reports_frames = self._listener is not None and self._listener.wants_frames()
+        return self._reports_frames
 
     def _report(self, first_byte: int, payload: bytes | bytearray) -> None:
         assert self._listener is not None
