@@ -223,6 +223,23 @@ def test_partial_size_leaves_out_complete_fragments():
     assert protocol.partial_size == 2
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda protocol: protocol.close(1000),
+        lambda protocol: protocol.fail(OSError("reset")),
+        lambda protocol: protocol.close_stream(),
+    ],
+    ids=["close", "fail", "close_stream"],
+)
+def test_partial_frame_is_dropped_when_the_connection_ends(end: Callable[[Protocol], None]):
+    protocol = Protocol()
+    read(protocol, wire.binary(b"abc")[:4])
+    assert protocol.partial_size == 2
+    end(protocol)
+    assert protocol.partial_size == 0
+
+
 # Output (RFC 6455 §5.2, §5.3)
 
 

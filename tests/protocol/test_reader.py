@@ -350,6 +350,14 @@ def test_listener_gets_at_most_the_message_limit_of_a_payload():
     assert (size, len(payload)) == (5000, 1000)
 
 
+@pytest.mark.parametrize("limit", [1, 125, 126])
+def test_listener_gets_control_frames_completely(limit: int):
+    listener = Listener(wants_payloads=True)
+    protocol = make_protocol(listener=listener, max_message_size=limit)
+    read(protocol, wire.ping(b"p" * 125) + wire.binary(b"b") + wire.pong(b"q" * 125))
+    assert [len(payload) for _, _, payload in listener.received] == [125, 1, 125]
+
+
 @pytest.mark.parametrize("come", [0, 1, 23, 24, 30])
 def test_listener_gets_what_has_come_of_a_refused_frame(come: int):
     listener = Listener()
