@@ -133,6 +133,23 @@ def test_violation_after_our_close_changes_nothing():
 
 
 @pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (wire.continuation(), "a CONTINUATION frame outside of a message"),
+        (wire.text("a") + wire.continuation(), "a CONTINUATION frame outside of a message"),
+        (
+            wire.text("a", fin=False) + wire.binary(b"b"),
+            "a BINARY frame inside of a message that is not finished",
+        ),
+    ],
+)
+def test_frame_out_of_turn_is_named(data: bytes, problem: str):
+    protocol = Protocol()
+    read(protocol, data)
+    assert str(protocol.closing.cause) == problem
+
+
+@pytest.mark.parametrize(
     "frames",
     [[wire.text("a" * 8)], [wire.text("a" * 4, fin=False), wire.continuation(b"a" * 4)]],
     ids=["frame", "fragments"],
