@@ -13,11 +13,11 @@ R2  The receive task reads, though nobody wants a message, so that pings are ans
     inbox is full. Then TCP pushes back and the keepalive clock stands. Whoever waits for a
     message reads on all the same: it may be larger than the inbox. After an ending what is read
     is dropped.
-R3: see ``_pongs``; W1, W2: see ``_outbox``; W3: see ``_sender``.
-C3  What has arrived before we decide to close is handled first, as far as it can be read without
-    waiting: `read_arrived`. So messages can still be taken, and a Close of the server counts.
+R3: see ``pongs``; W1, W2: see ``writer``; W3: see ``sending``.
 C1  ``close`` ends within ``close_timeout``, whatever the server does.
 C2  ``abandon`` waits for nobody: a Close goes only if it can be written at once.
+C3  What has arrived before we decide to close is handled first, as far as it can be read without
+    waiting. So messages can still be taken, and a Close of the server counts.
 X2  The tasks never raise. What ends the connection is a fact in the protocol, and ``closed``
     makes it an exception in the next call. As an outer cancel may end the receive task while the
     user's code still runs shielded, everything works without it.
@@ -189,31 +189,30 @@ class Connection:
     async def _read_once(self) -> None:
         # R1: never write here, and never wait for a lock.
         protocol = self.protocol
-        events: list[Event] = []
         if protocol.violation is not None:
             await trio.lowlevel.checkpoint()
+            self._take_events([])
         elif protocol.has_input:
             await self.time_slice.checkpoint()
-            events = protocol.next_events()
+            self._take_events(protocol.next_events())
         else:
             try:
                 data = await self._stream.receive_some(self._read_size)
             except Exception as exc:  # noqa: BLE001 a user's stream may raise anything: it is over
                 self._end_of_stream(exc)
-                return
-            if not data:
-                self._end_of_stream(EOFError("the stream ended"))
-                return
-            events = self._receive(data)
-        self._take_events(events)
+            else:
+                self._take_data(data)
 
-    def _receive(self, data: bytes | bytearray) -> list[Event]:
+    def _take_data(self, data: bytes | bytearray) -> None:
+        if not data:
+            self._end_of_stream(EOFError("the stream ended"))
+            return
         self.bytes_received += len(data)
         self.pings.heard = True
         if self.pings.due is not None:
             self.pings.moved(self.clock())
         self.protocol.receive_data(bytes(data))
-        return self.protocol.next_events()
+        self._take_events(self.protocol.next_events())
 
     def read_nowait(self) -> bool:
         """Read what has arrived, without waiting; return whether that is all.
@@ -224,12 +223,10 @@ class Connection:
         stream = self._stream
         if self.is_reading or not isinstance(stream, EagerStream):
             return True
-        has_read = is_all = False
-        while not is_all and not (has_read and self.time_slice.is_over):
-            is_all = not self._read_once_nowait(stream)
-            has_read = True
+        while (has_more := self._read_once_nowait(stream)) and not self.time_slice.is_over:
+            pass
         self.changed()
-        return is_all
+        return not has_more
 
     def _read_once_nowait(self, stream: EagerStream) -> bool:
         """Do one step of `read_nowait`; return whether there may be more."""
@@ -248,10 +245,7 @@ class Connection:
             return False
         if data is None:
             return False
-        if not data:
-            self._end_of_stream(EOFError("the stream ended"))
-            return False
-        self._take_events(self._receive(data))
+        self._take_data(data)
         return True
 
     async def _read_arrived(self) -> None:

@@ -44,7 +44,7 @@ class EagerStream(trio.abc.Stream):
         """
 
     @abstractmethod
-    def receive_nowait(self) -> bytes | None:
+    def receive_nowait(self, max_bytes: int | None = None) -> bytes | None:
         """Return what has come, nothing at the end of the stream, or ``None`` if nothing has come.
 
         Another task may wait in ``receive_some`` meanwhile: it goes on waiting for what comes next.
@@ -138,20 +138,17 @@ class EagerSocketStream(EagerStream):
         # Where a read has left nothing, the next one is likely to be in vain.
         if not self._is_drained:
             await self.time_slice.checkpoint()
-            data = self._receive(max_bytes)
+            data = self.receive_nowait(max_bytes)
         while data is None:
             try:
                 await wait_readable(self.socket)
             except (OSError, ValueError) as exc:  # ValueError: there is no descriptor any more
                 raise self._fault(exc) from exc
             self.time_slice.renew()
-            data = self._receive(max_bytes)
+            data = self.receive_nowait(max_bytes)
         return data
 
-    def receive_nowait(self) -> bytes | None:
-        return self._receive(None)
-
-    def _receive(self, max_bytes: int | None) -> bytes | None:
+    def receive_nowait(self, max_bytes: int | None = None) -> bytes | None:
         size = max_bytes or (READ_SIZE if self._is_drained else LONG_READ_SIZE)
         try:
             data = self.socket.recv(size)

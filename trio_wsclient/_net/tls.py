@@ -123,8 +123,8 @@ class EagerTLSStream(EagerStream):
             self._hear(await self._transport.receive_some())
         return data
 
-    def receive_nowait(self) -> bytes | None:
-        while (data := self._decrypt(LONG_READ_SIZE)) is None:
+    def receive_nowait(self, max_bytes: int | None = None) -> bytes | None:
+        while (data := self._decrypt(max_bytes or LONG_READ_SIZE)) is None:
             encrypted = self._transport.receive_nowait()
             if encrypted is None:
                 return None
