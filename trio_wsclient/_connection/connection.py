@@ -240,7 +240,7 @@ class Connection:
             return True
         try:
             data = stream.receive_nowait()
-        except Exception as exc:  # noqa: BLE001 as in `_read_once`
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             self._end_of_stream(exc)
             return False
         if data is None:
