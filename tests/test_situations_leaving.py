@@ -17,7 +17,7 @@ from trio_wsclient import (
     WebSocketInternalError,
     open_websocket_client,
 )
-from trio_wsclient._connection.queue import Inbox
+from trio_wsclient._connection.queue import ReceiveQueue
 from trio_wsclient._protocol.protocol import Protocol
 
 BOUND = 10  # seconds for what takes a fraction of one
@@ -167,7 +167,7 @@ def bug(monkeypatch):
     def buggy(*args):
         raise bug
 
-    monkeypatch.setattr(Inbox, "put_batch", buggy)
+    monkeypatch.setattr(ReceiveQueue, "put_batch", buggy)
     return bug
 
 

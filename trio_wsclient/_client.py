@@ -61,14 +61,14 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
 
     def __init__(self, connection: Connection, opened: Opened) -> None:
         self._connection = connection
-        self._inbox = connection.inbox
+        self._queue = connection.queue
         self._time_slice = connection.time_slice
         self._receiver = Receiver(connection)
         self._sender = Sender(connection, fragment_size=opened.fragment_size)
         self._opened = opened
 
     def __repr__(self) -> str:
-        state = self._connection.closing.state.name
+        state = self._connection.record.state.name
         return f"<WebSocketClient {self._opened.url.redacted} {state}>"
 
     # About the connection
@@ -125,9 +125,10 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         What has arrived is read first, without waiting.
         """
         connection = self._connection
-        if not connection.outcome_known:
-            connection.read_nowait()
-        return connection.closed_now(ConnectionClosedOK) if connection.outcome_known else None
+        if not connection.record.is_known:
+            connection.read_arrived_nowait()
+        is_known = connection.record.is_known
+        return connection.closing.outcome(ConnectionClosedOK) if is_known else None
 
     @property
     def latency(self) -> float | None:
@@ -137,24 +138,24 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     def statistics(self) -> ClientStatistics:
         """Return what the connection has done so far."""
         connection = self._connection
-        inbox, outbox, pings = connection.inbox, connection.outbox, connection.pings
+        queue, writer, pings = connection.queue, connection.writer, connection.pings
         saved_sent, saved_received = connection.protocol.saved
         return ClientStatistics(
             messages_sent=self._sender.messages_sent,
-            messages_received=inbox.messages_taken,
-            bytes_sent=outbox.bytes_sent,
+            messages_received=queue.messages_taken,
+            bytes_sent=writer.bytes_sent,
             bytes_received=connection.bytes_received,
-            uncompressed_bytes_sent=outbox.bytes_sent + saved_sent,
+            uncompressed_bytes_sent=writer.bytes_sent + saved_sent,
             uncompressed_bytes_received=connection.bytes_received + saved_received,
             pings_sent=pings.sent,
-            pings_received=outbox.pings_received,
+            pings_received=connection.replies.pings_received,
             latency=pings.latency,
             smoothed_latency=pings.smoothed_latency,
-            buffered_messages=inbox.messages,
-            buffered_bytes=inbox.buffered_bytes,
-            most_buffered_bytes=inbox.most_bytes,
-            seconds_full=connection.time_full.seconds,
-            seconds_writing=outbox.time_blocked.seconds,
+            buffered_messages=queue.messages,
+            buffered_bytes=queue.buffered_bytes,
+            most_buffered_bytes=queue.most_bytes,
+            seconds_full=connection.reader.paused.seconds,
+            seconds_writing=writer.time_blocked.seconds,
             tasks_waiting_send=self._sender.tasks_waiting,
             tasks_waiting_receive=self._receiver.tasks_waiting,
         )
@@ -265,12 +266,12 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             trio.BusyResourceError: Another task waits in ``frames``.
             RuntimeError: ``frames`` has taken only a part of the message under way.
         """
-        if self._inbox.at_once and perf_counter() < self._time_slice.ends:
+        queue = self._queue
+        if queue.front and queue.is_simple and perf_counter() < self._time_slice.ends:
             # A scheduler tick for each message would cost ten times the message.
             await checkpoint_if_cancelled()
-            return self._inbox.take_message()
-        await self._receiver.wait_for_message()
-        return self._receiver.take_message()
+            return queue.take_message()
+        return await self._receiver.receive()
 
     @enable_ki_protection
     def receive_nowait(self) -> str | bytes:
@@ -299,8 +300,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
                 raise TypeError(f"max_messages is an int, not {type(max_messages).__name__}")
             if max_messages < 1:
                 raise ValueError(f"max_messages has to be at least 1, not {max_messages}")
-        await self._receiver.wait_for_message()
-        return self._receiver.take_messages(max_messages)
+        return await self._receiver.receive_batch(max_messages)
 
     def frames(self) -> Frames:
         """Return an iterator over the data frames, as they come (RFC 6455 §5.4).
@@ -347,10 +347,11 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             ConnectionClosed: The connection is over.
         """
         frozen = check_ping_payload(payload)
-        if not await self._connection.outbox.write(
-            lambda: [self._connection.protocol.send_pong(frozen)]
+        connection = self._connection
+        if connection.record.closed_by is not None or not await connection.writer.write(
+            lambda: [connection.protocol.send_pong(frozen)]
         ):
-            raise await self._connection.closed(ClosedOnSend)
+            raise await connection.closing.wait_close_error(ClosedOnSend)
 
     # Closing
 
@@ -387,5 +388,5 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         """
         connection = self._connection
         await trio.lowlevel.checkpoint()
-        await connection.wait_until(lambda: connection.outcome_known, connection.may_read)
-        return connection.closing.received
+        await connection.closing.wait_known()
+        return connection.record.received

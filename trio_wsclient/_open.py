@@ -154,13 +154,18 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
         self._nursery.cancel_scope.cancel()
-        self._connection.dismiss_reply_task()
+        self._connection.closing.expire()
         try:
             # X1: with no exception, whatever the block has raised.
             await self._nurseries.__aexit__(None, None, None)  # noqa: ASYNC102
         except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
         self._tell_closed()
+        bug = self._connection.closing.bug
+        if isinstance(exc, WebSocketInternalError) and exc.__cause__ is bug:
+            return False  # X2: that is what leaves already.
+        if bug is not None and not _has(ours, bug):
+            ours.append(bug)
         if not ours:
             return False  # X1
         group = _join(ours)
@@ -174,7 +179,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         return False  # X1: a mere cancel while closing doesn't replace what the block has raised.
 
     def _tell_closed(self) -> None:
-        log, closing, client = self._connection.log, self._connection.closing, self._client
+        log, closing, client = self._connection.log, self._connection.record, self._client
         log.debug("over; received %s, sent %s", closing.received, closing.sent)
         outcome = client.outcome
         assert outcome is not None
@@ -184,7 +189,8 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         # Also of a deadline that has passed, but that Trio has not had the time to look at.
         is_cancelled = trio.current_effective_deadline() <= trio.current_time()
         if is_cancelled or _has_interrupt(exc):
-            await self._connection.abandon()
+            await self._connection.close_nowait()
+            await trio.lowlevel.checkpoint()
         elif exc is None:
             await self._connection.close(1000)
         else:
@@ -196,6 +202,14 @@ def _has_interrupt(exc: BaseException | None) -> bool:
     if isinstance(exc, BaseExceptionGroup):
         return exc.subgroup((KeyboardInterrupt, SystemExit)) is not None
     return isinstance(exc, KeyboardInterrupt | SystemExit)
+
+
+def _has(errors: list[BaseException], error: BaseException) -> bool:
+    """Return whether an exception is among others, or in a group of them."""
+    return any(
+        one is error or (isinstance(one, BaseExceptionGroup) and _has([*one.exceptions], error))
+        for one in errors
+    )
 
 
 def _join(errors: list[BaseException]) -> BaseExceptionGroup[BaseException]:

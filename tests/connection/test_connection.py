@@ -210,18 +210,18 @@ async def test_a_users_stream_is_read_by_one_task_alone(autojump_clock):
 
 
 async def test_waiting_receive_reads_for_itself_on_tcp(monkeypatch):
-    receive_some = EagerSocketStream.receive_some
+    receive_nowait = EagerSocketStream.receive_nowait
 
-    async def noting(stream: EagerSocketStream, max_bytes: int | None = None) -> bytes:
+    def noting(stream: EagerSocketStream, max_bytes: int | None = None) -> bytes | None:
         readers.append(trio.lowlevel.current_task())
-        return await receive_some(stream, max_bytes)
+        return receive_nowait(stream, max_bytes)
 
     async def consumer() -> None:
         for _ in range(2):
             await ws.receive()
         assert trio.lowlevel.current_task() in readers
 
-    monkeypatch.setattr(EagerSocketStream, "receive_some", noting)
+    monkeypatch.setattr(EagerSocketStream, "receive_nowait", noting)
     readers: list[trio.lowlevel.Task] = []
     async with loopback_server(echo_script) as url, open_websocket_client(url) as ws:
         async with trio.open_nursery() as nursery:

@@ -14,7 +14,6 @@ from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.pings import random_payload
-from trio_wsclient._connection.shared_reader import never
 
 
 @enable_ki_protection
@@ -22,32 +21,28 @@ async def keepalive_task(connection: Connection, interval: float, timeout: float
     """Ping until the connection ends.
 
     Args:
-        connection: Whom to keep alive.
-        interval: Seconds from the opening, or from what has answered a ping, to the next one.
+        connection: The connection to keep alive.
+        interval: Seconds between keepalive pings.
         timeout: Seconds of silence after a ping that end the connection; ``None`` for no end.
     """
-    while connection.closing.closed_by is None:
-        await trio.sleep(interval)
-        connection.request_ping(random_payload())
-        if timeout is not None and not await _heard(connection, timeout):
-            cause = trio.TooSlowError(f"nothing received for {timeout:g} s after a ping")
-            await connection.fail_at_once(cause, 1011, linger=False)
+    with connection.closing.bounded(shield=True):
+        while not connection.closing.has_begun:
+            await trio.sleep(interval)
+            connection.request_ping(random_payload())
+            if timeout is not None and not await _is_answered(connection, timeout):
+                cause = trio.TooSlowError(f"nothing received for {timeout:g} s after a ping")
+                await connection.fail_nowait(cause, 1011, linger=False)
 
 
-async def _heard(connection: Connection, timeout: float) -> bool:
-    """Tell whether something came in time, or the connection has ended."""
-    pings = connection.pings
-
-    def answered() -> bool:
-        return pings.alive or connection.closing.closed_by is not None
-
-    while not answered():
-        now = trio.current_time()
-        deadline = now + (pings.silent_since + timeout - connection.clock())
-        if deadline <= now:
-            return False
-        with trio.move_on_at(deadline):
-            await connection.wait_until(answered, may_read=never)
-        if not connection.is_reading:
-            await connection.wait_until(lambda: connection.is_reading or answered(), never)
+async def _is_answered(connection: Connection, timeout: float) -> bool:
+    """Return whether something came in time, or the connection has ended."""
+    pings, reader = connection.pings, connection.reader
+    with reader.needed():
+        while not pings.is_alive and not connection.closing.has_begun:
+            await reader.wait_resumed()
+            deadline = trio.current_time() + (timeout - pings.silent_seconds)
+            if deadline <= trio.current_time():
+                return pings.is_alive or connection.closing.has_begun
+            with trio.move_on_at(deadline):
+                await pings.wait_news()
     return True

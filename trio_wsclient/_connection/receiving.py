@@ -2,100 +2,111 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._connection.connection import Connection
+from trio_wsclient._connection.shared_reader import Woken
 from trio_wsclient._errors import ClosedOnReceive
 from trio_wsclient._protocol.events import DataFrame
 
 
 class Receiver:
-    """The consumers' side of the inbox.
+    """The consumers' side of a connection.
 
-    A cancelled call takes nothing: between the wait and the taking there is no ``await``.
+    A cancelled call takes nothing: after its last wait it takes without another.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._inbox = connection.inbox
-        self._closing = connection.closing
+        self._queue = connection.queue
+        self._record = connection.record
+        self._reader = connection.reader
         self._time_slice = connection.time_slice
         self.tasks_waiting: int = 0
 
-    async def wait_for_message(self) -> None:
-        """Wait until there is a message, or raise what ended the connection."""
+    async def receive(self) -> str | bytes:
+        """Wait for a message and take it, or raise what ended the connection."""
         self._check_between_messages()
-        self.tasks_waiting += 1
-        try:
-            if not await self._connection.wait_until(self._has_message):
-                await self._time_slice.checkpoint()
-                await self._connection.wait_until(self._has_message)
-        finally:
-            self.tasks_waiting -= 1
-        if not self._inbox.messages:
-            raise await self._connection.closed(ClosedOnReceive)
-
-    def take_message(self) -> str | bytes:
-        """Take a message; there has to be one."""
-        message = self._inbox.take_message()
-        self._make_room()
+        message: str | bytes = await self._take(self._queue.take_message)
         return message
 
-    def take_messages(self, max_messages: int | None) -> list[str | bytes]:
-        """Take all messages that are here, up to a number of them."""
-        count = self._inbox.messages
-        if max_messages is not None:
-            count = min(count, max_messages)
-        messages = self._inbox.take_messages(count)
-        self._make_room()
-        return messages
-
-    def receive_nowait(self) -> str | bytes:
-        """Take a message, or raise ``trio.WouldBlock`` or what ended the connection."""
+    async def receive_batch(self, max_messages: int | None) -> list[str | bytes]:
+        """Wait for a message and take all that are here, or raise what ended the connection."""
         self._check_between_messages()
-        if not self._inbox.messages:
-            self._connection.read_nowait()
-        if self._inbox.messages:
-            return self.take_message()
-        if self._connection.outcome_known:
-            raise self._connection.closed_now(ClosedOnReceive)
-        self._connection.read_on()
-        raise trio.WouldBlock
+        take = partial(self._queue.take_messages, max_messages)
+        messages: list[str | bytes] = await self._take(take)
+        return messages
 
     async def receive_frame(self) -> DataFrame:
         """Wait for a frame and take it, or raise what ended the connection."""
         await self._time_slice.checkpoint()
         if self.tasks_waiting:
             raise trio.BusyResourceError("another task is receiving")
-        self._inbox.want_frame(True)
-        self.tasks_waiting += 1
+        self._queue.want_frame(True)
         try:
-            await self._connection.wait_until(self._has_frame)
+            frame: DataFrame = await self._take(self._queue.take_frame)
         finally:
-            self.tasks_waiting -= 1
-            self._inbox.want_frame(False)
-        if not self._inbox.has_frame:
-            raise await self._connection.closed(ClosedOnReceive)
-        frame = self._inbox.take_frame()
-        self._make_room()
+            self._queue.want_frame(False)
         return frame
 
-    def _make_room(self) -> None:
-        if self._inbox.is_full and self._connection.may_read():
-            self._connection.changed()  # R2: whoever has paused may read again.
+    async def _take(self, take: Callable[[], Any]) -> Any:
+        """Wait until the queue is ready, and take from it; or raise what ended the connection."""
+        queue, record = self._queue, self._record
+        if queue.is_ready:
+            await self._time_slice.checkpoint()
+        if not queue.is_ready and record.closed_by is None:
+            self.tasks_waiting += 1
+            try:
+                taken = Woken.TO_READ if self._reader.enter() else await self._reader.park(take)
+                if taken is Woken.TO_READ:
+                    return await self._read(take)
+                if taken is not Woken.CLOSED:
+                    return taken
+            finally:
+                self.tasks_waiting -= 1
+        if not queue.is_ready:
+            raise await self._connection.closing.wait_close_error(ClosedOnReceive)
+        taken = take()
+        self._connection.make_room()
+        return taken
 
-    def _has_message(self) -> bool:
-        return self._inbox.messages > 0 or self._closing.closed_by is not None
+    async def _read(self, take: Callable[[], Any]) -> Any:
+        """Read as the active reader until the queue is ready, and take from it."""
+        queue, record = self._queue, self._record
+        try:
+            while not queue.is_ready and record.closed_by is None:
+                await self._connection.read_step()
+            if queue.is_ready:
+                return take()  # before `leave` hands out what is left
+        finally:
+            self._reader.leave()
+        raise await self._connection.closing.wait_close_error(ClosedOnReceive)
 
-    def _has_frame(self) -> bool:
-        return self._inbox.has_frame or self._closing.closed_by is not None
+    def receive_nowait(self) -> str | bytes:
+        """Take a message, or raise ``trio.WouldBlock`` or what ended the connection."""
+        self._check_between_messages()
+        if not self._queue.is_ready and not self._reader.is_led_by_receiver:
+            # A receiver that waits comes first: it will read what has arrived.
+            self._connection.read_arrived_nowait()
+        if self._queue.is_ready:
+            message = self._queue.take_message()
+            self._connection.make_room()
+            return message
+        if self._record.is_known:
+            raise self._connection.closing.close_error(ClosedOnReceive)
+        self._connection.read_on()
+        raise trio.WouldBlock
 
     def _check_between_messages(self) -> None:
-        if self._inbox.frame_wanted:
+        queue = self._queue
+        if queue.is_frame_wanted:
             raise trio.BusyResourceError("another task is receiving frames")
-        over = self._connection.closing.closed_by is not None and not self._inbox.messages
-        if self._inbox.half_taken and not over:
+        if queue.is_mid_message and (self._record.closed_by is None or queue.messages):
             raise RuntimeError("frames() has taken only a part of the message under way")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from abc import abstractmethod
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -53,6 +54,19 @@ class EagerStream(trio.abc.Stream):
             trio.BrokenResourceError: The connection is broken.
             trio.ClosedResourceError: The stream was closed.
         """
+
+    @property
+    @abstractmethod
+    def is_drained(self) -> bool:
+        """Whether the last read has left nothing, so that the next one would likely be in vain."""
+
+    @abstractmethod
+    def half_close(self) -> None:
+        """End this side of the connection, as far as that goes without waiting."""
+
+    def wake_reader(self) -> None:
+        """Wake a task that waits for the socket, with ``trio.ClosedResourceError``."""
+        trio.lowlevel.notify_closing(self.socket)
 
     @abstractmethod
     async def flush(self) -> None:
@@ -102,7 +116,11 @@ class EagerSocketStream(EagerStream):
         super().__init__(connected, TimeSlice())
         connected.setblocking(False)
         self._unsent = memoryview(b"")
-        self._is_drained = True  # whether the last read has left nothing behind
+        self._is_drained = True
+
+    @property
+    def is_drained(self) -> bool:
+        return self._is_drained
 
     @property
     def has_unsent(self) -> bool:
@@ -129,6 +147,10 @@ class EagerSocketStream(EagerStream):
     async def wait_send_all_might_not_block(self) -> None:
         try:
             await wait_writable(self.socket)
+        except trio.ClosedResourceError:
+            if self.socket.fileno() == -1:
+                raise
+            # `wake_reader` wakes a writer, too. It tries again.
         except (OSError, ValueError) as exc:  # as in `receive_some`
             raise self._fault(exc) from exc
         self.time_slice.renew()
@@ -159,6 +181,10 @@ class EagerSocketStream(EagerStream):
             raise self._fault(exc) from exc
         self._is_drained = len(data) < size
         return data
+
+    def half_close(self) -> None:
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         if self.socket.fileno() != -1:

@@ -52,6 +52,7 @@ class EagerTLSStream(EagerStream):
         self._unwritten: bytes | bytearray | memoryview = b""  # what OpenSSL has not taken yet
         self._unread = _NOTHING  # bytes from the socket that OpenSSL has not taken yet
         self._heard = trio.Event()  # set when something has come
+        self._is_drained = False  # whether OpenSSL holds nothing that could be read
         self._error: ssl.SSLError | None = None  # OpenSSL tells it once: it stays broken
 
     async def do_handshake(self) -> None:
@@ -131,10 +132,15 @@ class EagerTLSStream(EagerStream):
             self._hear(encrypted)
         return data
 
+    @property
+    def is_drained(self) -> bool:
+        return self._is_drained and self._transport.is_drained
+
     def _decrypt(self, max_size: int) -> bytes | None:
         """Return what has come, nothing at the end, ``None`` if there is nothing yet."""
         pieces = []
         size = 0
+        self._is_drained = False
         try:
             while size < max_size and self._error is None:
                 try:
@@ -148,6 +154,7 @@ class EagerTLSStream(EagerStream):
                 pieces.append(piece)
                 size += len(piece)
         except ssl.SSLWantReadError:
+            self._is_drained = True
             with suppress(*_BROKEN):  # It will be read, too, that the connection is broken.
                 self._drain()  # T2
             if not pieces:
@@ -184,14 +191,22 @@ class EagerTLSStream(EagerStream):
         self._unread = self._unread[_RECORD_SIZE:] or _NOTHING
         return True
 
+    def half_close(self) -> None:
+        self._send_close_notify()
+        self._transport.half_close()
+
     def close(self) -> None:
+        self._send_close_notify()
+        self._transport.close()
+
+    def _send_close_notify(self) -> None:
+        """Send close_notify (RFC 8446 §6.1) if there is room for it."""
         with suppress(ssl.SSLError, *_BROKEN):
             if not (self._unwritten or self._transport.has_unsent):
                 try:
                     self._object.unwrap()
                 finally:
-                    self._drain()  # close_notify (RFC 8446 §6.1), if there is room for it
-        self._transport.close()
+                    self._drain()
 
 
 def _broken(exc: ssl.SSLError) -> trio.BrokenResourceError:

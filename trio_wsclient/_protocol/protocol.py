@@ -117,10 +117,16 @@ class Protocol:
 
     # Closing
 
-    def close(self, code: int, reason: str = "") -> None:
-        """Decide to close, and make a Close frame; without effect if that was decided before."""
+    def begin_close(self) -> None:
+        """Decide to close, unless that was decided before; `close` makes the Close frame."""
         if self.closing.closed_by is None:
             self.closing.closed_by = ClosedBy.CLIENT
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Decide to close, and make a Close frame; without effect if there is one already."""
+        closing = self.closing
+        self.begin_close()
+        if closing.closed_by is ClosedBy.CLIENT and closing.sent is None:
             self._reader.drop_data()
             self._make_close(CloseFrame(code, reason))
 

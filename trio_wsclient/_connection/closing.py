@@ -1,0 +1,265 @@
+"""The closing handshake of an open connection: its deadline, and those who wait for it.
+
+Theory of operation
+-------------------
+
+How a connection ends is recorded in `trio_wsclient._protocol.closing`. This module adds what an
+open stream needs: a deadline, and two events. ``known`` is set when it is known how the connection
+ended. ``stream_closed`` is set when nothing is left to do.
+
+Whatever ends the connection goes through one of four methods: `decide` (we want to close),
+`receive_close`, `fail`, and `end_of_stream`. Each of them records what happened, and then tells
+everybody: the receivers, the writers and the pings that wait, and the reply task, which writes our
+Close and waits for the server.
+
+C1 (leaving always ends): the deadline starts with the first of these events. Each wait in closing
+is under the deadline itself, by `bounded`, and so are the tasks of the connection.
+
+We close in two steps. `decide` refuses new messages from then on. A message that is being written
+may be finished, so `send_close` makes our Close after its last fragment (W3, no interleaving).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import trio
+
+from trio_wsclient._connection.close_error import close_error
+from trio_wsclient._connection.pings import Pings
+from trio_wsclient._connection.replies import Replies
+from trio_wsclient._connection.shared_reader import SharedReader
+from trio_wsclient._connection.slot import Slot
+from trio_wsclient._errors import (
+    ConnectionClosed,
+    ConnectionClosedOK,
+    WebSocketError,
+    WebSocketInternalError,
+)
+from trio_wsclient._protocol.closing import ClosedBy, CloseFrame
+from trio_wsclient._protocol.protocol import Protocol
+from trio_wsclient._scheduling import UNBLOCKED_TICKS, call_after_ticks
+from trio_wsclient._transport import close_forcefully
+
+
+class ClosingHandshake:
+    """How one open connection ends.
+
+    Args:
+        stream: The stream to close.
+        protocol: The protocol, with the record of how the connection ends.
+        reader: Where receivers wait.
+        message_slot: Where senders wait.
+        pings: Where pings wait.
+        replies: Where the reply task waits.
+        close_timeout: Seconds that closing may take.
+        connection_id: The number of the connection, for its errors.
+
+    Attributes:
+        record: Who closed, both Close frames, and the cause.
+        close_timeout: Seconds that closing may take.
+        deadline: When the stream is closed whatever the server does.
+        known: Set when it is known how the connection ended.
+        stream_closed: Set when the stream is closed.
+        bug: A bug of ours, if one has struck.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        protocol: Protocol,
+        *,
+        reader: SharedReader,
+        message_slot: Slot,
+        pings: Pings,
+        replies: Replies,
+        close_timeout: float,
+        connection_id: int,
+    ) -> None:
+        self._stream = stream
+        self._protocol = protocol
+        self._reader = reader
+        self._message_slot = message_slot
+        self._pings = pings
+        self._replies = replies
+        self._connection_id = connection_id
+        self._scopes: set[trio.CancelScope] = set()  # of the tasks, and of waits in closing
+        self._close = CloseFrame(1000)  # that we want to send
+        self.record: Final = protocol.closing
+        self.close_timeout: Final = close_timeout
+        self.deadline: float = math.inf
+        self.known: Final = trio.Event()
+        self.stream_closed: Final = trio.Event()
+        self.bug: BaseException | None = None
+
+    # What ends the connection
+
+    def decide(self, code: int, reason: str = "") -> None:
+        """Decide to close, unless how the connection ends was decided before."""
+        if self._protocol.violation is not None:
+            self.fail_by_violation()
+        if self.record.closed_by is None:
+            self._close = CloseFrame(code, reason)
+            self._protocol.begin_close()
+        self.note_end()
+
+    def send_close(self, *, is_unfinished: bool = False) -> None:
+        """Make our Close after `decide`, unless there is one.
+
+        Args:
+            is_unfinished: Whether a message was begun that will not be finished.
+        """
+        if self.record.closed_by is ClosedBy.CLIENT and self.record.sent is None:
+            close = CloseFrame(1011) if is_unfinished else self._close
+            self._replies.seal()
+            self._protocol.close(close.code, close.reason)
+            self.note_end()
+
+    def receive_close(self, frame: CloseFrame) -> None:
+        """Take note of the server's Close."""
+        self._replies.seal()
+        self._protocol.receive_close(frame)
+        self.note_end()
+
+    def fail(self, cause: BaseException, code: int | None = None) -> None:
+        """Fail the connection (RFC 6455 §7.1.7), with a Close if there is a code for it."""
+        if code is not None:
+            self._replies.seal()
+        self._protocol.fail(cause, code)
+        self.note_end()
+
+    def end_of_stream(self, cause: Exception) -> None:
+        """Take note that nothing more can be read."""
+        self.record.stream_ended = True
+        self.fail(cause)
+        # Our Close may still leave, but there is nobody left to wait for.
+        call_after_ticks(UNBLOCKED_TICKS, self.expire, unless=self.stream_closed.is_set)
+
+    def note_write_error(self, error: Exception) -> None:
+        """Take note that nothing can be written any more; the server may still say why."""
+        self.record.write_error = error
+        self.start_deadline()
+        self._message_slot.dismiss()
+        self._pings.end_all()
+        self._replies.want()
+
+    def fail_by_violation(self) -> None:
+        """Fail the connection for what the server has done wrong, which was held back until now."""
+        self._replies.seal()
+        self._protocol.fail_by_violation()
+        self.note_end()
+
+    def note_bug(self, bug: BaseException) -> None:
+        """Take note of a bug of ours: every call raises it from now on (X2)."""
+        if self.bug is None:
+            self.bug = bug
+            self._protocol.fail(bug)
+            self.known.set()
+            self.note_end()
+        self.expire()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the deadline counts."""
+        return self.deadline < math.inf
+
+    def note_end(self) -> None:
+        """Tell everybody that how the connection ends has changed."""
+        if self.record.closed_by is None:
+            return
+        self.start_deadline()
+        self._message_slot.dismiss()
+        self._reader.wake_receivers()
+        self._reader.wake_background()
+        self._pings.end_all()
+        self._replies.want()
+        if self.record.is_known:
+            self.known.set()
+
+    # The deadline
+
+    def start_deadline(self) -> None:
+        """Begin to count ``close_timeout``, unless that was begun before (C1)."""
+        if not self.has_begun:
+            self.deadline = trio.current_time() + self.close_timeout
+            for scope in self._scopes:
+                scope.deadline = self.deadline
+            self._reader.need()
+
+    @contextmanager
+    def bounded(self, *, shield: bool = False) -> Iterator[None]:
+        """Bound what happens in the block by the deadline, also if that starts later.
+
+        Args:
+            shield: Whether the block is shielded from a cancel from outside.
+        """
+        with trio.CancelScope(deadline=self.deadline, shield=shield) as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
+
+    def expire(self) -> None:
+        """Let the deadline be over."""
+        self.deadline = -math.inf
+        for scope in self._scopes:
+            scope.cancel()
+
+    # Waiting
+
+    async def wait_known(self) -> None:
+        """Wait until it is known how the connection ended."""
+        if not self.known.is_set():
+            with self._reader.needed(), self.bounded():
+                await self.known.wait()
+            if not self.known.is_set():
+                await self.close_forcefully()
+
+    async def close_forcefully(self) -> None:
+        """Close the stream, without waiting for anybody, and end the tasks."""
+        record = self.record
+        if record.stream_closed:
+            return
+        if record.closed_by is None and record.write_error is not None:
+            self._protocol.fail(record.write_error)
+        self._protocol.begin_close()
+        if not record.is_known and trio.current_time() >= self.deadline:
+            record.cause = trio.TooSlowError(f"no Close within {self.close_timeout:g} s")
+        self._protocol.close_stream()
+        try:
+            self.note_end()
+        finally:
+            self.expire()
+            try:
+                await close_forcefully(self._stream)  # noqa: ASYNC102 shielded inside
+            finally:
+                self.stream_closed.set()
+
+    async def wait_close_error(self, kind: type[ConnectionClosedOK]) -> WebSocketError:
+        """Make the exception that says how the connection ended, once that is known.
+
+        Args:
+            kind: Its class, if nothing is wrong.
+        """
+        # A cancelled task is not told of the torn frame that its cancel has caused elsewhere.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self.wait_known()
+        return self.close_error(kind)
+
+    def close_error(self, kind: type[ConnectionClosedOK]) -> WebSocketError:
+        """Make the exception that says how the connection ended, from what is known."""
+        if self.bug is None:
+            return self.outcome(kind)
+        error = WebSocketInternalError("a bug in trio_wsclient, please report it")
+        error.__cause__ = self.bug
+        return error
+
+    def outcome(self, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
+        """Make the exception that says how the connection ended, also after a bug."""
+        error = close_error(self.record, kind)
+        error.connection_id = self._connection_id
+        return error
