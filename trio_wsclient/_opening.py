@@ -80,6 +80,8 @@ class Opening:
                 exc.redirects = tuple(self._redirects)
                 self._log.debug("not open: %s", exc, phase=self._phase)
             raise
+        finally:
+            self._refusal = None  # It refers to this object, so both would wait for the collector.
 
     async def _hop(self) -> tuple[Connection, WebSocketClient] | None:
         """Open at the present URL; return ``None`` if that has redirected us."""

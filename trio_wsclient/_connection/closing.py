@@ -13,7 +13,7 @@ everybody: the receivers, the writers and the pings that wait, and the reply tas
 Close and waits for the server.
 
 C1 (leaving always ends): the deadline starts with the first of these events. Each wait in closing
-is under the deadline itself, by `bounded`, and so are the tasks of the connection.
+is under the deadline itself, by `scope`, and so are the tasks of the connection.
 
 We close in two steps. `decide` refuses new messages from then on. A message that is being written
 may be finished, so `send_close` makes our Close after its last fragment (W3, no interleaving).
@@ -22,9 +22,8 @@ may be finished, so `send_close` makes our Close after its last fragment (W3, no
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
+from weakref import WeakSet
 
 import trio
 
@@ -86,7 +85,7 @@ class ClosingHandshake:
         self._pings = pings
         self._replies = replies
         self._connection_id = connection_id
-        self._scopes: set[trio.CancelScope] = set()  # of the tasks, and of waits in closing
+        self._scopes: WeakSet[trio.CancelScope] = WeakSet()  # of the tasks, and of waits in closing
         self._close = CloseFrame(1000)  # that we want to send
         self.record: Final = protocol.closing
         self.close_timeout: Final = close_timeout
@@ -189,19 +188,15 @@ class ClosingHandshake:
                 scope.deadline = self.deadline
             self._reader.need()
 
-    @contextmanager
-    def bounded(self, *, shield: bool = False) -> Iterator[None]:
-        """Bound what happens in the block by the deadline, also if that starts later.
+    def scope(self, *, shield: bool = False) -> trio.CancelScope:
+        """Return a scope that is cancelled at the deadline, also if that starts later.
 
         Args:
-            shield: Whether the block is shielded from a cancel from outside.
+            shield: Whether its block is shielded from a cancel from outside.
         """
-        with trio.CancelScope(deadline=self.deadline, shield=shield) as scope:
-            self._scopes.add(scope)
-            try:
-                yield
-            finally:
-                self._scopes.discard(scope)
+        scope = trio.CancelScope(deadline=self.deadline, shield=shield)
+        self._scopes.add(scope)
+        return scope
 
     def expire(self) -> None:
         """Let the deadline be over."""
@@ -214,8 +209,12 @@ class ClosingHandshake:
     async def wait_known(self) -> None:
         """Wait until it is known how the connection ended."""
         if not self.known.is_set():
-            with self._reader.needed(), self.bounded():
-                await self.known.wait()
+            self._reader.need()
+            try:
+                with self.scope():
+                    await self.known.wait()
+            finally:
+                self._reader.need_no_more()
             if not self.known.is_set():
                 await self.close_forcefully()
 

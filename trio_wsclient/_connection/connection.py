@@ -120,7 +120,7 @@ class Connection:
     @enable_ki_protection
     async def receive_task(self) -> None:
         """Be the background reader until nothing more can be read."""
-        with self.closing.bounded(shield=True):
+        with self.closing.scope(shield=True):
             await self._read_in_background()
         if self.closing.bug is not None:
             raise self.closing.bug  # X2: the block is cancelled.
@@ -307,7 +307,7 @@ class Connection:
         """Write what is due, and see a closing connection to its end."""
         closing = self.closing
         try:
-            with closing.bounded(shield=True):
+            with closing.scope(shield=True):
                 await self._reply()
         except Exception as bug:  # noqa: BLE001 X2: `receive_task` raises it
             closing.note_bug(bug)
@@ -355,8 +355,11 @@ class Connection:
 
         try:
             if self.record.closed_by is None and await self.writer.write(make):
-                with self.reader.needed():
+                self.reader.need()
+                try:
                     await ping.wait()
+                finally:
+                    self.reader.need_no_more()
         finally:
             self.pings.forget(payload, ping)
         if ping.seconds is None:
@@ -398,7 +401,7 @@ class Connection:
                 await self._read_arrived()
             finally:
                 closing.decide(code, reason)  # also if cancelled
-            with closing.bounded():
+            with closing.scope():
                 await self._finish_message()
                 await self.writer.write_replies()
                 await closing.stream_closed.wait()

@@ -25,7 +25,7 @@ async def keepalive_task(connection: Connection, interval: float, timeout: float
         interval: Seconds between keepalive pings.
         timeout: Seconds of silence after a ping that end the connection; ``None`` for no end.
     """
-    with connection.closing.bounded(shield=True):
+    with connection.closing.scope(shield=True):
         while not connection.closing.has_begun:
             await trio.sleep(interval)
             connection.request_ping(random_payload())
@@ -37,7 +37,8 @@ async def keepalive_task(connection: Connection, interval: float, timeout: float
 async def _is_answered(connection: Connection, timeout: float) -> bool:
     """Return whether something came in time, or the connection has ended."""
     pings, reader = connection.pings, connection.reader
-    with reader.needed():
+    reader.need()
+    try:
         while not pings.is_alive and not connection.closing.has_begun:
             await reader.wait_resumed()
             deadline = trio.current_time() + (timeout - pings.silent_seconds)
@@ -45,4 +46,6 @@ async def _is_answered(connection: Connection, timeout: float) -> bool:
                 return pings.is_alive or connection.closing.has_begun
             with trio.move_on_at(deadline):
                 await pings.wait_news()
+    finally:
+        reader.need_no_more()
     return True

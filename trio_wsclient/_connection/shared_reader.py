@@ -33,8 +33,7 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -173,19 +172,14 @@ class SharedReader:
         """Whether some task needs an active reader."""
         return self._needs > 0
 
-    @contextmanager
-    def needed(self) -> Iterator[None]:
-        """Have somebody read while the block is open, as far as the queue has room."""
-        self.need()
-        try:
-            yield
-        finally:
-            self._needs -= 1
-
     def need(self) -> None:
-        """Have somebody read from now on."""
+        """Have somebody read until `need_no_more`, as far as the queue has room."""
         self._needs += 1
         self.wake_background()
+
+    def need_no_more(self) -> None:
+        """Take back one call of `need`."""
+        self._needs -= 1
 
     def wake_background(self) -> None:
         """Have the background reader look whether it should read."""

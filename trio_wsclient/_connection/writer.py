@@ -212,8 +212,11 @@ class FrameWriter:
 
     async def _flush(self, size: int) -> None:
         assert self._eager is not None
-        with self._reader.needed():  # R1: the server may want to be read first.
+        self._reader.need()  # R1: the server may want to be read first.
+        try:
             await self._eager.flush()
+        finally:
+            self._reader.need_no_more()
         self._note_sent(size)
 
     def _note_sent(self, size: int) -> None:
