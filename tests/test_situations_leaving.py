@@ -1,8 +1,9 @@
-"""E20, E22, E24: a block that is cancelled, interrupted by Ctrl-C, or struck by a bug of ours."""
+"""E20, E22, E24, E47: a block that is cancelled, interrupted by Ctrl-C, or struck by a bug of ours."""
 
 from __future__ import annotations
 
 import signal
+from functools import partial
 
 import pytest
 import situations
@@ -249,3 +250,45 @@ async def test_e24_shielded_aclose_ends_after_a_bug(monkeypatch):
     group = caught.value.__cause__
     assert isinstance(group, ExceptionGroup)
     assert group.exceptions == (bug,)
+
+
+# E47
+
+
+async def test_e47_bug_in_the_readers_own_task_is_an_internal_error(bug):
+    """Every waiting and later call raises it, and leaving, too."""
+
+    async def expect(call) -> None:
+        with pytest.raises(WebSocketInternalError) as caught:
+            await call()
+        assert caught.value.__cause__ is bug
+        struck.append(caught.value)
+
+    struck = []
+    with trio.fail_after(BOUND):
+        async with scene(situations.listens_and_sends(wire.text("hello"))) as server:
+            with pytest.raises(WebSocketInternalError) as left:
+                async with open_websocket_client(server.url, close_timeout=60) as ws:
+                    with trio.CancelScope(shield=True):  # A bug cancels the block.
+                        async with trio.open_nursery() as nursery:
+                            for call in (ws.receive, ws.receive, ws.ping, ws.wait_closed):
+                                nursery.start_soon(expect, call)
+                            await wait_all_tasks_blocked()
+                            await ws.send("go")
+                        for call in (ws.receive, ws.ping, partial(ws.send, "x")):
+                            await expect(call)
+            await server.seen()
+    assert len(struck) == 7
+    group = left.value.__cause__
+    assert isinstance(group, ExceptionGroup)
+    assert group.exceptions == (bug,)
+
+
+async def test_e47_internal_error_that_leaves_already_is_not_raised_twice(bug):
+    with trio.fail_after(BOUND):
+        async with scene(situations.sends_and_listens(wire.text("hello"))) as server:
+            with pytest.raises(WebSocketInternalError) as left:
+                async with open_websocket_client(server.url, close_timeout=60) as ws:
+                    await ws.receive()
+            await server.seen()
+    assert left.value.__cause__ is bug

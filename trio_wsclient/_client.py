@@ -389,4 +389,6 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         connection = self._connection
         await trio.lowlevel.checkpoint()
         await connection.closing.wait_known()
+        if connection.closing.bug is not None:
+            raise connection.closing.close_error(ConnectionClosedOK)
         return connection.record.received

@@ -164,11 +164,12 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         bug = self._connection.closing.bug
         if isinstance(exc, WebSocketInternalError) and exc.__cause__ is bug:
             return False  # X2: that is what leaves already.
-        if bug is not None and not _has(ours, bug):
-            ours.append(bug)
-        if not ours:
+        errors = _flatten(ours)
+        if bug is not None and bug not in errors:
+            errors.append(bug)
+        if not errors:
             return False  # X1
-        group = _join(ours)
+        group = BaseExceptionGroup("while the block was left", errors)
         _, bugs = group.split(_INTERRUPTS)
         if bugs is not None:  # X2
             message = "a bug in trio_wsclient, please report it"
@@ -204,18 +205,12 @@ def _has_interrupt(exc: BaseException | None) -> bool:
     return isinstance(exc, KeyboardInterrupt | SystemExit)
 
 
-def _has(errors: list[BaseException], error: BaseException) -> bool:
-    """Return whether an exception is among others, or in a group of them."""
-    return any(
-        one is error or (isinstance(one, BaseExceptionGroup) and _has([*one.exceptions], error))
-        for one in errors
-    )
-
-
-def _join(errors: list[BaseException]) -> BaseExceptionGroup[BaseException]:
-    if len(errors) == 1 and isinstance(errors[0], BaseExceptionGroup):
-        return errors[0]
-    return BaseExceptionGroup("while the block was left", errors)
+def _flatten(errors: list[BaseException]) -> list[BaseException]:
+    """Return exceptions, those in the nursery's own group instead of the group."""
+    flat: list[BaseException] = []
+    for error in errors:
+        flat += error.exceptions if isinstance(error, BaseExceptionGroup) else [error]
+    return flat
 
 
 def _with_users(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from time import perf_counter
 from types import TracebackType
 from typing import Final, Generic, TypeAlias, TypeVar
@@ -101,6 +102,7 @@ class Sender:
         max_step_size = connection.protocol.max_step_size
         self._max_nowait = min(max_step_size, fragment_size or max_step_size)
         self._budget = WorkBudget()
+        self._is_made = False  # whether a frame of the latest write was made (W2)
         self.messages_sent: int = 0
 
     @property
@@ -218,12 +220,11 @@ class Sender:
         If nothing of them could be sent, nothing has happened. If they are broken off, the
         connection is failed (W2, W3): others must not send in the middle, and the rest never comes.
         """
+        self._is_made = False
         try:
             for frames in writes:
-                bytes_sent = self._writer.bytes_sent
                 if not await self._write(frames):
-                    has_begun = has_begun or self._writer.bytes_sent != bytes_sent
-                    raise await self._close_error(has_begun=has_begun)
+                    raise await self._close_error(has_begun=has_begun or self._is_made)
                 has_begun = True
                 self.messages_sent += sum(fin for _, _, fin in frames)
         except BaseException as exc:
@@ -241,26 +242,29 @@ class Sender:
         """Write frames; return whether that was done, or the connection is over."""
         protocol = self._connection.protocol
         if len(frames) != 1 or len(frames[0][1]) <= protocol.max_step_size:
-            return await self._writer.write(lambda: [protocol.send_batch(frames)])
+            return await self._writer.write(partial(self._make, frames))
         # A long payload is prepared before the stream is owned, so that pongs can pass.
         # W2: until the frame is made, the send has not happened, and leaves no trace.
         opcode, payload, fin = frames[0]
         before = protocol.save_output()
-        is_made = False
+        self._is_made = False
         try:
             make = await self._prepare(opcode, payload, fin=fin)
             if make is None:
                 return False
 
             def make_frame() -> Iterable[bytes | bytearray]:
-                nonlocal is_made
-                is_made = True
+                self._is_made = True
                 return make()
 
             return await self._writer.write(make_frame)
         finally:
-            if not is_made:
+            if not self._is_made:
                 protocol.restore_output(before)
+
+    def _make(self, frames: list[Frame]) -> list[bytes]:
+        self._is_made = True
+        return [self._connection.protocol.send_batch(frames)]
 
     async def _prepare(
         self, opcode: Opcode, payload: bytes, *, fin: bool
