@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Literal
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
@@ -129,6 +130,15 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             connection.read_arrived_nowait()
         is_known = connection.record.is_known
         return connection.closing.outcome(ConnectionClosedOK) if is_known else None
+
+    @property
+    def closed_by(self) -> Literal["client", "server"] | None:
+        """The side that decided first to close.
+
+        ``None`` while the connection is open, if TCP ended without a Close, or if the client failed
+        the connection: the server broke the protocol, or a keepalive ping was not answered.
+        """
+        return self._connection.record.closer
 
     @property
     def latency(self) -> float | None:

@@ -161,23 +161,42 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
         self._tell_closed()
+        leaves = self._what_leaves(ours, exc)
+        try:
+            if leaves is None:
+                return False  # X1
+            raise leaves
+        finally:
+            # The traceback of an exception refers to this frame, so both would be garbage in a
+            # cycle if the frame referred to the exception.
+            del ours, leaves
+
+    def _what_leaves(
+        self, ours: list[BaseException], exc: BaseException | None
+    ) -> BaseException | None:
+        """Return the exception that leaves instead of the user's; ``None`` if that one leaves.
+
+        Args:
+            ours: What was raised while the block was left.
+            exc: What the block has raised.
+        """
         bug = self._connection.closing.bug
         if isinstance(exc, WebSocketInternalError) and exc.__cause__ is bug:
-            return False  # X2: that is what leaves already.
+            return None  # X2: that leaves already.
         errors = _flatten(ours)
         if bug is not None and bug not in errors:
             errors.append(bug)
         if not errors:
-            return False  # X1
+            return None
         group = BaseExceptionGroup("while the block was left", errors)
         _, bugs = group.split(_INTERRUPTS)
         if bugs is not None:  # X2
-            message = "a bug in trio_wsclient, please report it"
-            raise WebSocketInternalError(message) from _with_users(bugs, exc)
+            error = WebSocketInternalError("a bug in trio_wsclient, please report it")
+            error.__cause__ = _with_users(bugs, exc)
+            return error
         interrupt = _reduce(group)
-        if isinstance(interrupt, KeyboardInterrupt) or exc is None:
-            raise interrupt
-        return False  # X1: a mere cancel while closing doesn't replace what the block has raised.
+        # X1: a mere cancel while closing doesn't replace what the block has raised.
+        return interrupt if isinstance(interrupt, KeyboardInterrupt) or exc is None else None
 
     def _tell_closed(self) -> None:
         log, closing, client = self._connection.log, self._connection.record, self._client

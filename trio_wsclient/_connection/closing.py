@@ -228,6 +228,7 @@ class ClosingHandshake:
         self._protocol.begin_close()
         if not record.is_known and trio.current_time() >= self.deadline:
             record.cause = trio.TooSlowError(f"no Close within {self.close_timeout:g} s")
+        record.stream_ended = True
         self._protocol.close_stream()
         try:
             self.note_end()
@@ -260,5 +261,6 @@ class ClosingHandshake:
     def outcome(self, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
         """Make the exception that says how the connection ended, also after a bug."""
         error = close_error(self.record, kind)
+        error.closed_by = self.record.closer
         error.connection_id = self._connection_id
         return error

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import RemoteProtocolError
@@ -144,6 +144,13 @@ class Closing:
         self.stream_closed: bool = False
         # Why nothing can be written any more, if that is so. The server may still say why.
         self.write_error: Exception | None = None
+
+    @property
+    def closer(self) -> Literal["client", "server"] | None:
+        """The side that closed; ``None`` while it is open, or if an error closed the connection."""
+        if self.closed_by is ClosedBy.CLIENT:
+            return "client"
+        return "server" if self.closed_by is ClosedBy.SERVER else None
 
     @property
     def may_send(self) -> bool:
