@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Literal
 
@@ -277,11 +278,13 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             RuntimeError: ``frames`` has taken only a part of the message under way.
         """
         queue = self._queue
-        if queue.front and queue.is_simple and perf_counter() < self._time_slice.ends:
+        if not queue.is_simple:
+            self._receiver.check_between_messages()
+        elif queue.front and perf_counter() < self._time_slice.ends:
             # A scheduler tick for each message would cost ten times the message.
             await checkpoint_if_cancelled()
             return queue.take_message()
-        return await self._receiver.receive()
+        return await self._receiver.take(queue.take_message)
 
     @enable_ki_protection
     def receive_nowait(self) -> str | bytes:
@@ -310,7 +313,8 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
                 raise TypeError(f"max_messages is an int, not {type(max_messages).__name__}")
             if max_messages < 1:
                 raise ValueError(f"max_messages has to be at least 1, not {max_messages}")
-        return await self._receiver.receive_batch(max_messages)
+        self._receiver.check_between_messages()
+        return await self._receiver.take(partial(self._queue.take_messages, max_messages))
 
     def frames(self) -> Frames:
         """Return an iterator over the data frames, as they come (RFC 6455 §5.4).

@@ -166,11 +166,11 @@ class Connection:
         writes, and never waits for anything but the stream.
         """
         protocol, eager = self.protocol, self._eager
-        if protocol.violation is not None:
-            await trio.lowlevel.checkpoint()
-            self._handle(None)
-        elif protocol.has_input:
-            await self.time_slice.checkpoint()
+        if not protocol.is_starved:
+            if protocol.violation is None:
+                await self.time_slice.checkpoint()
+            else:
+                await trio.lowlevel.checkpoint()  # It is held back for some ticks.
             self._handle(None)
         elif eager is None:
             try:
@@ -211,7 +211,8 @@ class Connection:
                     self.closing.end_of_stream(EOFError("the stream ended"))
                     return
                 self.bytes_received += len(data)
-                self.pings.note_received()
+                if not self.pings.has_received:
+                    self.pings.note_received()
                 self.protocol.receive_data(data)
             self._handle_events(self.protocol.next_events())
         except Exception as bug:  # noqa: BLE001 X2: whichever task it struck

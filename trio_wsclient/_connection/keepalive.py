@@ -39,11 +39,11 @@ async def _is_answered(connection: Connection, timeout: float) -> bool:
     pings, reader = connection.pings, connection.reader
     reader.need()
     try:
-        while not pings.is_alive and not connection.closing.has_begun:
+        while not pings.has_received and not connection.closing.has_begun:
             await reader.wait_resumed()
             deadline = trio.current_time() + (timeout - pings.silent_seconds)
             if deadline <= trio.current_time():
-                return pings.is_alive or connection.closing.has_begun
+                return pings.has_received or connection.closing.has_begun
             with trio.move_on_at(deadline):
                 await pings.wait_news()
     finally:

@@ -83,7 +83,8 @@ class Pings:
         latency: How long the latest pong took, in seconds; ``None`` before the first one.
         smoothed_latency: The same, smoothed as TCP does it (RFC 6298 §2).
         due: The payload of the keepalive's ping, while it waits to be written.
-        has_received: Whether anything has come since the keepalive's ping was written.
+        has_received: Whether anything has come since the keepalive's ping was written; while the
+            ping still waits, nothing counts.
     """
 
     def __init__(self, paused: Stopwatch) -> None:
@@ -162,6 +163,7 @@ class Pings:
             self.forget(*self._keepalive)
         self.due = payload
         self._silent_since = self.clock()
+        self.has_received = False
         self._news = trio.Event()
 
     def take_due(self) -> bytes:
@@ -171,15 +173,14 @@ class Pings:
         self._keepalive = (payload, self.reserve(payload))
         self.mark_sent(*self._keepalive, trio.current_time())
         self._silent_since = self.clock()
-        self.has_received = False
         return payload
 
     def note_received(self) -> None:
-        """Take note that something has come."""
-        self.has_received = True
+        """Take note that something has come; it matters only until `has_received` is true."""
         if self.due is not None:
             self._silent_since = self.clock()
         else:
+            self.has_received = True
             self._note_news()
 
     def note_written(self) -> None:
@@ -195,11 +196,6 @@ class Pings:
         """Wait until something has come after the ping was written, or the end of all pings."""
         assert self._news is not None
         await self._news.wait()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether something has come since the keepalive's ping was written."""
-        return self.due is None and self.has_received
 
     @property
     def silent_seconds(self) -> float:

@@ -16,7 +16,7 @@ by one, whether they are here already or still arrive.
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from trio_wsclient._protocol.events import DataFrame, Entry, Opcode
 
@@ -25,6 +25,8 @@ from trio_wsclient._protocol.events import DataFrame, Entry, Opcode
 _OVERHEAD: Final = 128
 
 _SMALL_BATCH: Final = 32  # messages: a fragmented one joins the last batch if that has fewer
+
+_WHOLE: Final = (str, bytes)
 
 # A message in one frame, or all frames of a message.
 _Message: TypeAlias = Entry | list[DataFrame]
@@ -89,13 +91,11 @@ class ReceiveQueue:
     @property
     def is_ready(self) -> bool:
         """Whether there is what the consumers wait for: a frame in `frames`, else a message."""
-        if self._is_frame_wanted:
-            return bool(self._begun if self._begun is not None else self._has_frame)
-        return bool(self.front or self._later_messages)
-
-    @property
-    def _has_frame(self) -> bool:
-        return bool(self.front or self._later_messages or self._arriving)
+        if not self._is_frame_wanted:
+            return bool(self.front or self._later)
+        if self._begun is not None:
+            return bool(self._begun)
+        return bool(self.front or self._later or self._arriving)
 
     @property
     def _is_begun_complete(self) -> bool:
@@ -141,7 +141,7 @@ class ReceiveQueue:
         """Put messages in one frame each, whose payloads take ``size`` bytes."""
         if not self._decode_text:
             self._to_join += sum(isinstance(message, DataFrame) for message in messages)
-        self._put([*messages], size + len(messages) * _OVERHEAD)
+        self._put(cast("list[_Message]", messages), size + len(messages) * _OVERHEAD)
 
     def put(self, entry: Entry) -> None:
         """Put a message in one frame, or the next fragment of a message (RFC 6455 §5.4)."""
@@ -186,7 +186,8 @@ class ReceiveQueue:
 
     def _add_size(self, size: int) -> None:
         self._size += size
-        self.most_bytes = max(self.most_bytes, self.size)
+        if self._size > self.most_bytes:
+            self.most_bytes = max(self.most_bytes, self.size)
 
     # Taking
 
@@ -202,7 +203,9 @@ class ReceiveQueue:
         if not self.front:
             self._advance()
         message = self.front.popleft()
-        return message if isinstance(message, str | bytes) else self._join(message)
+        if self._to_join and not isinstance(message, _WHOLE):
+            return self._join(message)
+        return message  # type: ignore[return-value]  # It is no frame, and no list of frames.
 
     def take_messages(self, max_messages: int | None) -> list[str | bytes]:
         """Take all messages, or up to ``max_messages`` of them, as `take_message` does."""
@@ -221,7 +224,7 @@ class ReceiveQueue:
                 messages += [self.front.popleft() for _ in range(left)]
                 left = 0
         if self._to_join:
-            return [m if isinstance(m, str | bytes) else self._join(m) for m in messages]
+            return [m if isinstance(m, _WHOLE) else self._join(m) for m in messages]
         return messages  # type: ignore[return-value]  # none of them is a frame or frames
 
     def _join(self, message: DataFrame | list[DataFrame]) -> str | bytes:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -13,6 +12,8 @@ from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.shared_reader import Woken
 from trio_wsclient._errors import ClosedOnReceive
 from trio_wsclient._protocol.events import DataFrame
+
+_T = TypeVar("_T")
 
 
 class Receiver:
@@ -29,19 +30,6 @@ class Receiver:
         self._time_slice = connection.time_slice
         self.tasks_waiting: int = 0
 
-    async def receive(self) -> str | bytes:
-        """Wait for a message and take it, or raise what ended the connection."""
-        self._check_between_messages()
-        message: str | bytes = await self._take(self._queue.take_message)
-        return message
-
-    async def receive_batch(self, max_messages: int | None) -> list[str | bytes]:
-        """Wait for a message and take all that are here, or raise what ended the connection."""
-        self._check_between_messages()
-        take = partial(self._queue.take_messages, max_messages)
-        messages: list[str | bytes] = await self._take(take)
-        return messages
-
     async def receive_frame(self) -> DataFrame:
         """Wait for a frame and take it, or raise what ended the connection."""
         await self._time_slice.checkpoint()
@@ -49,47 +37,41 @@ class Receiver:
             raise trio.BusyResourceError("another task is receiving")
         self._queue.want_frame(True)
         try:
-            frame: DataFrame = await self._take(self._queue.take_frame)
+            return await self.take(self._queue.take_frame)
         finally:
             self._queue.want_frame(False)
-        return frame
 
-    async def _take(self, take: Callable[[], Any]) -> Any:
+    async def take(self, take: Callable[[], _T]) -> _T:
         """Wait until the queue is ready, and take from it; or raise what ended the connection."""
-        queue, record = self._queue, self._record
+        queue, record, reader = self._queue, self._record, self._reader
         if queue.is_ready:
             await self._time_slice.checkpoint()
         if not queue.is_ready and record.closed_by is None:
             self.tasks_waiting += 1
+            is_active = reader.enter()
             try:
-                taken = Woken.TO_READ if self._reader.enter() else await self._reader.park(take)
-                if taken is Woken.TO_READ:
-                    return await self._read(take)
-                if taken is not Woken.CLOSED:
-                    return taken
+                if not is_active:
+                    taken = await reader.park(take)
+                    if not isinstance(taken, Woken):
+                        return taken
+                    is_active = taken is Woken.TO_READ
+                while is_active and not queue.is_ready and record.closed_by is None:
+                    await self._connection.read_step()
+                if is_active and queue.is_ready:
+                    return take()  # before `leave` hands out what is left
             finally:
                 self.tasks_waiting -= 1
+                if is_active:
+                    reader.leave()
         if not queue.is_ready:
             raise await self._connection.closing.wait_close_error(ClosedOnReceive)
-        taken = take()
+        result = take()
         self._connection.make_room()
-        return taken
-
-    async def _read(self, take: Callable[[], Any]) -> Any:
-        """Read as the active reader until the queue is ready, and take from it."""
-        queue, record = self._queue, self._record
-        try:
-            while not queue.is_ready and record.closed_by is None:
-                await self._connection.read_step()
-            if queue.is_ready:
-                return take()  # before `leave` hands out what is left
-        finally:
-            self._reader.leave()
-        raise await self._connection.closing.wait_close_error(ClosedOnReceive)
+        return result
 
     def receive_nowait(self) -> str | bytes:
         """Take a message, or raise ``trio.WouldBlock`` or what ended the connection."""
-        self._check_between_messages()
+        self.check_between_messages()
         if not self._queue.is_ready and not self._reader.is_led_by_receiver:
             # A receiver that waits comes first: it will read what has arrived.
             self._connection.read_arrived_nowait()
@@ -102,7 +84,8 @@ class Receiver:
         self._connection.read_on()
         raise trio.WouldBlock
 
-    def _check_between_messages(self) -> None:
+    def check_between_messages(self) -> None:
+        """Raise if messages must not be taken now, because `frames` is in use."""
         queue = self._queue
         if queue.is_frame_wanted:
             raise trio.BusyResourceError("another task is receiving frames")

@@ -34,7 +34,7 @@ from __future__ import annotations
 import enum
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar, cast
 
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
@@ -43,6 +43,8 @@ from trio_wsclient._connection.queue import ReceiveQueue
 from trio_wsclient._scheduling import Stopwatch
 
 _REST: Final = 1.0  # seconds for which the role may be vacant: a server's ping may wait as long
+
+_T = TypeVar("_T")
 
 
 class Woken(enum.Enum):
@@ -119,7 +121,7 @@ class SharedReader:
         if self._needs or not self._is_resting:
             self.wake_background()
 
-    async def park(self, take: Callable[[], object]) -> object:
+    async def park(self, take: Callable[[], _T]) -> _T | Woken:
         """Wait as a receiver; return what was taken, or why this was woken otherwise.
 
         Cancelled, it has taken nothing.
@@ -135,7 +137,7 @@ class SharedReader:
             return Abort.SUCCEEDED
 
         await wait_task_rescheduled(abort)
-        return receiver.result
+        return cast("_T | Woken", receiver.result)
 
     def serve(self) -> None:
         """Hand out what is in the queue to the receivers that are parked."""

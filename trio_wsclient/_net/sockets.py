@@ -27,11 +27,16 @@ class EagerStream(trio.abc.Stream):
     Args:
         connected: The socket below.
         time_slice: The stream renews it after each wait, as the other tasks have run then.
+
+    Attributes:
+        is_drained: Whether the last read has left nothing, so that the next one would likely be in
+            vain.
     """
 
     def __init__(self, connected: socket.socket, time_slice: TimeSlice) -> None:
         self.socket: Final = connected
         self.time_slice: Final = time_slice
+        self.is_drained: bool = True
 
     @abstractmethod
     def send_nowait(self, data: bytes | bytearray | memoryview) -> bool:
@@ -54,11 +59,6 @@ class EagerStream(trio.abc.Stream):
             trio.BrokenResourceError: The connection is broken.
             trio.ClosedResourceError: The stream was closed.
         """
-
-    @property
-    @abstractmethod
-    def is_drained(self) -> bool:
-        """Whether the last read has left nothing, so that the next one would likely be in vain."""
 
     @abstractmethod
     def half_close(self) -> None:
@@ -116,11 +116,6 @@ class EagerSocketStream(EagerStream):
         super().__init__(connected, TimeSlice())
         connected.setblocking(False)
         self._unsent = memoryview(b"")
-        self._is_drained = True
-
-    @property
-    def is_drained(self) -> bool:
-        return self._is_drained
 
     @property
     def has_unsent(self) -> bool:
@@ -158,7 +153,7 @@ class EagerSocketStream(EagerStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         data: bytes | None = None
         # Where a read has left nothing, the next one is likely to be in vain.
-        if not self._is_drained:
+        if not self.is_drained:
             await self.time_slice.checkpoint()
             data = self.receive_nowait(max_bytes)
         while data is None:
@@ -171,15 +166,15 @@ class EagerSocketStream(EagerStream):
         return data
 
     def receive_nowait(self, max_bytes: int | None = None) -> bytes | None:
-        size = max_bytes or (READ_SIZE if self._is_drained else LONG_READ_SIZE)
+        size = max_bytes or (READ_SIZE if self.is_drained else LONG_READ_SIZE)
         try:
             data = self.socket.recv(size)
         except BlockingIOError:
-            self._is_drained = True
+            self.is_drained = True
             return None
         except (OSError, ValueError) as exc:
             raise self._fault(exc) from exc
-        self._is_drained = len(data) < size
+        self.is_drained = len(data) < size
         return data
 
     def half_close(self) -> None:

@@ -52,7 +52,7 @@ class EagerTLSStream(EagerStream):
         self._unwritten: bytes | bytearray | memoryview = b""  # what OpenSSL has not taken yet
         self._unread = _NOTHING  # bytes from the socket that OpenSSL has not taken yet
         self._heard = trio.Event()  # set when something has come
-        self._is_drained = False  # whether OpenSSL holds nothing that could be read
+        self.is_drained = False
         self._error: ssl.SSLError | None = None  # OpenSSL tells it once: it stays broken
 
     async def do_handshake(self) -> None:
@@ -132,15 +132,11 @@ class EagerTLSStream(EagerStream):
             self._hear(encrypted)
         return data
 
-    @property
-    def is_drained(self) -> bool:
-        return self._is_drained and self._transport.is_drained
-
     def _decrypt(self, max_size: int) -> bytes | None:
         """Return what has come, nothing at the end, ``None`` if there is nothing yet."""
         pieces = []
         size = 0
-        self._is_drained = False
+        self.is_drained = False
         try:
             while size < max_size and self._error is None:
                 try:
@@ -154,7 +150,7 @@ class EagerTLSStream(EagerStream):
                 pieces.append(piece)
                 size += len(piece)
         except ssl.SSLWantReadError:
-            self._is_drained = True
+            self.is_drained = self._transport.is_drained
             with suppress(*_BROKEN):  # It will be read, too, that the connection is broken.
                 self._drain()  # T2
             if not pieces:

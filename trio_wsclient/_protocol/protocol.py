@@ -106,6 +106,11 @@ class Protocol:
         return not self._reader.is_starved
 
     @property
+    def is_starved(self) -> bool:
+        """Whether nothing can be done without more bytes."""
+        return self._reader.is_starved and self.violation is None
+
+    @property
     def violation(self) -> ProtocolViolation | None:
         """What the server has done wrong, until `fail_by_violation`."""
         return self._reader.violation if self.closing.closed_by is None else None
