@@ -29,6 +29,7 @@ N1 (linear cost): tasks that wait have a queue or an event of their own, and non
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -319,24 +320,25 @@ class Connection:
         record = self.record
         has_ended = has_half_closed = False
         while not has_ended:
-            patience = trio.CancelScope()
-            if record.received is not None and record.sent is not None and not has_half_closed:
-                patience.deadline = trio.current_time() + _HALF_CLOSE_PATIENCE
-            with patience:
+            if has_half_closed or record.received is None or record.sent is None:
                 await self.replies.wait_wanted()
+            else:
+                with trio.move_on_after(_HALF_CLOSE_PATIENCE) as patience:
+                    await self.replies.wait_wanted()
+                if patience.cancelled_caught:
+                    has_half_closed = True
+                    await self._half_close()
             has_ended = record.stream_ended  # What was due before that may still leave.
             await self.writer.write_replies()
-            if patience.cancelled_caught:
-                has_half_closed = True
-                self.log.debug("waiting for the server to end TCP")
-                await self._half_close()
 
     async def _half_close(self) -> None:
         """End our side of TCP, after both Closes: some servers wait for the client to do so."""
+        self.log.debug("waiting for the server to end TCP")
         if self._eager is not None:
             self._eager.half_close()
         elif isinstance(self._stream, trio.abc.HalfCloseableStream):
-            await self._stream.send_eof()
+            with suppress(Exception):  # A user's stream may raise anything.
+                await self._stream.send_eof()
 
     # Pings
 
