@@ -135,8 +135,8 @@ async def test_e40_connection_that_is_over_leaves_no_garbage(
 ):
     options = {"ssl_context": client_ssl_context} if tls else {}
     context = server_ssl_context if tls else None
-    async with loopback_server(script, ssl_context=context) as url:
-        url = url.replace("127.0.0.1", "localhost")
+    async with loopback_server(script, ssl_context=context) as address:
+        url = address.replace("127.0.0.1", "localhost")
         for _ in range(3):
             await program(url, options)
         with collector_off() as garbage:

@@ -1,4 +1,4 @@
-"""E1, E4, E6, E12, E14, E31, E44, E48: closing a connection in situations that break other clients."""
+"""E1, E4, E6, E12, E14, E31, E44, E48: closing where other clients break."""
 
 from __future__ import annotations
 

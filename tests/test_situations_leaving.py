@@ -1,4 +1,4 @@
-"""E20, E22, E24, E47: a block that is cancelled, interrupted by Ctrl-C, or struck by a bug of ours."""
+"""E20, E22, E24, E47: a block that is cancelled, interrupted, or struck by a bug."""
 
 from __future__ import annotations
 

@@ -166,6 +166,7 @@ async def test_e27_a_cancelled_sender_makes_it_1011_at_once(autojump_clock):
         opened(server, close_timeout=TIMEOUT) as (ws, _),
         trio.open_nursery() as nursery,
     ):
+
         async def write() -> None:
             with trio.move_on_after(1):
                 async with ws.text_writer() as writer:

@@ -45,7 +45,7 @@ from trio_wsclient._connection.writer import FrameWriter
 from trio_wsclient._errors import ClosedOnSend
 from trio_wsclient._net.sockets import READ_SIZE, EagerStream
 from trio_wsclient._observe import Log
-from trio_wsclient._protocol.closing import ClosedBy, CloseFrame
+from trio_wsclient._protocol.closing import CloseFrame
 from trio_wsclient._protocol.events import Event, Ping, Pong
 from trio_wsclient._protocol.protocol import Protocol
 from trio_wsclient._scheduling import UNBLOCKED_TICKS, TimeSlice
@@ -216,7 +216,7 @@ class Connection:
                     self.pings.note_received()
                 self.protocol.receive_data(data)
             self._handle_events(self.protocol.next_events())
-        except Exception as bug:  # noqa: BLE001 X2: whichever task it struck
+        except Exception as bug:  # noqa: BLE001 whichever task it struck (X2)
             self.closing.note_bug(bug)
 
     def _handle_events(self, events: list[Event]) -> None:
@@ -311,7 +311,7 @@ class Connection:
         try:
             with closing.scope(shield=True):
                 await self._reply()
-        except Exception as bug:  # noqa: BLE001 X2: `receive_task` raises it
+        except Exception as bug:  # noqa: BLE001 `receive_task` raises it (X2)
             closing.note_bug(bug)
         finally:
             await closing.close_forcefully()  # noqa: ASYNC102 shielded inside

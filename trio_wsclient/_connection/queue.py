@@ -4,8 +4,9 @@ Theory of operation
 -------------------
 
 The reader puts messages in batches, as a rule one for each read, and the consumers take them one by
-one. So the queue counts in batches, too: ``front`` is the batch that is being taken, and a batch gives its
-bytes back when its last message is taken. Taking a message is then hardly more than a ``popleft``.
+one. So the queue counts in batches, too: ``front`` is the batch that is being taken, and a batch
+gives its bytes back when its last message is taken. Taking a message is then hardly more than a
+``popleft``.
 
 A message in fragments arrives frame by frame, and is always the last one. Its frames stay apart
 until the message is taken, because `take_frame` hands over the frames as they came. If `take_frame`
