@@ -177,12 +177,16 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     async def send(self, value: str | BytesLike) -> None:
         """Send a message (RFC 6455 §5.6).
 
-        It returns when the stream has taken the message, which says nothing of the server. A server
-        that answers while it reads may have to be read from meanwhile, by another task: beyond
-        ``max_buffered_bytes`` nothing is read that nobody takes.
+        It returns when the stream has taken the message, which says nothing of the server. If the
+        server replies while you send, receive in another task. Once ``max_buffered_bytes`` are
+        waiting, the client stops reading, and the server may stop reading too.
 
-        Cancelled before its turn has come, nothing is sent. Cancelled while it is being written,
-        the frame is torn, and the connection has failed.
+        If cancelled while other messages are sent first, nothing is sent. If cancelled while the
+        message is being written, the frame is torn, and the connection has failed.
+
+        If another task closes the connection meanwhile, the message has half of ``close_timeout``
+        to finish. If it does not finish, the ``__cause__`` of the ``ConnectionClosedOK`` is
+        ``RuntimeError("a message was left unfinished")``.
 
         Args:
             value: A ``str`` is sent as Text; ``bytes``, ``bytearray`` and ``memoryview`` as Binary,
@@ -250,8 +254,10 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
                     await writer.write("one, ")
                     await writer.write("two")
 
-        While its block is open other messages wait; pings, pongs and Close pass. If the block is
-        left by an exception, the connection is failed. It may raise what ``send`` raises.
+        While its block is open other messages wait, but pings and pongs pass. If another task
+        closes the connection meanwhile, the message has half of ``close_timeout`` to finish, as
+        in ``send``. If the block is left by an exception, the connection is failed. It may raise
+        what ``send`` raises.
         """
         return MessageWriter(self._sender, Opcode.TEXT, encode_text_part)
 
@@ -265,8 +271,8 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     async def receive(self) -> str | bytes:
         """Wait for a message and take it.
 
-        Cancelled, it takes nothing. As all calls here it looks for a cancel each time, but lets
-        other tasks run only if they had no turn for 0.3 ms.
+        Cancelled, it takes nothing. Every call is a cancellation point. It is a schedule point only
+        if the task has run for 0.3 ms.
 
         Returns:
             A ``str`` for Text, unless ``decode_text`` is off, ``bytes`` for Binary.
@@ -379,6 +385,11 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         Leaving the block does all this by itself, with code 1000. Cancelled, it closes TCP at
         once.
 
+        A message that another task is sending has half of ``close_timeout`` to finish. If it does
+        not finish, or if this task is inside a writer of its own, the Close has the code 1011. If
+        the server never answers, the ``__cause__`` of what later calls raise is a
+        ``trio.TooSlowError``.
+
         Args:
             code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 §7.4).
             reason: Text of at most 123 bytes of UTF-8.
@@ -399,6 +410,9 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
 
         Returns:
             The server's Close frame; ``None`` if none came.
+
+        Raises:
+            WebSocketInternalError: A bug of this library has ended the connection.
         """
         connection = self._connection
         await trio.lowlevel.checkpoint()

@@ -169,4 +169,4 @@ class ConnectionClosedError(ConnectionClosed, trio.BrokenResourceError):
 
 
 class WebSocketInternalError(WebSocketError):
-    """A bug of this library, please report it; ``__cause__`` is the group that holds it."""
+    """A bug of this library, please report it; ``__cause__`` is the bug, or a group with it."""

@@ -11,6 +11,9 @@ X1  The exception of the user's block never enters the nursery. The nursery is l
     Python raises the very same object on, its traceback and context untouched.
 X2  The tasks never raise (``_connection``), so whatever comes out of the nursery is a bug of ours:
     ``WebSocketInternalError``. But for Ctrl-C, which Trio may deliver at any wait of the main task.
+    If a call has raised that error already, and it leaves the block, it leaves as it is.
+
+The tasks are shielded, so they go on until the stream is closed, also if the block is cancelled.
 
 Leaving goes one of three ways: with Close 1000; with 1011, if the block has raised; or without
 waiting (C2), if the block is in a cancelled scope, or was left by Ctrl-C or ``SystemExit``.

@@ -20,7 +20,7 @@ CLOSING  ``ERROR``   ignored                                our Close if it has 
 CLOSED   as before   ignored                                nothing
 =======  ==========  =====================================  ========================================
 
-The stream is closed when both Close frames have passed, or when the time for that is over.
+The stream is closed when the server has ended it, or when the time for that is over.
 
 ``ERROR`` has many causes: the server broke the protocol, TCP ended, a keepalive ping was not
 answered, an extension failed. The cause is the exception in ``cause``.
