@@ -130,7 +130,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         if not connection.record.is_known:
             connection.read_arrived_nowait()
         is_known = connection.record.is_known
-        return connection.closing.outcome(ConnectionClosedOK) if is_known else None
+        return connection.closing.close_error(ConnectionClosedOK) if is_known else None
 
     @property
     def closed_by(self) -> Literal["client", "server"] | None:
@@ -418,5 +418,5 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         await trio.lowlevel.checkpoint()
         await connection.closing.wait_known()
         if connection.closing.bug is not None:
-            raise connection.closing.close_error(ConnectionClosedOK)
+            raise connection.closing.call_error(ConnectionClosedOK)
         return connection.record.received

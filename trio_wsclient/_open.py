@@ -159,7 +159,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         self._nursery.cancel_scope.cancel()
         self._connection.closing.expire()
         try:
-            # X1: with no exception, whatever the block has raised.
+            # X1 (your exception leaves as it is): with no exception, whatever the block has raised.
             await self._nurseries.__aexit__(None, None, None)  # noqa: ASYNC102
         except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
@@ -167,7 +167,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         leaves = self._what_leaves(ours, exc)
         try:
             if leaves is None:
-                return False  # X1
+                return False  # X1 (your exception leaves as it is)
             raise leaves
         finally:
             # The traceback of an exception refers to this frame, so both would be garbage in a
@@ -185,7 +185,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         """
         bug = self._connection.closing.bug
         if isinstance(exc, WebSocketInternalError) and exc.__cause__ is bug:
-            return None  # X2: that leaves already.
+            return None  # X2 (background tasks never raise): that leaves already.
         errors = _flatten(ours)
         if bug is not None and bug not in errors:
             errors.append(bug)
@@ -193,12 +193,12 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
             return None
         group = BaseExceptionGroup("while the block was left", errors)
         _, bugs = group.split(_INTERRUPTS)
-        if bugs is not None:  # X2
+        if bugs is not None:  # X2 (background tasks never raise)
             error = WebSocketInternalError("a bug in trio_wsclient, please report it")
             error.__cause__ = _with_users(bugs, exc)
             return error
         interrupt = _reduce(group)
-        # X1: a mere cancel while closing doesn't replace what the block has raised.
+        # X1 (your exception leaves as it is): a cancel while closing does not replace it.
         return interrupt if isinstance(interrupt, KeyboardInterrupt) or exc is None else None
 
     def _tell_closed(self) -> None:

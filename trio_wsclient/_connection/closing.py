@@ -248,17 +248,17 @@ class ClosingHandshake:
         # A cancelled task is not told of the torn frame that its cancel has caused elsewhere.
         await trio.lowlevel.checkpoint_if_cancelled()
         await self.wait_known()
-        return self.close_error(kind)
+        return self.call_error(kind)
 
-    def close_error(self, kind: type[ConnectionClosedOK]) -> WebSocketError:
-        """Make the exception that says how the connection ended, from what is known."""
+    def call_error(self, kind: type[ConnectionClosedOK]) -> WebSocketError:
+        """Make the exception that a call raises: how the connection ended, or a bug (X2)."""
         if self.bug is None:
-            return self.outcome(kind)
+            return self.close_error(kind)
         error = WebSocketInternalError("a bug in trio_wsclient, please report it")
         error.__cause__ = self.bug
         return error
 
-    def outcome(self, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
+    def close_error(self, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
         """Make the exception that says how the connection ended, also after a bug."""
         error = close_error(self.record, kind)
         error.closed_by = self.record.closer

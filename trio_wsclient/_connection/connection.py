@@ -124,7 +124,7 @@ class Connection:
         with self.closing.scope(shield=True):
             await self._read_in_background()
         if self.closing.bug is not None:
-            raise self.closing.bug  # X2: the block is cancelled.
+            raise self.closing.bug  # X2 (background tasks never raise): the block is cancelled.
 
     async def _read_in_background(self) -> None:
         reader, record = self.reader, self.record

@@ -1,10 +1,12 @@
-"""Keepalive: pings on request, and the verdict that a server is gone.
+"""Keepalive: pings on request, and the decision that a server is gone.
 
-A due ping is written by whoever writes next, or by the reply task, so it is never in the way of a
-message. While it waits, every piece that is written or read proves that the server lives. Once it
-is handed to the stream only what comes in counts, but that whatever it is: the kernel takes tens of
-kilobytes for a server that has vanished. While nobody reads, because the consumer is slow, the
-clock stands: then silence says nothing about the server.
+The next task that writes takes a due ping along, or the reply task writes it, so the ping is never
+in the way of a message. While the ping waits, every piece that is written or read restarts the
+clock of ``ping_timeout``. Once the ping was handed to the stream, only what comes in counts,
+whatever it is: the kernel takes tens of kilobytes for a server that has vanished.
+
+While reading is paused, because the consumer is slow, the clock stops: the client would not see
+the pong.
 """
 
 from __future__ import annotations

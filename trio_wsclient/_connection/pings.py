@@ -40,7 +40,7 @@ class PendingPing:
     """A ping whose pong has not come yet.
 
     Attributes:
-        sent_at: When it was serialised, in seconds of Trio's clock; ``None`` before.
+        sent_at: When it was made, in seconds of Trio's clock; ``None`` before.
         seconds: How long its pong took; ``None`` until it has come.
     """
 

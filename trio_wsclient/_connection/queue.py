@@ -25,7 +25,9 @@ from trio_wsclient._protocol.events import DataFrame, Entry, Opcode
 # object and its place in the queue. So a flood of empty messages is bounded, too.
 _OVERHEAD: Final = 128
 
-_SMALL_BATCH: Final = 32  # messages: a fragmented one joins the last batch if that has fewer
+# Bytes: a message that comes alone joins the last batch if that has fewer. So a batch of its own
+# costs few messages memory, and no small message keeps the bytes of many taken ones.
+_SMALL_BATCH: Final = 4096
 
 _WHOLE: Final = (str, bytes)
 
@@ -177,7 +179,7 @@ class ReceiveQueue:
             self._front_size = size
         else:
             self._later_messages += len(messages)
-            if len(messages) == 1 and self._later and len(self._later[-1][0]) < _SMALL_BATCH:
+            if len(messages) == 1 and self._later and self._later[-1][1] < _SMALL_BATCH:
                 batch, batch_size = self._later[-1]
                 batch += messages
                 self._later[-1] = batch, batch_size + size

@@ -80,7 +80,7 @@ class Receiver:
             self._connection.make_room()
             return message
         if self._record.is_known:
-            raise self._connection.closing.close_error(ClosedOnReceive)
+            raise self._connection.closing.call_error(ClosedOnReceive)
         self._connection.read_on()
         raise trio.WouldBlock
 
@@ -96,7 +96,7 @@ class Receiver:
 class Frames:
     """An iterator over data frames; see ``WebSocketClient.frames``.
 
-    It holds nothing open, so it may be left at any time, and begun anew.
+    It holds nothing open, so you may leave it at any time, and begin again.
     """
 
     def __init__(self, receiver: Receiver) -> None:
@@ -110,7 +110,7 @@ class Frames:
         """Wait for a frame and take it; cancelled, it takes nothing.
 
         Raises:
-            StopAsyncIteration: The connection was closed in good order.
+            StopAsyncIteration: The connection was closed normally.
             ConnectionClosedError: It ended otherwise, or in the middle of a message.
             trio.BusyResourceError: Another task is receiving.
         """

@@ -47,7 +47,7 @@ class Replies:
         if not self._protocol.closing.may_send:
             return
         if self._is_blocked:
-            self._payloads.clear()  # R3
+            self._payloads.clear()  # R3 (pongs are bounded)
         self._payloads.append(payload)
         self._wanted.set()
         if self._is_writing and self._watched != self._writes:
@@ -59,7 +59,7 @@ class Replies:
     def _note_blocked(self) -> None:
         if self._is_writing:
             self._is_blocked = True
-            del self._payloads[:-1]  # R3
+            del self._payloads[:-1]  # R3 (pongs are bounded)
 
     def want(self) -> None:
         """Have the reply task look at what is due."""
@@ -100,7 +100,7 @@ class Replies:
         payloads, self._payloads = self._payloads, []
         return b"".join(map(self._protocol.send_pong, payloads))
 
-    # R3
+    # R3 (pongs are bounded)
 
     def note_write_begins(self) -> None:
         """Take note that a write begins, in whose course pings may come."""

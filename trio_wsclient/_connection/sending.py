@@ -217,8 +217,8 @@ class Sender:
     async def _send(self, writes: Iterable[list[Frame]], *, has_begun: bool = False) -> None:
         """Send frames that belong together, each list of them in one write.
 
-        If nothing of them could be sent, nothing has happened. If they are broken off, the
-        connection is failed (W2, W3): others must not send in the middle, and the rest never comes.
+        If nothing of them could be sent, nothing has happened. If only some of them are sent, the
+        connection fails (W2, W3): others must not send in the middle, and the rest never comes.
         """
         self._is_made = False
         try:
@@ -244,7 +244,7 @@ class Sender:
         if len(frames) != 1 or len(frames[0][1]) <= protocol.max_step_size:
             return await self._writer.write(partial(self._make, frames))
         # A long payload is prepared before the stream is owned, so that pongs can pass.
-        # W2: until the frame is made, the send has not happened, and leaves no trace.
+        # W2 (no torn frames): until the frame is made, the send has not happened.
         opcode, payload, fin = frames[0]
         before = protocol.save_output()
         self._is_made = False

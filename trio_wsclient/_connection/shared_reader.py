@@ -130,7 +130,8 @@ class SharedReader:
         self._receivers[receiver] = None
         self._has_met_receiver = True
         if self.paused.since is not None:
-            self.wake_background()  # R2: a message may be larger than the queue.
+            # R2 (control frames are always handled): a message may be larger than the queue.
+            self.wake_background()
 
         def abort(_: RaiseCancelT) -> Abort:
             del self._receivers[receiver]

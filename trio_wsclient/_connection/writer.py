@@ -84,7 +84,7 @@ class FrameWriter:
         await self._time_slice.checkpoint()
         await self._slot.acquire()
         try:
-            await trio.lowlevel.checkpoint_if_cancelled()  # W2
+            await trio.lowlevel.checkpoint_if_cancelled()  # W2 (no torn frames)
             if not self._record.may_send:
                 return False
             # What came first is answered first: a ping, before the message behind it.
@@ -145,7 +145,7 @@ class FrameWriter:
         """Write the control frames that are due."""
         await self._slot.acquire()
         try:
-            await trio.lowlevel.checkpoint_if_cancelled()  # W2
+            await trio.lowlevel.checkpoint_if_cancelled()  # W2 (no torn frames)
             if self._record.write_error is not None:
                 return
             could_send = self._record.may_send
@@ -181,7 +181,7 @@ class FrameWriter:
             await sending
         except Exception as exc:  # noqa: BLE001 a user's stream may raise anything: it is over
             return self._fail(exc)
-        except BaseException:  # W2: cancelled
+        except BaseException:  # W2 (no torn frames): cancelled
             torn = trio.BrokenResourceError("a write was cancelled halfway, so a frame is torn")
             self._closing.fail(torn)
             await self._closing.close_forcefully()  # noqa: ASYNC102 shielded inside
@@ -197,7 +197,7 @@ class FrameWriter:
 
     async def _send(self, data: Iterable[bytes | bytearray]) -> None:
         is_first = True
-        for piece in chain.from_iterable(map(_cut, data)):
+        for piece in chain.from_iterable(map(_pieces, data)):
             if self._eager is None:
                 await self._stream.send_all(piece)
                 self._note_sent(len(piece))
@@ -212,7 +212,7 @@ class FrameWriter:
 
     async def _flush(self, size: int) -> None:
         assert self._eager is not None
-        self._reader.need()  # R1: the server may want to be read first.
+        self._reader.need()  # R1 (readers never write): the server may want to be read first.
         try:
             await self._eager.flush()
         finally:
@@ -224,7 +224,7 @@ class FrameWriter:
         self._pings.note_written()
 
 
-def _cut(data: bytes | bytearray) -> Iterator[memoryview]:
+def _pieces(data: bytes | bytearray) -> Iterator[memoryview]:
     """Cut into pieces, so that the keepalive sees a slow upload move."""
     view = memoryview(data)
     for start in range(0, len(data), PIECE_SIZE):
