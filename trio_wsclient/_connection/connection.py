@@ -45,7 +45,7 @@ from trio_wsclient._connection.writer import FrameWriter
 from trio_wsclient._errors import ClosedOnSend
 from trio_wsclient._net.sockets import READ_SIZE, EagerStream
 from trio_wsclient._observe import Log
-from trio_wsclient._protocol.closing import CloseFrame
+from trio_wsclient._protocol.closing import ClosedBy, CloseFrame
 from trio_wsclient._protocol.events import Event, Ping, Pong
 from trio_wsclient._protocol.protocol import Protocol
 from trio_wsclient._scheduling import UNBLOCKED_TICKS, TimeSlice
@@ -183,10 +183,14 @@ class Connection:
         elif eager.is_drained:
             try:
                 await wait_readable(eager.socket)
-            except (OSError, ValueError, trio.ClosedResourceError) as exc:
+            except trio.ClosedResourceError as exc:
                 if eager.socket.fileno() == -1:
                     self.closing.end_of_stream(exc)
-                return  # otherwise `wake_reader` did this
+                    return
+                # Otherwise `wake_reader` has woken this task.
+            except (OSError, ValueError, trio.BusyResourceError) as exc:
+                self.closing.end_of_stream(exc)  # There is no such descriptor any more.
+                return
             self.time_slice.renew()
             self._read_nowait(eager)
         else:
@@ -195,6 +199,9 @@ class Connection:
 
     def _read_nowait(self, eager: EagerStream) -> bool:
         """Read what is there; return whether there was something."""
+        if not self.protocol.is_starved:  # Another task has read meanwhile.
+            self._handle(None)
+            return True
         try:
             data = eager.receive_nowait()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
@@ -234,6 +241,9 @@ class Connection:
                 self.queue.put(event)
         if self._reads_on and self.queue.messages:
             self._reads_on = False
+        is_closing = self.record.closed_by is ClosedBy.CLIENT and self.record.sent is None
+        if is_closing and not self.queue.has_room(beside=self.protocol.partial_size):
+            self.protocol.drop_data()  # A message of ours is still being written (E27).
         if self.protocol.violation is not None:
             self._violation_ticks += 1
             if self._violation_ticks > _VIOLATION_TICKS:
@@ -262,10 +272,17 @@ class Connection:
             return True
         while (has_more := self._read_arrived_once(eager)) and not self.time_slice.is_over:
             pass
-        if not self.reader.is_led_by_receiver:
-            self.reader.serve()
-        elif self.queue.is_ready or self.record.closed_by is not None:
-            eager.wake_reader()  # The active reader, which came first, takes what is there.
+        reader = self.reader
+        if not reader.is_led_by_receiver:
+            reader.serve()
+        # The active reader may wait for a stream in which nothing is left to come. If it is a
+        # receiver, it came first, so it takes the first message.
+        is_concerned = not self.protocol.is_starved or self.record.closed_by is not None
+        is_served = reader.is_led_by_receiver and self.queue.is_ready
+        if reader.is_active and (is_concerned or is_served):
+            eager.wake_reader()
+        elif is_concerned:
+            reader.wake_background()
         return not has_more
 
     def _read_arrived_once(self, eager: EagerStream) -> bool:
@@ -273,14 +290,9 @@ class Connection:
         protocol, record = self.protocol, self.record
         if record.stream_ended or record.received is not None or protocol.violation is not None:
             return False
-        if not self._may_read_ahead:
-            return False
-        if not protocol.has_input:
-            return self._read_nowait(eager)
-        self._handle(None)
-        return True
+        return self._may_read_ahead and self._read_nowait(eager)
 
-    async def _read_arrived(self) -> None:
+    async def read_arrived(self) -> None:
         """Read what has arrived (C3), but no more bytes than the queue may hold.
 
         That still takes long if the server sends on and on, so the deadline of closing holds, too.
@@ -401,7 +413,7 @@ class Connection:
         try:
             closing.start_deadline()
             try:
-                await self._read_arrived()
+                await self.read_arrived()
             finally:
                 closing.decide(code, reason)  # also if cancelled
             with closing.scope():

@@ -45,6 +45,7 @@ async def _is_answered(connection: Connection, timeout: float) -> bool:
             await reader.wait_resumed()
             deadline = trio.current_time() + (timeout - pings.silent_seconds)
             if deadline <= trio.current_time():
+                await connection.read_arrived()  # Other tasks may have kept the reader waiting.
                 return pings.has_received or connection.closing.has_begun
             with trio.move_on_at(deadline):
                 await pings.wait_news()

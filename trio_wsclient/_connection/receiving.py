@@ -64,7 +64,9 @@ class Receiver:
                 if is_active:
                     reader.leave()
         if not queue.is_ready:
-            raise await self._connection.closing.wait_close_error(ClosedOnReceive)
+            error = await self._connection.closing.wait_close_error(ClosedOnReceive)
+            if not queue.is_ready:  # A message may have come before our Close was made.
+                raise error
         result = take()
         self._connection.make_room()
         return result
