@@ -121,8 +121,11 @@ class Connection:
     @enable_ki_protection
     async def receive_task(self) -> None:
         """Be the background reader until nothing more can be read."""
-        with self.closing.scope(shield=True):
-            await self._read_in_background()
+        try:
+            with self.closing.scope(shield=True):
+                await self._read_in_background()
+        except Exception as bug:  # noqa: BLE001 every call raises it (X2)
+            self.closing.note_bug(bug)
         if self.closing.bug is not None:
             raise self.closing.bug  # X2 (background tasks never raise): the block is cancelled.
 
@@ -175,11 +178,11 @@ class Connection:
             self._handle(None)
         elif eager is None:
             try:
-                data = await self._stream.receive_some(READ_SIZE)
+                data = bytes(await self._stream.receive_some(READ_SIZE))
             except Exception as exc:  # noqa: BLE001 a user's stream may raise anything: it is over
                 self.closing.end_of_stream(exc)
             else:
-                self._handle(bytes(data))
+                self._handle(data)
         elif eager.is_drained:
             try:
                 await wait_readable(eager.socket)

@@ -27,13 +27,20 @@ async def keepalive_task(connection: Connection, interval: float, timeout: float
         interval: Seconds between keepalive pings.
         timeout: Seconds of silence after a ping that end the connection; ``None`` for no end.
     """
-    with connection.closing.scope(shield=True):
-        while not connection.closing.has_begun:
-            await trio.sleep(interval)
-            connection.request_ping(random_payload())
-            if timeout is not None and not await _is_answered(connection, timeout):
-                cause = trio.TooSlowError(f"nothing received for {timeout:g} s after a ping")
-                await connection.fail_nowait(cause, 1011, linger=False)
+    try:
+        with connection.closing.scope(shield=True):
+            await _keep_alive(connection, interval, timeout)
+    except Exception as bug:  # noqa: BLE001 `Connection.receive_task` raises it (X2)
+        connection.closing.note_bug(bug)
+
+
+async def _keep_alive(connection: Connection, interval: float, timeout: float | None) -> None:
+    while not connection.closing.has_begun:
+        await trio.sleep(interval)
+        connection.request_ping(random_payload())
+        if timeout is not None and not await _is_answered(connection, timeout):
+            cause = trio.TooSlowError(f"nothing received for {timeout:g} s after a ping")
+            await connection.fail_nowait(cause, 1011, linger=False)
 
 
 async def _is_answered(connection: Connection, timeout: float) -> bool:

@@ -44,12 +44,13 @@ class Receiver:
     async def take(self, take: Callable[[], _T]) -> _T:
         """Wait until the queue is ready, and take from it; or raise what ended the connection."""
         queue, record, reader = self._queue, self._record, self._reader
-        if queue.is_ready:
-            await self._time_slice.checkpoint()
-        if not queue.is_ready and record.closed_by is None:
-            self.tasks_waiting += 1
-            is_active = reader.enter()
-            try:
+        self.tasks_waiting += 1  # before the first wait, as `frames` excludes all others
+        is_active = False
+        try:
+            if queue.is_ready:
+                await self._time_slice.checkpoint()
+            if not queue.is_ready and record.closed_by is None:
+                is_active = reader.enter()
                 if not is_active:
                     taken = await reader.park(take)
                     if not isinstance(taken, Woken):
@@ -57,19 +58,18 @@ class Receiver:
                     is_active = taken is Woken.TO_READ
                 while is_active and not queue.is_ready and record.closed_by is None:
                     await self._connection.read_step()
-                if is_active and queue.is_ready:
-                    return take()  # before `leave` hands out what is left
-            finally:
-                self.tasks_waiting -= 1
-                if is_active:
-                    reader.leave()
+            if queue.is_ready:
+                result = take()  # before `leave` hands out what is left
+                self._connection.make_room()
+                return result
+        finally:
+            self.tasks_waiting -= 1
+            if is_active:
+                reader.leave()
+        error = await self._connection.closing.wait_close_error(ClosedOnReceive)
         if not queue.is_ready:
-            error = await self._connection.closing.wait_close_error(ClosedOnReceive)
-            if not queue.is_ready:  # A message may have come before our Close was made.
-                raise error
-        result = take()
-        self._connection.make_room()
-        return result
+            raise error
+        return take()  # A message came before our Close was made.
 
     def receive_nowait(self) -> str | bytes:
         """Take a message, or raise ``trio.WouldBlock`` or what ended the connection."""

@@ -60,14 +60,24 @@ class _Receiver:
     Attributes:
         take: The function by which it takes what it waits for.
         result: What it is woken with.
+        error: What `take` has raised.
     """
 
-    __slots__ = ("result", "take", "task")
+    __slots__ = ("error", "result", "take", "task")
 
     def __init__(self, take: Callable[[], object]) -> None:
         self.task = current_task()
         self.take = take
         self.result: object = Woken.CLOSED
+        self.error: Exception | None = None
+
+    def serve(self) -> None:
+        """Wake it with what it takes, or with the exception that `take` raises."""
+        try:
+            self.result = self.take()
+        except Exception as exc:  # noqa: BLE001 as for lack of memory: it is the receiver's to see
+            self.error = exc
+        reschedule(self.task)
 
     def wake(self, result: object) -> None:
         self.result = result
@@ -138,13 +148,14 @@ class SharedReader:
             return Abort.SUCCEEDED
 
         await wait_task_rescheduled(abort)
+        if receiver.error is not None:
+            raise receiver.error
         return cast("_T | Woken", receiver.result)
 
     def serve(self) -> None:
         """Hand out what is in the queue to the receivers that are parked."""
         while self._receivers and self._queue.is_ready:
-            receiver, _ = self._receivers.popitem(last=False)
-            receiver.wake(receiver.take())
+            self._receivers.popitem(last=False)[0].serve()
 
     def wake_receivers(self) -> None:
         """Wake all that are parked, because the connection is closed."""
