@@ -164,6 +164,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
         self._tell_closed()
+        self._connection.closing.release()
         leaves = self._what_leaves(ours, exc)
         try:
             if leaves is None:

@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -63,6 +64,7 @@ class Subject:
             shares_reading=shares_reading,
         )
         self.reader = self.connection.reader
+        self.queue = self.connection.queue
         self.receiver = Receiver(self.connection)
         self.scopes: dict[int, trio.CancelScope] = {}
         self.taken: list[object] = []
@@ -85,7 +87,7 @@ class Subject:
         self.scopes[number] = trio.CancelScope()
         with self.scopes[number]:
             try:
-                self.taken.append((number, await self.receiver.receive()))
+                self.taken.append((number, await self.receiver.take(self.queue.take_message)))
             except ConnectionClosed:
                 self.taken.append((number, None))
 
@@ -141,7 +143,7 @@ async def test_receiver_need_not_read_what_is_here():
     async with opened() as subject:
         subject.put("a")
         await wait_all_tasks_blocked()
-        assert await subject.receiver.receive() == "a"
+        assert await subject.receiver.take(subject.queue.take_message) == "a"
         assert subject.stream.readers == [BACKGROUND]
 
 
@@ -167,7 +169,7 @@ async def test_receivers_are_served_first_come_first_served(background: bool):
         subject.put("d", "e", "f")
         await wait_all_tasks_blocked()
         assert sorted(subject.taken[3:]) == [(3, "d"), (4, "e")]
-        assert await subject.receiver.receive() == "f"
+        assert await subject.receiver.take(subject.queue.take_message) == "f"
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -319,7 +321,7 @@ async def test_receivers_in_a_row_read_for_themselves(autojump_clock):
     async with opened() as subject:
         for number in range(50):
             subject.put(str(number))
-            assert await subject.receiver.receive() == str(number)
+            assert await subject.receiver.take(subject.queue.take_message) == str(number)
             await trio.sleep(0.3)
         assert subject.stream.readers.count(BACKGROUND) <= trio.current_time() + 1
 
@@ -341,7 +343,7 @@ async def test_needed_background_reader_does_not_rest(autojump_clock):
                 subject.put(message)
                 await wait_all_tasks_blocked()
             assert subject.connection.queue.messages == 2
-            await subject.receiver.receive_batch(None)
+            await subject.receiver.take(partial(subject.queue.take_messages, None))
             await subject.start(0)
             subject.put("c")
             await wait_all_tasks_blocked()
@@ -373,7 +375,7 @@ async def test_background_reader_pauses_while_queue_is_full(autojump_clock):
         with trio.move_on_after(2), reader.needed():
             await reader.wait_resumed()
         assert reader.paused.seconds == 7
-        assert await subject.receiver.receive() == "a" * 1000
+        assert await subject.receiver.take(subject.queue.take_message) == "a" * 1000
         await reader.wait_resumed()
         await trio.sleep(1)
         assert reader.paused.seconds == 7
@@ -422,7 +424,7 @@ async def test_background_reader_ends_in_each_state(end: str, state: str, autoju
             if state in ("paused", "resting"):
                 with pytest.raises(ConnectionClosedError):
                     while True:
-                        await subject.receiver.receive()
+                        await subject.receiver.take(subject.queue.take_message)
         await wait_all_tasks_blocked()
         assert subject.has_ended
         assert trio.current_time() == start
@@ -441,7 +443,7 @@ async def test_nothing_is_lost_whoever_reads(seed, limit, shares_reading, autoju
     async def consumer(subject: Subject) -> None:
         while len(taken) < count:
             with trio.move_on_after(chance.choice([0, 0.01, 2])):
-                taken.append(await subject.receiver.receive())
+                taken.append(await subject.receiver.take(subject.queue.take_message))
             await trio.sleep(chance.choice([0, 0, 0.01, 1.5]))
         all_taken.set()
 
@@ -465,7 +467,7 @@ async def test_rest_may_end_at_any_time(monkeypatch):
     async with opened() as subject:
         for number in range(3000):
             subject.put(str(number))
-            assert await subject.receiver.receive() == str(number)
+            assert await subject.receiver.take(subject.queue.take_message) == str(number)
             await trio.lowlevel.checkpoint()
 
 

@@ -38,6 +38,7 @@ from trio_wsclient._errors import (
     WebSocketError,
     WebSocketInternalError,
 )
+from trio_wsclient._net.sockets import EagerStream
 from trio_wsclient._protocol.closing import ClosedBy, CloseFrame
 from trio_wsclient._protocol.protocol import Protocol
 from trio_wsclient._scheduling import UNBLOCKED_TICKS, call_after_ticks
@@ -87,6 +88,7 @@ class ClosingHandshake:
         self._connection_id = connection_id
         self._scopes: WeakSet[trio.CancelScope] = WeakSet()  # of the tasks, and of waits in closing
         self._close = CloseFrame(1000)  # that we want to send
+        self._unfinished: RuntimeError | None = None  # one that a user's exception has caused
         self.record: Final = protocol.closing
         self.close_timeout: Final = close_timeout
         self.deadline: float = math.inf
@@ -100,10 +102,10 @@ class ClosingHandshake:
         """Decide to close, unless how the connection ends was decided before."""
         if self._protocol.violation is not None:
             self.fail_by_violation()
-        if self.record.closed_by is None:
+        elif self.record.closed_by is None:
             self._close = CloseFrame(code, reason)
             self._protocol.begin_close()
-        self.note_end()
+            self.note_end()
 
     def send_close(self, *, is_unfinished: bool = False) -> None:
         """Make our Close after `decide`, unless there is one.
@@ -145,6 +147,34 @@ class ClosingHandshake:
         self._pings.end_all()
         self._replies.want()
 
+    def unfinished_error(self, cause: Exception | None) -> RuntimeError:
+        """Make the error that says that a message was begun and will not be finished.
+
+        Args:
+            cause: The exception of the user that has ended the message, if that is why.
+        """
+        error = RuntimeError("a message was left unfinished")
+        if cause is not None:
+            error.__cause__ = cause
+            self._unfinished = error
+        return error
+
+    def release(self) -> None:
+        """Break the cycles of references, when the block is left.
+
+        The record refers to the exception of a stream, its traceback to the frames of this package,
+        and they to the connection. The frames of a user's exception refer to the client.
+        """
+        if self._unfinished is not None:
+            self._unfinished.__cause__ = None
+        for error in (self.record.cause, self.record.write_error):
+            if error is not None:
+                error.__traceback__ = None
+                if error.__cause__ is not None:
+                    error.__cause__.__traceback__ = None
+                if error.__context__ is not error.__cause__:
+                    error.__context__ = None
+
     def fail_by_violation(self) -> None:
         """Fail the connection for what the server has done wrong, which was held back until now."""
         self._replies.seal()
@@ -173,6 +203,8 @@ class ClosingHandshake:
         self._message_slot.dismiss()
         self._reader.wake_receivers()
         self._reader.wake_background()
+        if self._reader.is_led_by_receiver and isinstance(self._stream, EagerStream):
+            self._stream.wake_reader()
         self._pings.end_all()
         self._replies.want()
         if self.record.is_known:
@@ -208,6 +240,8 @@ class ClosingHandshake:
 
     async def wait_known(self) -> None:
         """Wait until it is known how the connection ended."""
+        # A cancelled task is not told of the torn frame that its cancel has caused elsewhere.
+        await trio.lowlevel.checkpoint_if_cancelled()
         if not self.known.is_set():
             self._reader.need()
             try:
@@ -245,8 +279,6 @@ class ClosingHandshake:
         Args:
             kind: Its class, if nothing is wrong.
         """
-        # A cancelled task is not told of the torn frame that its cancel has caused elsewhere.
-        await trio.lowlevel.checkpoint_if_cancelled()
         await self.wait_known()
         return self.call_error(kind)
 

@@ -84,6 +84,8 @@ class Connection:
         self._stream = stream
         self._eager = stream if isinstance(stream, EagerStream) else None
         self._violation_ticks = 0
+        # Whether what was read is being handled: an observer, which is called then, may want more.
+        self._is_handling = False
         # Whether `receive_nowait` wants the message under way, which is larger than the queue.
         self._reads_on = False
         self.time_slice: Final = TimeSlice() if self._eager is None else self._eager.time_slice
@@ -216,6 +218,7 @@ class Connection:
 
     def _handle(self, data: bytes | None) -> None:
         """Handle what was read; ``None`` is what the protocol still has."""
+        self._is_handling = True
         try:
             if data is not None:
                 if not data:
@@ -228,6 +231,8 @@ class Connection:
             self._handle_events(self.protocol.next_events())
         except Exception as bug:  # noqa: BLE001 whichever task it struck (X2)
             self.closing.note_bug(bug)
+        finally:
+            self._is_handling = False
 
     def _handle_events(self, events: list[Event]) -> None:
         for event in events:
@@ -271,7 +276,7 @@ class Connection:
         It takes a time slice at most. Of a user's stream nothing is read.
         """
         eager = self._eager
-        if eager is None:
+        if eager is None or self._is_handling:
             return True
         while (has_more := self._read_arrived_once(eager)) and not self.time_slice.is_over:
             pass

@@ -66,10 +66,10 @@ class Receiver:
             self.tasks_waiting -= 1
             if is_active:
                 reader.leave()
-        error = await self._connection.closing.wait_close_error(ClosedOnReceive)
-        if not queue.is_ready:
-            raise error
-        return take()  # A message came before our Close was made.
+        await self._connection.closing.wait_known()
+        if queue.is_ready:
+            return take()  # A message came before our Close was made.
+        raise self._connection.closing.call_error(ClosedOnReceive)
 
     def receive_nowait(self) -> str | bytes:
         """Take a message, or raise ``trio.WouldBlock`` or what ended the connection."""

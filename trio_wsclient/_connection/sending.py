@@ -26,7 +26,6 @@ from trio_wsclient._protocol.limits import (
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 Frame: TypeAlias = tuple[Opcode, bytes, bool]  # the last one is FIN
-_UNFINISHED: Final = "a message was left unfinished"
 Part_contra = TypeVar("Part_contra", contravariant=True)
 
 
@@ -235,7 +234,7 @@ class Sender:
     async def _close_error(self, *, has_begun: bool = False) -> WebSocketError:
         error = await self._connection.closing.wait_close_error(ClosedOnSend)
         if has_begun and self._record.closed_by is ClosedBy.CLIENT:
-            error.__cause__ = RuntimeError(_UNFINISHED)
+            error.__cause__ = self._connection.closing.unfinished_error(None)
         return error
 
     async def _write(self, frames: list[Frame]) -> bool:
@@ -287,11 +286,11 @@ class Sender:
             yield opcode, payload[start : start + size], fin and start + size >= len(payload)
             opcode = Opcode.CONTINUATION
 
-    async def abort_message(self, cause: BaseException) -> None:
+    async def abort_message(self, cause: BaseException | None) -> None:
         """Fail the connection, because a message that has begun will not be finished."""
-        unfinished = RuntimeError(_UNFINISHED)
-        unfinished.__cause__ = cause if isinstance(cause, Exception) else None
-        self._connection.closing.send_close(is_unfinished=True)
+        closing = self._connection.closing
+        closing.send_close(is_unfinished=True)
+        unfinished = closing.unfinished_error(cause if isinstance(cause, Exception) else None)
         await self._connection.fail_nowait(unfinished, 1011, linger=True)
 
 
@@ -364,17 +363,16 @@ class MessageWriter(Generic[Part_contra]):
         traceback: TracebackType | None,
     ) -> None:
         self._state = _WriterState.DONE
+        is_finished = False
         try:
-            if exc is None and self._is_writing:
-                raise trio.BusyResourceError("another task is still writing a part of this message")
             if exc is None:
+                if self._is_writing:
+                    raise trio.BusyResourceError("another task is writing a part of this message")
                 await self._send(b"", fin=True)  # noqa: ASYNC102 it is sent or has failed
-        except BaseException as unfinished:
-            exc = unfinished
-            raise
+                is_finished = True
         finally:
             try:
-                if exc is not None:
+                if not is_finished:
                     await self._sender.abort_message(exc)  # noqa: ASYNC102 shielded inside
             finally:
                 self._sender.end_message()

@@ -149,7 +149,10 @@ class SharedReader:
 
         await wait_task_rescheduled(abort)
         if receiver.error is not None:
-            raise receiver.error
+            try:
+                raise receiver.error
+            finally:
+                del receiver  # Else the frame in the traceback would refer to the exception.
         return cast("_T | Woken", receiver.result)
 
     def serve(self) -> None:

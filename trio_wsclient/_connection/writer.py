@@ -199,7 +199,11 @@ class FrameWriter:
         is_first = True
         for piece in chain.from_iterable(map(_pieces, data)):
             if self._eager is None:
-                await self._stream.send_all(piece)
+                # C1 (leaving always ends): a stream may not wake its writer when it is closed.
+                with self._closing.scope() as scope:
+                    await self._stream.send_all(piece)
+                if scope.cancelled_caught:
+                    raise trio.ClosedResourceError("the connection was closed")
                 self._note_sent(len(piece))
                 continue
             if not is_first:
