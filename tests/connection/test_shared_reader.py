@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 import pytest
@@ -21,6 +21,7 @@ from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.keepalive import keepalive_task
 from trio_wsclient._connection.queue import ReceiveQueue
 from trio_wsclient._connection.receiving import Receiver
+from trio_wsclient._connection.shared_reader import SharedReader
 from trio_wsclient._observe import Log
 from trio_wsclient._protocol.protocol import Protocol
 
@@ -117,6 +118,16 @@ async def opened(
         finally:
             nursery.cancel_scope.cancel()
             await subject.connection.closing.close_forcefully()
+
+
+@contextmanager
+def needed(reader: SharedReader) -> Iterator[None]:
+    """Need an active reader while the block runs."""
+    reader.need()
+    try:
+        yield
+    finally:
+        reader.need_no_more()
 
 
 class Steps(trio.abc.Instrument):
@@ -338,7 +349,7 @@ async def test_no_timer_runs_while_a_receiver_reads(autojump_clock):
 async def test_needed_background_reader_does_not_rest(autojump_clock):
     async with opened() as subject:
         await resting(subject)
-        with subject.reader.needed():
+        with needed(subject.reader):
             for message in ("a", "b"):
                 subject.put(message)
                 await wait_all_tasks_blocked()
@@ -355,7 +366,7 @@ async def test_need_does_not_disturb_an_active_receiver(autojump_clock):
     async with opened() as subject:
         await resting(subject)
         await subject.start(0)
-        with subject.reader.needed():
+        with needed(subject.reader):
             await wait_all_tasks_blocked()
             assert subject.stream.reading == ["0"]
             subject.put("a")
@@ -372,7 +383,7 @@ async def test_background_reader_pauses_while_queue_is_full(autojump_clock):
         subject.put("b", "c")
         await trio.sleep(5)
         assert not subject.stream.reading
-        with trio.move_on_after(2), reader.needed():
+        with trio.move_on_after(2), needed(reader):
             await reader.wait_resumed()
         assert reader.paused.seconds == 7
         assert await subject.receiver.take(subject.queue.take_message) == "a" * 1000
