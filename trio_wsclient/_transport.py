@@ -139,8 +139,11 @@ async def close_forcefully(stream: trio.abc.Stream) -> None:
         except BaseException as error:
             # Ctrl-C may strike here; a stream of two halves, closing the second one, then hides it.
             hidden = error.__context__
-            if isinstance(hidden, KeyboardInterrupt) and hidden is not handled:
-                raise hidden from None  # noqa: ASYNC104 it is the stronger one
+            try:
+                if isinstance(hidden, KeyboardInterrupt) and hidden is not handled:
+                    raise hidden from None  # noqa: ASYNC104 it is the stronger one
+            finally:
+                del hidden  # Its traceback may have this frame.
             raise
 
 

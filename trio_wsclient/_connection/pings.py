@@ -42,15 +42,17 @@ class PendingPing:
     Attributes:
         sent_at: When it was made, in seconds of Trio's clock; ``None`` before.
         seconds: How long its pong took; ``None`` until it has come.
+        is_forgotten: Whether nobody waits for it any more.
     """
 
-    __slots__ = ("_is_over", "_task", "seconds", "sent_at")
+    __slots__ = ("_is_over", "_task", "is_forgotten", "seconds", "sent_at")
 
     def __init__(self) -> None:
         self._task: Task | None = None  # that waits
         self._is_over = False  # whether nothing is left to wait for
         self.sent_at: float | None = None
         self.seconds: float | None = None
+        self.is_forgotten: bool = False
 
     async def wait(self) -> None:
         """Wait until the pong has come, or the connection is closed."""
@@ -111,7 +113,8 @@ class Pings:
         Raises:
             ValueError: A ping with the same payload is in flight already.
         """
-        if payload in self._reserved or payload in self._sent:
+        sent = self._sent.get(payload)
+        if payload in self._reserved or (sent is not None and not sent.is_forgotten):
             raise ValueError("a ping with this payload is in flight already")
         ping = self._reserved[payload] = PendingPing()
         return ping
@@ -119,15 +122,21 @@ class Pings:
     def mark_sent(self, payload: bytes, ping: PendingPing, now: float) -> None:
         """Take note that a ping is being sent, after all that were sent before."""
         self._reserved.pop(payload, None)
+        self._sent.pop(payload, None)  # one that was forgotten
         self._sent[payload] = ping
         ping.sent_at = now
         self.sent += 1
 
     def forget(self, payload: bytes, ping: PendingPing) -> None:
-        """Take note that nobody waits for this pong any more."""
-        for pings in (self._reserved, self._sent):
-            if pings.get(payload) is ping:  # and not another one with the same payload
-                del pings[payload]
+        """Take note that nobody waits for this pong any more.
+
+        If older pings wait, its pong will answer them, so it is kept for so long.
+        """
+        if self._reserved.get(payload) is ping:  # and not another one with the same payload
+            del self._reserved[payload]
+        ping.is_forgotten = True
+        while self._sent and next(iter(self._sent.values())).is_forgotten:
+            self._sent.popitem(last=False)
 
     def acknowledge(self, payload: bytes, now: float) -> None:
         """Take note of a pong: it answers its ping and all older ones (RFC 6455 §5.5.3)."""

@@ -58,18 +58,21 @@ class Receiver:
                     is_active = taken is Woken.TO_READ
                 while is_active and not queue.is_ready and record.closed_by is None:
                     await self._connection.read_step()
-            if queue.is_ready:
-                result = take()  # before `leave` hands out what is left
-                self._connection.make_room()
-                return result
+            if not queue.is_ready:
+                if is_active:
+                    reader.leave()
+                    is_active = False
+                # A message may still come before our Close is made.
+                await self._connection.closing.wait_known()
+            if not queue.is_ready:
+                raise self._connection.closing.call_error(ClosedOnReceive)
+            result = take()  # before `leave` hands out what is left
+            self._connection.make_room()
+            return result
         finally:
             self.tasks_waiting -= 1
             if is_active:
                 reader.leave()
-        await self._connection.closing.wait_known()
-        if queue.is_ready:
-            return take()  # A message came before our Close was made.
-        raise self._connection.closing.call_error(ClosedOnReceive)
 
     def receive_nowait(self) -> str | bytes:
         """Take a message, or raise ``trio.WouldBlock`` or what ended the connection."""

@@ -66,7 +66,8 @@ class EagerStream(trio.abc.Stream):
 
     def wake_reader(self) -> None:
         """Wake a task that waits for the socket, with ``trio.ClosedResourceError``."""
-        trio.lowlevel.notify_closing(self.socket)
+        if self.socket.fileno() != -1:
+            trio.lowlevel.notify_closing(self.socket)
 
     @abstractmethod
     async def flush(self) -> None:
