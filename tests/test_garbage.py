@@ -12,6 +12,8 @@ import pytest
 import trio
 import wire
 from scripted_server import Peer, loopback_server
+from situations import reset
+from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import ConnectionClosed, HandshakeError, open_websocket_client
 
@@ -61,6 +63,45 @@ async def ended_by_tcp(url: str, options: dict[str, object]) -> None:
             await ws.receive()
 
 
+async def reset_while_receiving(url: str, options: dict[str, object]) -> None:
+    async def receive() -> None:
+        with suppress(ConnectionClosed):
+            await ws.receive()
+
+    with suppress(ConnectionClosed):
+        async with open_websocket_client(url, **options) as ws, trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(receive)
+            await ws.send("reset")
+
+
+async def reset_while_sending(url: str, options: dict[str, object]) -> None:
+    with suppress(ConnectionClosed):
+        async with open_websocket_client(url, **options) as ws:
+            await ws.send("reset")
+            while True:
+                await ws.send("x" * 1_000)
+                await trio.lowlevel.checkpoint()
+
+
+async def torn(url: str, options: dict[str, object]) -> None:
+    with suppress(ConnectionClosed):
+        async with open_websocket_client(url, **options) as ws:
+            await ws.send("listen no more")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ws.send, bytes(20_000_000))  # more than loopback TCP buffers
+                await wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+            await ws.send("x")
+
+
+async def writer_left_by_an_exception(url: str, options: dict[str, object]) -> None:
+    with suppress(ZeroDivisionError):
+        async with open_websocket_client(url, **options) as ws, ws.text_writer() as writer:
+            await writer.write("half")
+            raise ZeroDivisionError
+
+
 async def refused(url: str, options: dict[str, object]) -> None:
     with suppress(HandshakeError):
         async with open_websocket_client(f"{url}refuse", **options):
@@ -83,6 +124,13 @@ async def script(peer: Peer) -> None:
             if frame.payload == b"end":
                 await peer.stream.aclose()
                 return
+            if frame.payload == b"reset":
+                if isinstance(peer.stream, trio.SSLStream):
+                    peer.stream = peer.stream.transport_stream
+                await reset(peer)
+                return
+            if frame.payload == b"listen no more":
+                await trio.sleep_forever()
             if frame.payload == b"close":
                 await peer.send(wire.close(1011))
             elif frame.opcode == wire.CLOSE:
@@ -126,7 +174,8 @@ def is_ours(item: object) -> bool:
     "program",
     [
         *(fine, compressed, unread, cancelled, closed_by_the_server),
-        *(ended_by_tcp, refused, not_reached),
+        *(ended_by_tcp, refused, not_reached, reset_while_receiving, reset_while_sending),
+        *(torn, writer_left_by_an_exception),
     ],
     ids=lambda program: program.__name__,
 )

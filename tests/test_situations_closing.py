@@ -12,7 +12,12 @@ from scripted_server import OnlyClose, Peer, deaf, loopback_server, memory_serve
 from situations import scene
 from streams import Valve
 
-from trio_wsclient import CloseFrame, ConnectionClosedOK, open_websocket_client
+from trio_wsclient import (
+    CloseFrame,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    open_websocket_client,
+)
 
 BOUND = 10  # seconds for what takes a fraction of one
 
@@ -149,6 +154,27 @@ async def test_e31_block_ends_though_the_stream_is_deaf_to_its_close(body, autoj
         assert trio.current_time() - began == pytest.approx(3)
 
 
+class DeafWriter(Valve):
+    """A stream whose `aclose` does not wake a task that waits in its `send_all`."""
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+async def test_e31_send_ends_though_the_stream_is_deaf_to_its_close(autojump_clock):
+    """The keepalive fails the connection."""
+    async with memory_server(deaf) as stream:
+        writer = DeafWriter(stream)
+        async with open_websocket_client(
+            "ws://server/", stream=writer, close_timeout=3, ping_interval=5, ping_timeout=5
+        ) as ws:
+            writer.shut()
+            began = trio.current_time()
+            with trio.fail_after(60), pytest.raises(ConnectionClosedError):
+                await ws.send("x")
+            assert trio.current_time() - began <= 13
+
+
 # E44
 
 
@@ -195,4 +221,26 @@ async def test_e48_server_that_waits_for_our_end_of_tcp_gets_it(
             ) as ws:
                 began = trio.current_time()
             assert trio.current_time() - began < BOUND / 2
+            assert await ws.wait_closed() == CloseFrame(1000)
+
+
+class RaisesOnEof(Valve, trio.abc.HalfCloseableStream):
+    """A stream whose other end was reset before `send_eof`."""
+
+    async def send_eof(self) -> None:
+        await trio.lowlevel.checkpoint()
+        raise trio.BrokenResourceError("not connected")
+
+
+async def test_e48_users_stream_may_raise_in_send_eof(autojump_clock):
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(wire.close(await peer.expect_close()))
+        await trio.sleep_forever()
+
+    async with memory_server(script) as stream:
+        async with open_websocket_client(
+            "ws://server/", stream=RaisesOnEof(stream), close_timeout=3
+        ) as ws:
+            await ws.aclose()
             assert await ws.wait_closed() == CloseFrame(1000)

@@ -179,3 +179,78 @@ async def test_e27_a_cancelled_sender_makes_it_1011_at_once(autojump_clock):
         await ws.aclose(1000)
         assert trio.current_time() - start == pytest.approx(1)
     assert server.frames[-1].code == 1011
+
+
+async def test_e27_queue_stays_bounded_before_our_close(autojump_clock):
+    """The server floods while a message of ours is being written."""
+    server, sender = Recorder(), Sender()
+    async with (
+        opened(server, close_timeout=TIMEOUT, max_buffered_bytes=1_000) as (ws, valve),
+        trio.open_nursery() as nursery,
+    ):
+        valve.shut()
+        nursery.start_soon(sender.run, ws)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(ws.aclose)
+        await wait_all_tasks_blocked()
+        await server.peer.send(wire.binary(bytes(900)) * 1_000)
+        await wait_all_tasks_blocked()
+        assert ws.statistics().most_buffered_bytes < 200_000
+        valve.opened.set()
+
+
+@pytest.mark.parametrize("receivers", [1, 2])
+async def test_e27_waiting_receiver_takes_messages_before_our_close(receivers, autojump_clock):
+    """The receiver waits when another task begins to close."""
+
+    async def receive() -> None:
+        taken.extend([message async for message in ws])
+
+    server, sender, taken = Recorder(), Sender(), []
+    async with (
+        opened(server, close_timeout=TIMEOUT) as (ws, valve),
+        trio.open_nursery() as nursery,
+    ):
+        valve.shut()
+        nursery.start_soon(sender.run, ws)
+        for _ in range(receivers):
+            nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(ws.aclose)
+        await wait_all_tasks_blocked()
+        await server.peer.send(wire.text("late") + wire.text("later"))
+        await wait_all_tasks_blocked()
+        valve.opened.set()
+    assert sorted(taken) == ["late", "later"]
+    assert ws.statistics().buffered_messages == 0
+
+
+class Steps(trio.abc.Instrument):
+    """Counts how often tasks run."""
+
+    count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+async def test_n1_many_closers_wait_at_linear_cost(autojump_clock):
+    """They call `aclose` one after the other while a message is being written."""
+    closers = 1_200
+    server, sender, steps = Recorder(), Sender(), Steps()
+    async with (
+        opened(server, close_timeout=TIMEOUT) as (ws, valve),
+        trio.open_nursery() as nursery,
+    ):
+        valve.shut()
+        nursery.start_soon(sender.run, ws)
+        await wait_all_tasks_blocked()
+        trio.lowlevel.add_instrument(steps)
+        for _ in range(closers):
+            nursery.start_soon(ws.aclose)
+            await trio.lowlevel.checkpoint()
+        await wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(steps)
+        valve.opened.set()
+    assert steps.count < 30 * closers
+    assert data_of(server) == DATA
