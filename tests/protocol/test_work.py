@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import zlib
+from collections.abc import Callable
+from typing import TypeAlias
 
 import pytest
 import trio
@@ -141,29 +143,32 @@ SQUEEZED = wire.frame(wire.BINARY, raw(PLAIN), rsv=RSV1)
 PING = wire.ping(b"p")
 FRAGMENTS = wire.binary(b"ab", fin=False) + wire.continuation(b"c")
 
-WORK: dict[str, tuple[bytes, list[Extension], int]] = {
+# Extensions keep state, so each test makes its own.
+Kinds: TypeAlias = list[Callable[[], Extension]]
+
+WORK: dict[str, tuple[bytes, Kinds, int]] = {
     "control frames": (PING * 3, [], 3 * FRAME_COST),
     "fragments": (FRAGMENTS * 2, [], 4 * FRAME_COST),
     "messages": (wire.text("a") * 9 + PING, [], 9 * MESSAGE_COST + FRAME_COST),
     "compressed messages": (
         SQUEEZED * 2 + PING,
-        [compression()],
+        [compression],
         2 * (MESSAGE_COST + inflating(PLAIN)) + FRAME_COST,
     ),
     "compressed fragments": (
         PING + wire.frame(wire.BINARY, raw(PLAIN), rsv=RSV1, fin=False),
-        [compression()],
+        [compression],
         2 * FRAME_COST + inflating(PLAIN),
     ),
-    "hooks of control frames": (PING * 3, [Unoffered()], 3 * (FRAME_COST + HOOKS_COST)),
+    "hooks of control frames": (PING * 3, [Unoffered], 3 * (FRAME_COST + HOOKS_COST)),
     "hooks of messages": (
         wire.binary(b"ab") * 2,
-        [Unoffered()],
+        [Unoffered],
         2 * (FRAME_COST + HOOKS_COST + 2 * INFLATED_BYTE_COST),
     ),
     "compression beside hooks": (
         SQUEEZED * 2,
-        [compression(), Unoffered()],
+        [compression, Unoffered],
         2 * (FRAME_COST + HOOKS_COST + inflating(PLAIN) + len(PLAIN) * INFLATED_BYTE_COST),
     ),
 }
@@ -180,9 +185,9 @@ def work_of(data: bytes, **options: object) -> int:
     return SLICE_COST - budget.left
 
 
-@pytest.mark.parametrize(("data", "extensions", "cost"), WORK.values(), ids=WORK)
-def test_budget_is_charged_for_all_work(data: bytes, extensions: list[Extension], cost: int):
-    assert work_of(data, extensions=extensions) == cost
+@pytest.mark.parametrize(("data", "kinds", "cost"), WORK.values(), ids=WORK)
+def test_budget_is_charged_for_all_work(data: bytes, kinds: Kinds, cost: int):
+    assert work_of(data, extensions=[make() for make in kinds]) == cost
 
 
 def test_budget_is_charged_for_text_as_frames():
@@ -275,10 +280,11 @@ def test_step_size_shrinks_with_the_level(level: int, size: int):
 
 
 @pytest.mark.parametrize(
-    ("extensions", "most"),
-    [([Watching()], 4096), ([Watching(), compression()], 256), ([compression(), Watching()], 256)],
+    ("kinds", "most"),
+    [([Watching], 4096), ([Watching, compression], 256), ([compression, Watching], 256)],
 )
-def test_hooks_get_a_long_payload_in_pieces(extensions: list[Extension], most: int):
+def test_hooks_get_a_long_payload_in_pieces(kinds: Kinds, most: int):
+    extensions = [make() for make in kinds]
     protocol = Protocol(extensions=extensions)
     (watching,) = (each for each in extensions if isinstance(each, Watching))
     read(protocol, wire.binary(bytes(10_000)))
