@@ -10,7 +10,7 @@ from typing import TypeAlias
 import pytest
 import trio
 import wire
-from deflate_tables import RSV1, raw
+from deflate_tables import RSV1, raw, stored
 from extensions import Unoffered, Watching
 from protocol_tables import read
 from scripted_server import Peer, memory_server
@@ -18,6 +18,7 @@ from wsproto.extensions import Extension
 
 from trio_wsclient import PerMessageDeflate, open_websocket_client
 from trio_wsclient._protocol import deflate as deflate_module
+from trio_wsclient._protocol import reader as reader_module
 from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.events import Ping
 from trio_wsclient._protocol.limits import (
@@ -230,6 +231,22 @@ def test_slice_of_messages_ends_when_its_budget_is_spent(data: bytes, most: int)
     assert sum(sizes) == 5000
     assert max(sizes) == most
     assert max(sums) * MESSAGE_COST < SLICE_COST + 512 * MESSAGE_COST
+
+
+def test_inflating_stops_when_the_budget_is_just_spent(monkeypatch):
+    monkeypatch.setattr(reader_module, "SLICE_COST", inflating(PLAIN))
+    protocol = Protocol(extensions=[compression()])
+    protocol.receive_data(SQUEEZED * 2)
+    assert [messages for messages, _ in protocol.next_events()] == [[PLAIN]]
+
+
+@pytest.mark.parametrize(("size", "is_fast"), [(512, True), (513, False)])
+def test_fast_path_inflates_up_to_512_bytes(size: int, is_fast: bool):
+    protocol = Protocol(extensions=[compression()])
+    payload = stored(bytes(size - len(stored(b""))))
+    protocol.receive_data(wire.frame(wire.BINARY, payload, rsv=RSV1))
+    (event,) = protocol.next_events()
+    assert isinstance(event, tuple) is is_fast  # of the messages, and how many bytes they take
 
 
 @pytest.mark.parametrize("size", [1, 100, 512, 513, 2000])
