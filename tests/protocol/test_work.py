@@ -10,7 +10,7 @@ from typing import TypeAlias
 import pytest
 import trio
 import wire
-from deflate_tables import RSV1, raw, stored
+from deflate_tables import FINAL, RSV1, raw, stored
 from extensions import Unoffered, Watching
 from protocol_tables import read
 from scripted_server import Peer, memory_server
@@ -238,6 +238,12 @@ def test_inflating_stops_when_the_budget_is_just_spent(monkeypatch):
     protocol = Protocol(extensions=[compression()])
     protocol.receive_data(SQUEEZED * 2)
     assert [messages for messages, _ in protocol.next_events()] == [[PLAIN]]
+
+
+def test_inflate_stops_between_streams_when_the_budget_is_just_spent():
+    deflate, budget = compression(), WorkBudget()
+    budget.left = INFLATE_COST + STREAM_COST + len(b"Hello") * INFLATED_BYTE_COST
+    assert deflate.inflate(FINAL * 2, budget) == (b"Hello", len(FINAL))
 
 
 @pytest.mark.parametrize(("size", "is_fast"), [(512, True), (513, False)])
