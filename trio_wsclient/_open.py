@@ -187,8 +187,9 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         bug = self._connection.closing.bug
         if isinstance(exc, WebSocketInternalError) and exc.__cause__ is bug:
             return None  # X2 (background tasks never raise): that leaves already.
-        errors = _flatten(ours)
-        if bug is not None and bug not in errors:
+        # `receive_task` has raised the bug, unless it had ended before.
+        errors = [error for error in _flatten(ours) if error is not bug]
+        if bug is not None:
             errors.append(bug)
         if not errors:
             return None

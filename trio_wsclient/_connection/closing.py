@@ -183,11 +183,10 @@ class ClosingHandshake:
 
     def note_bug(self, bug: BaseException) -> None:
         """Take note of a bug of ours: every call raises it from now on (X2)."""
-        if self.bug is None:
-            self.bug = bug
-            self._protocol.fail(bug)
-            self.known.set()
-            self.note_end()
+        self.bug = self.bug or bug  # the first one
+        self._protocol.fail(bug)
+        self.known.set()
+        self.note_end()
         self.expire()
 
     @property
@@ -197,8 +196,6 @@ class ClosingHandshake:
 
     def note_end(self) -> None:
         """Tell everybody that how the connection ends has changed."""
-        if self.record.closed_by is None:
-            return
         self.start_deadline()
         self._message_slot.dismiss()
         self._reader.wake_receivers()

@@ -287,6 +287,8 @@ class Connection:
         # receiver, it came first, so it takes the first message.
         is_concerned = not self.protocol.is_starved or self.record.closed_by is not None
         is_served = reader.is_led_by_receiver and self.queue.is_ready
+        if is_served:
+            self.queue.claim(True)
         if reader.is_active and (is_concerned or is_served):
             eager.wake_reader()
         elif is_concerned:

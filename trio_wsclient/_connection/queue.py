@@ -45,6 +45,7 @@ class ReceiveQueue:
     Attributes:
         front: The messages of the batch that is being taken. If ``is_simple`` is true and this is
             not empty, `take_message` may be called without any other check.
+        is_claimed: Whether only the active receiver may take.
         is_simple: Whether the consumers take messages, and taking one concerns nobody else.
         messages_put: Messages so far.
         most_bytes: The most bytes that were waiting at any time.
@@ -65,6 +66,7 @@ class ReceiveQueue:
         self._size = 0  # bytes of all batches and frames
         self._is_frame_wanted = False
         self._is_paused = False
+        self.is_claimed: bool = False
         self.is_simple: bool = True
         self.messages_put: int = 0
         self.most_bytes: int = 0
@@ -135,8 +137,18 @@ class ReceiveQueue:
         self._is_paused = paused
         self._update()
 
+    def claim(self, claimed: bool) -> None:
+        """Reserve what is here for the active receiver, which came first, or end that."""
+        self.is_claimed = claimed
+        self._update()
+
     def _update(self) -> None:
-        self.is_simple = not (self._is_frame_wanted or self._is_paused or self._begun is not None)
+        self.is_simple = not (
+            self._is_frame_wanted
+            or self._is_paused
+            or self.is_claimed
+            or self._begun is not None
+        )
 
     # Putting
 

@@ -49,7 +49,7 @@ class Receiver:
         try:
             if queue.is_ready:
                 await self._time_slice.checkpoint()
-            if not queue.is_ready and record.closed_by is None:
+            if (queue.is_claimed or not queue.is_ready) and record.closed_by is None:
                 is_active = reader.enter()
                 if not is_active:
                     taken = await reader.park(take)
@@ -80,7 +80,7 @@ class Receiver:
         if not self._queue.is_ready and not self._reader.is_led_by_receiver:
             # A receiver that waits comes first: it will read what has arrived.
             self._connection.read_arrived_nowait()
-        if self._queue.is_ready:
+        if self._queue.is_ready and not self._queue.is_claimed:
             message = self._queue.take_message()
             self._connection.make_room()
             return message

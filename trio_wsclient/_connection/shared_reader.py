@@ -123,6 +123,8 @@ class SharedReader:
     def leave(self) -> None:
         """Cease to be the active reader, and see to it that there is one if one is wanted."""
         self.is_active = self.is_led_by_receiver = False
+        if self._queue.is_claimed:
+            self._queue.claim(False)
         if self._receivers:
             self.serve()
             if self._receivers and self.enter():
@@ -161,7 +163,13 @@ class SharedReader:
             self._receivers.popitem(last=False)[0].serve()
 
     def wake_receivers(self) -> None:
-        """Wake all that are parked, because the connection is closed."""
+        """Wake all that are parked, because the connection is closed.
+
+        An active receiver came first, so it is first to take. When it leaves, the next receiver
+        becomes active, and so on.
+        """
+        if self.is_led_by_receiver:
+            return
         self.serve()
         while self._receivers:
             self._receivers.popitem(last=False)[0].wake(Woken.CLOSED)
