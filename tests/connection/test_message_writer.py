@@ -244,6 +244,7 @@ async def test_writer_left_by_an_exception_wakes_the_active_receiver_at_once():
             loopback_server(script) as url,
             open_websocket_client(url, close_timeout=600) as ws,
         ):
+            await wait_all_tasks_blocked()  # Until the background reader reads.
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ws.receive)
                 await wait_all_tasks_blocked(0.01)
