@@ -316,7 +316,7 @@ async def test_e47_bug_of_a_background_task_is_an_internal_error(where, autojump
             async with open_websocket_client("ws://x/", stream=stream, ping_interval=20) as ws:
                 await wait_all_tasks_blocked()
                 setattr(ws._connection, where, buggy)
-                with trio.CancelScope(shield=True):  # A bug cancels the block.
+                with trio.fail_after(60, shield=True):  # A bug cancels the block.
                     async with trio.open_nursery() as nursery:
                         for call in (ws.receive, ws.receive, ws.ping, ws.wait_closed):
                             nursery.start_soon(expect, call)

@@ -244,6 +244,7 @@ async def test_writer_left_by_an_exception_wakes_the_active_receiver_at_once():
             loopback_server(script) as url,
             open_websocket_client(url, close_timeout=600) as ws,
         ):
+            await wait_all_tasks_blocked()  # Until the background reader reads.
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ws.receive)
                 await wait_all_tasks_blocked(0.01)
@@ -258,3 +259,18 @@ async def test_writer_left_by_an_exception_wakes_the_active_receiver_at_once():
                         await writer.write("half")
                         raise ZeroDivisionError
             told.set()
+
+
+async def test_exception_that_leaves_a_writer_keeps_its_traceback():
+    """The connection drops its reference to the exception, and changes nothing in it."""
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    async with memory_server(Recorder()) as stream:
+        with pytest.raises(ZeroDivisionError) as caught:
+            async with open_websocket_client("ws://server/", stream=stream) as ws:
+                async with ws.text_writer() as writer:
+                    await writer.write("half")
+                    fail()
+    assert caught.traceback[-1].name == "fail"
