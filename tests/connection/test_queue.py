@@ -51,14 +51,6 @@ def test_text_is_taken_as_bytes_when_not_decoded():
     assert queue.take_messages(None) == [b"\xff", b"b"]
 
 
-def test_message_counts_once_its_last_fragment_is_here():
-    first, middle, last = fragments(Opcode.TEXT, b"a", b"b", b"c")
-    queue = queue_of(first, middle)
-    assert (queue.messages, queue.is_ready) == (0, False)
-    queue.put(last)
-    assert (queue.messages, queue.is_ready) == (1, True)
-
-
 def test_whole_messages_are_taken_as_frames():
     queue = queue_of("ä", b"b", DataFrame(Opcode.TEXT, b"\xff", fin=True), decode_text=False)
     assert [queue.take_frame() for _ in range(3)] == [
@@ -67,17 +59,6 @@ def test_whole_messages_are_taken_as_frames():
         DataFrame(Opcode.TEXT, b"\xff", fin=True),
     ]
     assert queue.messages == 0
-
-
-def test_fragments_are_taken_as_they_came():
-    frames = fragments(Opcode.TEXT, b"a\xc3", b"\xa4", b"")
-    queue = queue_of(*frames, "next")
-    taken = []
-    for _ in frames:
-        taken.append(queue.take_frame())
-        assert queue.is_mid_message == (len(taken) < 3)
-    assert taken == frames
-    assert queue.take_message() == "next"
 
 
 def test_frames_are_taken_while_their_message_arrives():
@@ -95,15 +76,6 @@ def test_frames_are_taken_while_their_message_arrives():
     assert [queue.take_frame(), queue.take_frame()] == [middle, last]
     assert (queue.is_mid_message, queue.messages, queue.messages_taken) == (False, 1, 2)
     assert queue.take_message() == "next"
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, None])
-def test_several_messages_are_taken_as_one_by_one(count: int | None):
-    queue = queue_of("a", b"b", *fragments(Opcode.TEXT, b"c", b"d"))
-    queue.put_batch(["e"], 1)
-    queue.put("f")
-    assert queue.take_messages(count) == ["a", b"b", "cd", "e", "f"][:count]
-    assert queue.messages_taken == 5 - queue.messages == (count or 5)
 
 
 def test_fast_path_is_open_unless_taking_concerns_others():
@@ -170,15 +142,6 @@ def test_batch_gives_bytes_back_when_used_up():
         queue.take_message()
         sizes.append(queue.size // (OVERHEAD + 1))
     assert sizes == [80] * 39 + [40] * 40 + [0]
-
-
-def test_statistics_count_each_message_itself():
-    queue = queue_of("a")
-    queue.put_batch(["b", "c"], 2)
-    queue.take_messages(2)
-    assert (queue.messages_put, queue.messages_taken, queue.messages) == (3, 2, 1)
-    assert queue.buffered_bytes == OVERHEAD + 1
-    assert queue.most_bytes == 3 * (OVERHEAD + 1)
 
 
 # Anything in any order

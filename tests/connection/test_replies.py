@@ -52,28 +52,30 @@ async def test_due_ping_is_sent_after_the_pongs(subject):
 
 async def test_sealed_pongs_precede_our_close(subject):
     """Nothing is made after a Close; later pings only count."""
-    subject.replies.add_pong(b"1")
     subject.pings.request(b"keepalive")
-    subject.replies.seal()
+    for payload in (b"1", b"2"):
+        subject.replies.add_pong(payload)
+        subject.replies.seal()
     subject.protocol.begin_close()
     subject.protocol.close(1000, "")
-    subject.replies.add_pong(b"2")
-    assert subject.taken() == [(wire.PONG, b"1"), (wire.CLOSE, b"\x03\xe8")]
+    subject.replies.add_pong(b"3")
+    assert subject.taken() == [(wire.PONG, b"1"), (wire.PONG, b"2"), (wire.CLOSE, b"\x03\xe8")]
     assert subject.taken() == []
     assert subject.pings.due == b"keepalive"
-    assert subject.replies.pings_received == 2
+    assert subject.replies.pings_received == 3
 
 
-async def test_r3_blocked_write_keeps_only_latest_pong(subject):
+@pytest.mark.parametrize(("later", "kept"), [([], b"3"), ([b"4", b"5"], b"5")])
+async def test_r3_blocked_write_keeps_only_latest_pong(subject, later, kept):
     subject.replies.note_write_begins()
     for payload in (b"1", b"2", b"3"):
         subject.replies.add_pong(payload)
     await run_ticks(UNBLOCKED_TICKS + 2)
-    subject.replies.add_pong(b"4")
-    subject.replies.add_pong(b"5")
+    for payload in later:
+        subject.replies.add_pong(payload)
     subject.replies.note_write_ends()
     subject.replies.add_pong(b"6")
-    assert subject.taken() == [(wire.PONG, b"5"), (wire.PONG, b"6")]
+    assert subject.taken() == [(wire.PONG, kept), (wire.PONG, b"6")]
 
 
 async def test_r3_short_writes_keep_all_pongs(subject):

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 import trio
 import wire
-from scripted_server import Peer, loopback_server
+from scripted_server import Peer, echo_script, loopback_server
 from streams import Valve
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
@@ -131,31 +131,24 @@ def needed(reader: SharedReader) -> Iterator[None]:
 
 
 class Steps(trio.abc.Instrument):
-    """Counts how often tasks run."""
+    """Notes the task of each step."""
 
-    count = 0
+    def __init__(self) -> None:
+        self.names: list[str] = []
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.count += 1
+        self.names.append(task.name)
 
 
-async def steps_until_blocked() -> int:
+async def steps_until_blocked() -> list[str]:
     instrument = Steps()
     trio.lowlevel.add_instrument(instrument)
     await wait_all_tasks_blocked()
     trio.lowlevel.remove_instrument(instrument)
-    return instrument.count
+    return instrument.names
 
 
 # Receivers
-
-
-async def test_receiver_need_not_read_what_is_here():
-    async with opened() as subject:
-        subject.put("a")
-        await wait_all_tasks_blocked()
-        assert await subject.receiver.take(subject.queue.take_message) == "a"
-        assert subject.stream.readers == [BACKGROUND]
 
 
 async def test_one_receiver_reads_at_a_time():
@@ -183,16 +176,13 @@ async def test_receivers_are_served_first_come_first_served(background: bool):
         assert await subject.receiver.take(subject.queue.take_message) == "f"
 
 
-@pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("cancelled", [{0}, {1}, {2}, {0, 1}, {1, 2}, {0, 2}])
-async def test_cancelled_receivers_are_skipped(cancelled, at_once):
+async def test_cancelled_receivers_are_skipped(cancelled):
     async with opened(background=False) as subject:
         await subject.start(0, 1, 2, 3)
         for number in cancelled:
             subject.scopes[number].cancel()
-            if not at_once:
-                await wait_all_tasks_blocked()
-        await trio.lowlevel.checkpoint()
+            await wait_all_tasks_blocked()
         subject.put("a", "b")
         await wait_all_tasks_blocked()
         left = [n for n in range(4) if n not in cancelled]
@@ -239,12 +229,13 @@ async def test_receiver_may_not_read_a_users_stream():
         assert {*subject.stream.readers} == {BACKGROUND}
 
 
-async def test_receivers_are_woken_when_connection_closes():
+@pytest.mark.parametrize("messages", ["", "a", "ab"])
+async def test_receivers_are_woken_when_connection_closes(messages: str):
     async with opened() as subject:
         await subject.start(0, 1, 2)
-        subject.put_data(wire.text("a") + wire.close(1000))
+        subject.put_data(b"".join(map(wire.text, messages)) + wire.close(1000))
         await wait_all_tasks_blocked()
-        assert dict(subject.taken) == {0: "a", 1: None, 2: None}
+        assert dict(subject.taken) == dict(enumerate([*messages, None, None, None][:3]))
 
 
 @pytest.mark.parametrize("background", [True, False])
@@ -259,7 +250,7 @@ async def test_n1_message_wakes_one_receiver(background: bool):
             subject.put("a")
             await wait_all_tasks_blocked()
             subject.put("b")
-            steps[count] = await steps_until_blocked()
+            steps[count] = len(await steps_until_blocked())
             assert len(subject.taken) == 2
     assert steps[1000] <= steps[10] <= 10
 
@@ -282,8 +273,8 @@ async def test_n1_each_receiver_takes_few_steps(end: str):
         else:
             for _ in range(count):
                 subject.put("a")
-                steps += await steps_until_blocked()
-        steps += await steps_until_blocked()
+                steps += len(await steps_until_blocked())
+        steps += len(await steps_until_blocked())
         assert len(subject.taken) == (0 if end == "cancel" else count)
         assert steps <= 8 * count
 
@@ -337,6 +328,24 @@ async def test_receivers_in_a_row_read_for_themselves(autojump_clock):
         assert subject.stream.readers.count(BACKGROUND) <= trio.current_time() + 1
 
 
+async def test_conversation_does_not_wake_background_reader(autojump_clock):
+    """Also if its rest was over while a receiver was waiting for the stream."""
+
+    async def converse() -> None:
+        while True:
+            await subject.receiver.take(subject.queue.take_message)
+
+    async with opened() as subject:
+        await resting(subject)
+        subject.nursery.start_soon(converse)
+        await trio.sleep(2)
+        subject.put("a")
+        assert BACKGROUND in await steps_until_blocked()
+        for _ in range(5):
+            subject.put("a")
+            assert BACKGROUND not in await steps_until_blocked()
+
+
 async def test_no_timer_runs_while_a_receiver_reads(autojump_clock):
     async with opened() as subject:
         await resting(subject)
@@ -359,6 +368,7 @@ async def test_needed_background_reader_does_not_rest(autojump_clock):
             subject.put("c")
             await wait_all_tasks_blocked()
             assert subject.stream.reading == [BACKGROUND]
+        await resting(subject)
         assert trio.current_time() == 0
 
 
@@ -390,19 +400,22 @@ async def test_background_reader_pauses_while_queue_is_full(autojump_clock):
         await reader.wait_resumed()
         await trio.sleep(1)
         assert reader.paused.seconds == 7
+        assert subject.connection.queue.is_simple
         assert subject.stream.readers == [BACKGROUND] * 2
 
 
-async def test_r2_receiver_reads_a_message_larger_than_queue(autojump_clock):
-    async with opened(limit=1000) as subject:
+@pytest.mark.parametrize("shares_reading", [True, False])
+async def test_r2_receiver_reads_a_message_larger_than_queue(shares_reading: bool, autojump_clock):
+    async with opened(limit=1000, shares_reading=shares_reading) as subject:
         data = wire.text("a" * 3000)
-        for start in range(0, len(data), 1001):
-            subject.put_data(data[start : start + 1001])
-            await wait_all_tasks_blocked()
+        subject.put_data(data[:2000])
+        await wait_all_tasks_blocked()
         assert subject.reader.paused.since is not None
         await subject.start(0)
-        assert subject.taken == [(0, "a" * 3000)]
         assert subject.reader.paused.since is None
+        subject.put_data(data[2000:])
+        await wait_all_tasks_blocked()
+        assert subject.taken == [(0, "a" * 3000)]
 
 
 async def put_in(state: str, subject: Subject) -> None:
@@ -531,15 +544,9 @@ async def test_dead_server_is_found_by_a_task_that_polls():
 
 async def test_receiver_reads_the_clients_own_stream():
     """A conversation needs no task switch but the one of the socket."""
-
-    async def script(peer: Peer) -> None:
-        await peer.accept()
-        await peer.echo()
-
-    async with loopback_server(script) as url, open_websocket_client(url) as ws:
-        for _ in range(2):
-            await ws.send("question")
-            assert await ws.receive() == "question"
+    async with loopback_server(echo_script) as url, open_websocket_client(url) as ws:
+        await ws.send("question")
+        assert await ws.receive() == "question"
         assert not ws._connection.reader.is_active
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ws.receive)
