@@ -264,7 +264,7 @@ class Opening:
             ),
             self._log,
             close_timeout=options.close_timeout,
-            shares_reading=options.stream is None,
+            shares_reading=isinstance(stream, EagerStream),
         )
         connection.bytes_received = len(accepted.trailing_data)
         opened = Opened(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -13,6 +14,7 @@ import trio
 import wire
 from scripted_server import Peer, echo_script, loopback_server
 from streams import Valve
+from thread_server import ThreadPeer, thread_server
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from trio_wsclient import ConnectionClosed, ConnectionClosedError, open_websocket_client
@@ -545,6 +547,7 @@ async def test_dead_server_is_found_by_a_task_that_polls():
 async def test_receiver_reads_the_clients_own_stream():
     """A conversation needs no task switch but the one of the socket."""
     async with loopback_server(echo_script) as url, open_websocket_client(url) as ws:
+        await wait_all_tasks_blocked()  # The background reader reads, then rests.
         await ws.send("question")
         assert await ws.receive() == "question"
         assert not ws._connection.reader.is_active
@@ -553,3 +556,42 @@ async def test_receiver_reads_the_clients_own_stream():
             await wait_all_tasks_blocked()
             assert ws._connection.reader.is_led_by_receiver
             await ws.send("question")
+
+
+@pytest.mark.parametrize("messages", ["a", "ab"])
+async def test_active_receiver_is_served_first_before_a_close(messages):
+    async with opened(background=False) as subject:
+        await subject.start(0, 1, 2)
+        subject.put_data(b"".join(map(wire.text, messages)) + wire.close(1000))
+        await wait_all_tasks_blocked()
+        assert dict(subject.taken) == dict(enumerate([*messages, None, None][:3]))
+
+
+async def test_newcomer_does_not_overtake_a_waiting_receiver():
+    def script(peer: ThreadPeer) -> None:
+        peer.accept()
+        for _ in range(2):
+            peer.next_frame()
+            peer.send(wire.text("a"))
+            has_sent.set()
+        peer.frames_to_end()
+
+    async def receive() -> None:
+        taken.append(await ws.receive())
+
+    taken: list[str | bytes] = []
+    has_sent = threading.Event()
+    with thread_server(script) as server:
+        async with open_websocket_client(server.url, close_timeout=1) as ws:
+            await ws.send("go")
+            await receive()  # Now the background reader rests, and the next receiver reads.
+            has_sent.clear()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive)
+                await wait_all_tasks_blocked()
+                await ws.send("go")
+                assert has_sent.wait(30)
+                assert ws.outcome is None
+                with pytest.raises(trio.WouldBlock):
+                    ws.receive_nowait()
+    assert taken == ["a", "a"]

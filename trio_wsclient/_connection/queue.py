@@ -144,10 +144,7 @@ class ReceiveQueue:
 
     def _update(self) -> None:
         self.is_simple = not (
-            self._is_frame_wanted
-            or self._is_paused
-            or self.is_claimed
-            or self._begun is not None
+            self._is_frame_wanted or self._is_paused or self.is_claimed or self._begun is not None
         )
 
     # Putting
