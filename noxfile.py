@@ -281,6 +281,13 @@ def cycles(session: nox.Session) -> None:
     session.run("python", "tests/soak_cycles.py", *session.posargs)
 
 
+@nox.session(default=False)
+def stress(session: nox.Session) -> None:
+    """2,000 rounds of numbered messages and cancelled calls: no message may be lost or doubled."""
+    session.install(".", *TEST, *PINNED)
+    session.run("python", "tests/soak_cancels.py", *session.posargs)
+
+
 @nox.session(python="3.13", default=False)
 def mutate(session: nox.Session) -> None:
     """What the tests of the layers without I/O would not notice, by mutmut: some 20 minutes."""

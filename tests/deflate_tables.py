@@ -215,6 +215,11 @@ NOT_DEFLATE = {
     "no end in a plain block": (stored(b"Hello")[:8], "the message ends inside a block"),
     "no end in a block of fixed codes": (HELLO[:4], "the message ends inside a block"),
     "no end in the lengths of a block": (b"\x5c\x11", "the message ends inside a block"),
+    # The tail completes them, and then is the byte 0 and the end of the last block.
+    "no end in the lengths of a last block": (
+        bytes.fromhex("05f481a66ddbb66ddb869872a9ad8fb9f6b9efff3ff701"),
+        "the message ends inside a block",
+    ),
 }
 
 TOO_BIG = f"a message over max_message_size ({LIMIT}) once inflated"

@@ -159,6 +159,19 @@ def sends_and_listens(data: bytes) -> Script[list[wire.ClientFrame]]:
     return script
 
 
+def listens_and_sends(data: bytes) -> Script[list[wire.ClientFrame]]:
+    """E47: something, once a Text message has come. Returns what the client still sends."""
+
+    async def script(peer: Peer) -> list[wire.ClientFrame]:
+        await peer.accept()
+        while (frame := await peer.next_frame()) is not None and frame.opcode != wire.TEXT:
+            pass
+        await peer.send(data)
+        return await frames_to_end(peer)
+
+    return script
+
+
 def sends_and_stays(data: bytes, stays_until: trio.Event) -> Script[int | None]:
     """E3, E9: the same, but TCP ends at a moment. Returns the code of the client's Close."""
 

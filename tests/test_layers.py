@@ -32,14 +32,15 @@ LAYERS = {
     "without I/O": {
         *("_authority", "_url", "_proxy", "_no_proxy", "_options", "_observe"),
         *("_http", "_handshake", "_redirects", "_negotiation"),
-        *("_connection.outcome", "_connection.queue", "_connection.pings"),
+        *("_connection.close_error", "_connection.queue"),
     },
     "streams": {
         *("_net", "_net.sockets", "_net.tls"),
         *("_transport", "_tunnel", "_http_connect", "_socks"),
     },
     "the connection": {
-        *("_connection", "_connection.shared_reader", "_connection.pongs", "_connection.writer"),
+        *("_connection", "_connection.slot", "_connection.pings", "_connection.shared_reader"),
+        *("_connection.replies", "_connection.closing", "_connection.writer"),
         *("_connection.connection", "_connection.keepalive"),
         *("_connection.receiving", "_connection.sending"),
     },

@@ -220,3 +220,29 @@ async def test_observer_methods_do_nothing_by_default(autojump_clock):
 def test_observer_option_rejects_other_objects():
     with pytest.raises(TypeError, match="observer has to be Observer or NoneType"):
         open_websocket_client(URL, observer=object())
+
+
+async def test_observer_may_ask_for_the_outcome_in_frame_received():
+    """The question does not read within the handling of what was read."""
+
+    class Asks(Observer):
+        def frame_received(self, connection_id: int, opcode: int, size: int) -> None:
+            if clients:
+                outcomes.append(clients[0].outcome)
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.next_frame()
+        await peer.send(wire.text("one") + wire.text("two") + wire.ping() + wire.text("three"))
+        await peer.close_politely()
+
+    clients, outcomes = [], []
+    with trio.fail_after(30):
+        async with (
+            loopback_server(script) as url,
+            open_websocket_client(url, observer=Asks()) as ws,
+        ):
+            clients.append(ws)
+            await ws.send("go")
+            assert [await ws.receive() for _ in range(3)] == ["one", "two", "three"]
+            assert outcomes == [None] * 4

@@ -28,6 +28,7 @@ from trio_wsclient import (
     open_websocket_client,
     run_websocket_client,
 )
+from trio_wsclient._connection.closing import ClosingHandshake
 from trio_wsclient._connection.connection import Connection
 from trio_wsclient._protocol.reader import FrameReader
 
@@ -257,7 +258,7 @@ async def test_a_stream_that_raises_a_group_when_it_is_closed_is_closed_all_the_
 
 async def test_an_error_while_leaving_is_a_bug_of_ours_and_the_nursery_is_left(monkeypatch):
     async def broken(self: Connection, code: int) -> None:
-        await self.abandon()
+        await self.close_nowait()
         raise Bug
 
     monkeypatch.setattr(Connection, "close", broken)
@@ -269,10 +270,10 @@ async def test_an_error_while_leaving_is_a_bug_of_ours_and_the_nursery_is_left(m
 
 
 async def test_a_bug_that_keeps_the_stream_from_being_closed_does_not_hang_the_exit(monkeypatch):
-    def broken(self: Connection) -> None:
+    def broken(self: ClosingHandshake) -> None:
         raise Bug
 
-    monkeypatch.setattr(Connection, "_note_ending", broken)
+    monkeypatch.setattr(ClosingHandshake, "note_end", broken)
     async with memory_server(deaf) as stream:
         with pytest.raises(WebSocketInternalError) as caught, trio.fail_after(5):
             async with open_websocket_client("ws://server/", stream=stream):

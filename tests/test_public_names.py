@@ -69,6 +69,7 @@ METHODS = {
 }
 
 PROPERTIES = {
+    "closed_by": "Literal['client', 'server'] | None",
     "connection_id": "int",
     "extensions": "tuple[str, ...]",
     "latency": "float | None",
@@ -135,7 +136,7 @@ FIELDS = {
 
 ATTRIBUTES = {
     "ConnectionClosed": [
-        *("code", "connection_id", "problem", "reason", "received", "sent"),
+        *("closed_by", "code", "connection_id", "problem", "reason", "received", "sent"),
     ],
     "ConnectionRejected": ["body", "headers", "problem", "redirects", "status_code"],
     "Frames": [],

@@ -1,14 +1,23 @@
-"""E1, E4, E6, E12, E14: closing a connection in situations that break other clients."""
+"""E1, E4, E6, E12, E14, E31, E44, E48: closing where other clients break."""
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 import pytest
 import situations
 import trio
 import wire
+from scripted_server import OnlyClose, Peer, deaf, loopback_server, memory_server
 from situations import scene
+from streams import Valve
 
-from trio_wsclient import CloseFrame, ConnectionClosedOK, open_websocket_client
+from trio_wsclient import (
+    CloseFrame,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    open_websocket_client,
+)
 
 BOUND = 10  # seconds for what takes a fraction of one
 
@@ -115,3 +124,123 @@ def test_e14_group_leaves_unchanged_with_loose_groups():
     """Trio runs with ``strict_exception_groups=False``."""
     group = ExceptionGroup("the user's own", [ValueError("one")])
     trio.run(leave_with, group, strict_exception_groups=False)
+
+
+# E31
+
+
+class DeafToClose(Valve):
+    """A stream whose `aclose` does not wake a task that waits in its `receive_some`."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await super().receive_some(max_bytes)
+        if not data:
+            await trio.sleep_forever()
+        return data
+
+
+@pytest.mark.parametrize("body", ["leaves", "closes", "raises"])
+async def test_e31_block_ends_though_the_stream_is_deaf_to_its_close(body, autojump_clock):
+    async with memory_server(deaf) as stream:
+        began = trio.current_time()
+        with suppress(ZeroDivisionError):
+            async with open_websocket_client(
+                "ws://server/", stream=DeafToClose(stream), close_timeout=3
+            ) as ws:
+                if body == "closes":
+                    await ws.aclose()
+                elif body == "raises":
+                    raise ZeroDivisionError
+        assert trio.current_time() - began == pytest.approx(3)
+
+
+class DeafWriter(Valve):
+    """A stream whose `aclose` does not wake a task that waits in its `send_all`."""
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+async def test_e31_send_ends_though_the_stream_is_deaf_to_its_close(autojump_clock):
+    """The keepalive fails the connection."""
+    async with memory_server(deaf) as stream:
+        writer = DeafWriter(stream)
+        async with open_websocket_client(
+            "ws://server/", stream=writer, close_timeout=3, ping_interval=5, ping_timeout=5
+        ) as ws:
+            writer.shut()
+            began = trio.current_time()
+            with trio.fail_after(60), pytest.raises(ConnectionClosedError):
+                await ws.send("x")
+            assert trio.current_time() - began <= 13
+
+
+# E44
+
+
+async def test_e44_missing_close_of_the_server_is_the_cause(autojump_clock):
+    async with memory_server(deaf) as stream:
+        async with open_websocket_client("ws://server/", stream=stream, close_timeout=10) as ws:
+            await ws.aclose()
+            with pytest.raises(ConnectionClosedOK) as caught:
+                await ws.receive()
+    assert isinstance(caught.value.__cause__, trio.TooSlowError)
+    assert str(caught.value.__cause__) == "no Close within 10 s"
+
+
+async def test_e44_close_of_the_server_leaves_no_cause(autojump_clock):
+    async with memory_server(OnlyClose()) as stream:
+        async with open_websocket_client("ws://server/", stream=stream) as ws:
+            await ws.aclose()
+    assert ws.outcome.__cause__ is None
+
+
+# E48
+
+
+@pytest.mark.parametrize("begins", ["server", "client"])
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+async def test_e48_server_that_waits_for_our_end_of_tcp_gets_it(
+    tls, begins, server_ssl_context, client_ssl_context
+):
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        if begins == "server":
+            await peer.send(wire.close(1000))
+        code = await peer.expect_close()
+        if begins == "client":
+            await peer.send(wire.close(code))
+        await peer.wait_eof()
+        await peer.stream.aclose()
+
+    options = {"ssl_context": client_ssl_context} if tls else {}
+    with trio.fail_after(BOUND):
+        async with loopback_server(script, ssl_context=server_ssl_context if tls else None) as url:
+            async with open_websocket_client(
+                url.replace("127.0.0.1", "localhost"), close_timeout=60, **options
+            ) as ws:
+                began = trio.current_time()
+            assert trio.current_time() - began < BOUND / 2
+            assert await ws.wait_closed() == CloseFrame(1000)
+
+
+class RaisesOnEof(Valve, trio.abc.HalfCloseableStream):
+    """A stream whose other end was reset before `send_eof`."""
+
+    async def send_eof(self) -> None:
+        await trio.lowlevel.checkpoint()
+        raise trio.BrokenResourceError("not connected")
+
+
+async def test_e48_users_stream_may_raise_in_send_eof(autojump_clock):
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(wire.close(await peer.expect_close()))
+        await trio.sleep_forever()
+
+    async with memory_server(script) as stream:
+        async with open_websocket_client(
+            "ws://server/", stream=RaisesOnEof(stream), close_timeout=3
+        ) as ws:
+            await ws.aclose()
+            assert await ws.wait_closed() == CloseFrame(1000)

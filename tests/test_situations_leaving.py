@@ -1,13 +1,16 @@
-"""E20, E22, E24: a block that is cancelled, interrupted by Ctrl-C, or struck by a bug of ours."""
+"""E20, E22, E24, E47: a block that is cancelled, interrupted, or struck by a bug."""
 
 from __future__ import annotations
 
 import signal
+from functools import partial
 
 import pytest
 import situations
 import trio
 import wire
+from recorder import Recorder, opened
+from scripted_server import memory_server
 from situations import scene
 from trio.testing import wait_all_tasks_blocked
 
@@ -17,7 +20,7 @@ from trio_wsclient import (
     WebSocketInternalError,
     open_websocket_client,
 )
-from trio_wsclient._connection.queue import Inbox
+from trio_wsclient._connection.queue import ReceiveQueue
 from trio_wsclient._protocol.protocol import Protocol
 
 BOUND = 10  # seconds for what takes a fraction of one
@@ -167,7 +170,7 @@ def bug(monkeypatch):
     def buggy(*args):
         raise bug
 
-    monkeypatch.setattr(Inbox, "put_batch", buggy)
+    monkeypatch.setattr(ReceiveQueue, "put_batch", buggy)
     return bug
 
 
@@ -249,3 +252,109 @@ async def test_e24_shielded_aclose_ends_after_a_bug(monkeypatch):
     group = caught.value.__cause__
     assert isinstance(group, ExceptionGroup)
     assert group.exceptions == (bug,)
+
+
+# E47
+
+
+async def test_e47_bug_in_the_readers_own_task_is_an_internal_error(bug):
+    """Every waiting and later call raises it, and leaving, too."""
+
+    async def expect(call) -> None:
+        with pytest.raises(WebSocketInternalError) as caught:
+            await call()
+        assert caught.value.__cause__ is bug
+        struck.append(caught.value)
+
+    struck = []
+    with trio.fail_after(BOUND):
+        async with scene(situations.listens_and_sends(wire.text("hello"))) as server:
+            with pytest.raises(WebSocketInternalError) as left:
+                async with open_websocket_client(server.url, close_timeout=60) as ws:
+                    with trio.CancelScope(shield=True):  # A bug cancels the block.
+                        async with trio.open_nursery() as nursery:
+                            for call in (ws.receive, ws.receive, ws.ping, ws.wait_closed):
+                                nursery.start_soon(expect, call)
+                            await wait_all_tasks_blocked()
+                            await ws.send("go")
+                        for call in (ws.receive, ws.ping, partial(ws.send, "x")):
+                            await expect(call)
+            await server.seen()
+    assert len(struck) == 7
+    group = left.value.__cause__
+    assert isinstance(group, ExceptionGroup)
+    assert group.exceptions == (bug,)
+
+
+async def test_e47_internal_error_that_leaves_already_is_not_raised_twice(bug):
+    with trio.fail_after(BOUND):
+        async with scene(situations.sends_and_listens(wire.text("hello"))) as server:
+            with pytest.raises(WebSocketInternalError) as left:
+                async with open_websocket_client(server.url, close_timeout=60) as ws:
+                    await ws.receive()
+            await server.seen()
+    assert left.value.__cause__ is bug
+
+
+@pytest.mark.parametrize("where", ["read_step", "request_ping"])
+async def test_e47_bug_of_a_background_task_is_an_internal_error(where, autojump_clock):
+    """It strikes the background reader, or the keepalive."""
+
+    async def expect(call) -> None:
+        with pytest.raises(WebSocketInternalError) as caught:
+            await call()
+        assert caught.value.__cause__ is bug
+        struck.append(caught.value)
+
+    def buggy(*_: object) -> None:
+        raise bug
+
+    bug, struck = RuntimeError("a bug"), []
+    server = Recorder()
+    async with memory_server(server) as stream:
+        with pytest.raises(WebSocketInternalError) as left:
+            async with open_websocket_client("ws://x/", stream=stream, ping_interval=20) as ws:
+                await wait_all_tasks_blocked()
+                setattr(ws._connection, where, buggy)
+                with trio.fail_after(60, shield=True):  # A bug cancels the block.
+                    async with trio.open_nursery() as nursery:
+                        for call in (ws.receive, ws.receive, ws.ping, ws.wait_closed):
+                            nursery.start_soon(expect, call)
+                        await wait_all_tasks_blocked()
+                        if where == "read_step":
+                            await server.peer.send(wire.ping())  # The next step follows.
+                    for call in (ws.receive, ws.ping, partial(ws.send, "x")):
+                        await expect(call)
+    assert len(struck) == 7
+    group = left.value.__cause__
+    assert isinstance(group, ExceptionGroup)
+    assert group.exceptions == (bug,)
+
+
+async def test_e47_error_in_taking_a_message_leaves_the_waiting_call(monkeypatch, autojump_clock):
+    """The other receiver takes the message, and the connection goes on."""
+    take_message = ReceiveQueue.take_message
+    errors = [MemoryError("no room to join it")]
+
+    def fail_once(queue: ReceiveQueue) -> str | bytes:
+        if errors:
+            raise errors.pop()
+        return take_message(queue)
+
+    async def receive() -> None:
+        try:
+            results.append(await ws.receive())
+        except MemoryError as exc:
+            results.append(str(exc))
+
+    monkeypatch.setattr(ReceiveQueue, "take_message", fail_once)
+    server, results = Recorder(), []
+    async with opened(server) as (ws, _):
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(receive)
+            await wait_all_tasks_blocked()
+            await server.peer.send(wire.text("one"))
+        await server.peer.send(wire.text("two"))
+        assert await ws.receive() == "two"
+    assert sorted(results) == ["no room to join it", "one"]

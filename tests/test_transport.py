@@ -330,7 +330,7 @@ async def test_a_stream_is_cut_without_waiting_and_without_an_error(
     with trio.CancelScope() as scope:
         if cancelled:
             scope.cancel()
-        await _transport.cut(stream)
+        await _transport.close_forcefully(stream)
     assert stream.closed
     assert not scope.cancelled_caught
 
@@ -344,5 +344,5 @@ async def test_ctrl_c_while_a_stream_is_cut_is_not_lost(second):
     """A stream of two halves closes the second one after it, which is cancelled or fails."""
     halves = Closable(interrupted), Closable(second)
     with pytest.raises(KeyboardInterrupt):
-        await _transport.cut(trio.StapledStream(*halves))
+        await _transport.close_forcefully(trio.StapledStream(*halves))
     assert [half.closed for half in halves] == [True, True]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
+from typing import Literal
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
@@ -61,14 +63,14 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
 
     def __init__(self, connection: Connection, opened: Opened) -> None:
         self._connection = connection
-        self._inbox = connection.inbox
+        self._queue = connection.queue
         self._time_slice = connection.time_slice
         self._receiver = Receiver(connection)
         self._sender = Sender(connection, fragment_size=opened.fragment_size)
         self._opened = opened
 
     def __repr__(self) -> str:
-        state = self._connection.closing.state.name
+        state = self._connection.record.state.name
         return f"<WebSocketClient {self._opened.url.redacted} {state}>"
 
     # About the connection
@@ -125,9 +127,19 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         What has arrived is read first, without waiting.
         """
         connection = self._connection
-        if not connection.outcome_known:
-            connection.read_nowait()
-        return connection.closed_now(ConnectionClosedOK) if connection.outcome_known else None
+        if not connection.record.is_known:
+            connection.read_arrived_nowait()
+        is_known = connection.record.is_known
+        return connection.closing.close_error(ConnectionClosedOK) if is_known else None
+
+    @property
+    def closed_by(self) -> Literal["client", "server"] | None:
+        """The side that decided first to close.
+
+        ``None`` while the connection is open, if TCP ended without a Close, or if the client failed
+        the connection: the server broke the protocol, or a keepalive ping was not answered.
+        """
+        return self._connection.record.closer
 
     @property
     def latency(self) -> float | None:
@@ -137,24 +149,24 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     def statistics(self) -> ClientStatistics:
         """Return what the connection has done so far."""
         connection = self._connection
-        inbox, outbox, pings = connection.inbox, connection.outbox, connection.pings
+        queue, writer, pings = connection.queue, connection.writer, connection.pings
         saved_sent, saved_received = connection.protocol.saved
         return ClientStatistics(
             messages_sent=self._sender.messages_sent,
-            messages_received=inbox.messages_taken,
-            bytes_sent=outbox.bytes_sent,
+            messages_received=queue.messages_taken,
+            bytes_sent=writer.bytes_sent,
             bytes_received=connection.bytes_received,
-            uncompressed_bytes_sent=outbox.bytes_sent + saved_sent,
+            uncompressed_bytes_sent=writer.bytes_sent + saved_sent,
             uncompressed_bytes_received=connection.bytes_received + saved_received,
             pings_sent=pings.sent,
-            pings_received=outbox.pings_received,
+            pings_received=connection.replies.pings_received,
             latency=pings.latency,
             smoothed_latency=pings.smoothed_latency,
-            buffered_messages=inbox.messages,
-            buffered_bytes=inbox.buffered_bytes,
-            most_buffered_bytes=inbox.most_bytes,
-            seconds_full=connection.time_full.seconds,
-            seconds_writing=outbox.time_blocked.seconds,
+            buffered_messages=queue.messages,
+            buffered_bytes=queue.buffered_bytes,
+            most_buffered_bytes=queue.most_bytes,
+            seconds_full=connection.reader.paused.seconds,
+            seconds_writing=writer.time_blocked.seconds,
             tasks_waiting_send=self._sender.tasks_waiting,
             tasks_waiting_receive=self._receiver.tasks_waiting,
         )
@@ -165,12 +177,16 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     async def send(self, value: str | BytesLike) -> None:
         """Send a message (RFC 6455 §5.6).
 
-        It returns when the stream has taken the message, which says nothing of the server. A server
-        that answers while it reads may have to be read from meanwhile, by another task: beyond
-        ``max_buffered_bytes`` nothing is read that nobody takes.
+        It returns when the stream has taken the message, which says nothing of the server. If the
+        server replies while you send, receive in another task. Once ``max_buffered_bytes`` are
+        waiting, the client stops reading, and the server may stop reading too.
 
-        Cancelled before its turn has come, nothing is sent. Cancelled while it is being written,
-        the frame is torn, and the connection has failed.
+        If cancelled while other messages are sent first, nothing is sent. If cancelled while the
+        message is being written, the frame is torn, and the connection has failed.
+
+        If another task closes the connection meanwhile, the message has half of ``close_timeout``
+        to finish. If it does not finish, the ``__cause__`` of the ``ConnectionClosedOK`` is
+        ``RuntimeError("a message was left unfinished")``.
 
         Args:
             value: A ``str`` is sent as Text; ``bytes``, ``bytearray`` and ``memoryview`` as Binary,
@@ -238,8 +254,10 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
                     await writer.write("one, ")
                     await writer.write("two")
 
-        While its block is open other messages wait; pings, pongs and Close pass. If the block is
-        left by an exception, the connection is failed. It may raise what ``send`` raises.
+        While its block is open other messages wait, but pings and pongs pass. If another task
+        closes the connection meanwhile, the message has half of ``close_timeout`` to finish, as
+        in ``send``. If the block is left by an exception, the connection is failed. It may raise
+        what ``send`` raises.
         """
         return MessageWriter(self._sender, Opcode.TEXT, encode_text_part)
 
@@ -253,8 +271,8 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     async def receive(self) -> str | bytes:
         """Wait for a message and take it.
 
-        Cancelled, it takes nothing. As all calls here it looks for a cancel each time, but lets
-        other tasks run only if they had no turn for 0.3 ms.
+        Cancelled, it takes nothing. Every call is a cancellation point. It is a schedule point only
+        if the task has run for 0.3 ms.
 
         Returns:
             A ``str`` for Text, unless ``decode_text`` is off, ``bytes`` for Binary.
@@ -265,12 +283,14 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             trio.BusyResourceError: Another task waits in ``frames``.
             RuntimeError: ``frames`` has taken only a part of the message under way.
         """
-        if self._inbox.at_once and perf_counter() < self._time_slice.ends:
+        queue = self._queue
+        if not queue.is_simple:
+            self._receiver.check_between_messages()
+        elif queue.front and perf_counter() < self._time_slice.ends:
             # A scheduler tick for each message would cost ten times the message.
             await checkpoint_if_cancelled()
-            return self._inbox.take_message()
-        await self._receiver.wait_for_message()
-        return self._receiver.take_message()
+            return queue.take_message()
+        return await self._receiver.take(queue.take_message)
 
     @enable_ki_protection
     def receive_nowait(self) -> str | bytes:
@@ -299,8 +319,8 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
                 raise TypeError(f"max_messages is an int, not {type(max_messages).__name__}")
             if max_messages < 1:
                 raise ValueError(f"max_messages has to be at least 1, not {max_messages}")
-        await self._receiver.wait_for_message()
-        return self._receiver.take_messages(max_messages)
+        self._receiver.check_between_messages()
+        return await self._receiver.take(partial(self._queue.take_messages, max_messages))
 
     def frames(self) -> Frames:
         """Return an iterator over the data frames, as they come (RFC 6455 §5.4).
@@ -347,10 +367,11 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             ConnectionClosed: The connection is over.
         """
         frozen = check_ping_payload(payload)
-        if not await self._connection.outbox.write(
-            lambda: [self._connection.protocol.send_pong(frozen)]
+        connection = self._connection
+        if connection.record.closed_by is not None or not await connection.writer.write(
+            lambda: [connection.protocol.send_pong(frozen)]
         ):
-            raise await self._connection.closed(ClosedOnSend)
+            raise await connection.closing.wait_close_error(ClosedOnSend)
 
     # Closing
 
@@ -363,6 +384,11 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         raise ``ConnectionClosed``. Later calls wait for the first one to end.
         Leaving the block does all this by itself, with code 1000. Cancelled, it closes TCP at
         once.
+
+        A message that another task is sending has half of ``close_timeout`` to finish. If it does
+        not finish, or if this task is inside a writer of its own, the Close has the code 1011. If
+        the server never answers, the ``__cause__`` of what later calls raise is a
+        ``trio.TooSlowError``.
 
         Args:
             code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 §7.4).
@@ -384,8 +410,13 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
 
         Returns:
             The server's Close frame; ``None`` if none came.
+
+        Raises:
+            WebSocketInternalError: A bug of this library has ended the connection.
         """
         connection = self._connection
         await trio.lowlevel.checkpoint()
-        await connection.wait_until(lambda: connection.outcome_known, connection.may_read)
-        return connection.closing.received
+        await connection.closing.wait_known()
+        if connection.closing.bug is not None:
+            raise connection.closing.call_error(ConnectionClosedOK)
+        return connection.record.received

@@ -128,10 +128,13 @@ class ConnectionClosed(WebSocketError):
         code: The code received, 1006 without a Close frame (RFC 6455 §7.1.5).
         reason: The reason received, ``""`` without one.
         problem: The text of the error, one sentence.
+        closed_by: The side that decided first to close, ``"client"`` or ``"server"``; ``None`` if
+            TCP ended, or the client failed the connection.
         connection_id: Whose end it is: that of the client, and of the records in its log.
     """
 
     _fields = ("received", "sent", "problem")
+    closed_by: Literal["client", "server"] | None = None
     connection_id: int | None = None
 
     def __init__(self, received: CloseFrame | None, sent: CloseFrame | None, problem: str) -> None:
@@ -166,4 +169,4 @@ class ConnectionClosedError(ConnectionClosed, trio.BrokenResourceError):
 
 
 class WebSocketInternalError(WebSocketError):
-    """A bug of this library, please report it; ``__cause__`` is the group that holds it."""
+    """A bug of this library, please report it; ``__cause__`` is the bug, or a group with it."""

@@ -56,8 +56,8 @@ class ClientStatistics:
         buffered_messages: Complete messages that were received and not yet taken.
         buffered_bytes: What these messages, and fragments of others, count against
             ``max_buffered_bytes``.
-        most_buffered_bytes: The highest value of ``buffered_bytes`` so far, to within a 64th of
-            ``max_buffered_bytes``.
+        most_buffered_bytes: The most bytes that counted against ``max_buffered_bytes`` at any time.
+            Messages that came in one read count until the last of them is taken.
         seconds_full: Seconds in which nothing was read, as too much waited to be taken.
         seconds_writing: Seconds in which writes waited for the stream to take them.
         tasks_waiting_send: Tasks that wait until other tasks have sent their messages.

@@ -11,6 +11,9 @@ X1  The exception of the user's block never enters the nursery. The nursery is l
     Python raises the very same object on, its traceback and context untouched.
 X2  The tasks never raise (``_connection``), so whatever comes out of the nursery is a bug of ours:
     ``WebSocketInternalError``. But for Ctrl-C, which Trio may deliver at any wait of the main task.
+    If a call has raised that error already, and it leaves the block, it leaves as it is.
+
+The tasks are shielded, so they go on until the stream is closed, also if the block is cancelled.
 
 Leaving goes one of three ways: with Close 1000; with 1011, if the block has raised; or without
 waiting (C2), if the block is in a cancelled scope, or was left by Ctrl-C or ``SystemExit``.
@@ -154,27 +157,54 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
         self._nursery.cancel_scope.cancel()
-        self._connection.dismiss_reply_task()
+        self._connection.closing.expire()
         try:
-            # X1: with no exception, whatever the block has raised.
+            # X1 (your exception leaves as it is): with no exception, whatever the block has raised.
             await self._nurseries.__aexit__(None, None, None)  # noqa: ASYNC102
         except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
         self._tell_closed()
-        if not ours:
-            return False  # X1
-        group = _join(ours)
+        self._connection.closing.release()
+        leaves = self._what_leaves(ours, exc)
+        try:
+            if leaves is None:
+                return False  # X1 (your exception leaves as it is)
+            raise leaves
+        finally:
+            # The traceback of an exception refers to this frame, so both would be garbage in a
+            # cycle if the frame referred to the exception.
+            del ours, leaves
+
+    def _what_leaves(
+        self, ours: list[BaseException], exc: BaseException | None
+    ) -> BaseException | None:
+        """Return the exception that leaves instead of the user's; ``None`` if that one leaves.
+
+        Args:
+            ours: What was raised while the block was left.
+            exc: What the block has raised.
+        """
+        bug = self._connection.closing.bug
+        if isinstance(exc, WebSocketInternalError) and exc.__cause__ is bug:
+            return None  # X2 (background tasks never raise): that leaves already.
+        # `receive_task` has raised the bug, unless it had ended before.
+        errors = [error for error in _flatten(ours) if error is not bug]
+        if bug is not None:
+            errors.append(bug)
+        if not errors:
+            return None
+        group = BaseExceptionGroup("while the block was left", errors)
         _, bugs = group.split(_INTERRUPTS)
-        if bugs is not None:  # X2
-            message = "a bug in trio_wsclient, please report it"
-            raise WebSocketInternalError(message) from _with_users(bugs, exc)
+        if bugs is not None:  # X2 (background tasks never raise)
+            error = WebSocketInternalError("a bug in trio_wsclient, please report it")
+            error.__cause__ = _with_users(bugs, exc)
+            return error
         interrupt = _reduce(group)
-        if isinstance(interrupt, KeyboardInterrupt) or exc is None:
-            raise interrupt
-        return False  # X1: a mere cancel while closing doesn't replace what the block has raised.
+        # X1 (your exception leaves as it is): a cancel while closing does not replace it.
+        return interrupt if isinstance(interrupt, KeyboardInterrupt) or exc is None else None
 
     def _tell_closed(self) -> None:
-        log, closing, client = self._connection.log, self._connection.closing, self._client
+        log, closing, client = self._connection.log, self._connection.record, self._client
         log.debug("over; received %s, sent %s", closing.received, closing.sent)
         outcome = client.outcome
         assert outcome is not None
@@ -184,7 +214,8 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         # Also of a deadline that has passed, but that Trio has not had the time to look at.
         is_cancelled = trio.current_effective_deadline() <= trio.current_time()
         if is_cancelled or _has_interrupt(exc):
-            await self._connection.abandon()
+            await self._connection.close_nowait()
+            await trio.lowlevel.checkpoint()
         elif exc is None:
             await self._connection.close(1000)
         else:
@@ -198,10 +229,12 @@ def _has_interrupt(exc: BaseException | None) -> bool:
     return isinstance(exc, KeyboardInterrupt | SystemExit)
 
 
-def _join(errors: list[BaseException]) -> BaseExceptionGroup[BaseException]:
-    if len(errors) == 1 and isinstance(errors[0], BaseExceptionGroup):
-        return errors[0]
-    return BaseExceptionGroup("while the block was left", errors)
+def _flatten(errors: list[BaseException]) -> list[BaseException]:
+    """Return exceptions, those in the nursery's own group instead of the group."""
+    flat: list[BaseException] = []
+    for error in errors:
+        flat += error.exceptions if isinstance(error, BaseExceptionGroup) else [error]
+    return flat
 
 
 def _with_users(

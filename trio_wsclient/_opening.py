@@ -18,7 +18,7 @@ from wsproto.extensions import Extension
 from trio_wsclient import _redirects, _transport
 from trio_wsclient._client import Opened, WebSocketClient
 from trio_wsclient._connection.connection import Connection
-from trio_wsclient._connection.queue import Inbox
+from trio_wsclient._connection.queue import ReceiveQueue
 from trio_wsclient._errors import ConnectionRejected, HandshakeError, OpenTimeout, Phase
 from trio_wsclient._handshake import Accepted, Handshake, check_extra_headers
 from trio_wsclient._http import BODY_PATIENCE
@@ -80,6 +80,8 @@ class Opening:
                 exc.redirects = tuple(self._redirects)
                 self._log.debug("not open: %s", exc, phase=self._phase)
             raise
+        finally:
+            self._refusal = None  # It refers to this object, so both would wait for the collector.
 
     async def _hop(self) -> tuple[Connection, WebSocketClient] | None:
         """Open at the present URL; return ``None`` if that has redirected us."""
@@ -110,7 +112,7 @@ class Opening:
     async def _cut(self) -> None:
         if self._stream is not None:
             stream, self._stream = self._stream, None
-            await _transport.cut(stream)
+            await _transport.close_forcefully(stream)
 
     def _enter(self, phase: Phase, message: str, *args: object) -> None:
         self._leave_phase()
@@ -257,10 +259,12 @@ class Opening:
         connection = Connection(
             stream,
             protocol,
-            Inbox(max_buffered_bytes=options.max_buffered_bytes, decode_text=options.decode_text),
+            ReceiveQueue(
+                max_buffered_bytes=options.max_buffered_bytes, decode_text=options.decode_text
+            ),
             self._log,
             close_timeout=options.close_timeout,
-            shares_reading=options.stream is None,
+            shares_reading=isinstance(stream, EagerStream),
         )
         connection.bytes_received = len(accepted.trailing_data)
         opened = Opened(

@@ -84,18 +84,22 @@ def call_after_ticks(
         function: The function to call.
         unless: Asked in each tick. As soon as it returns ``True``, the call is dropped.
     """
-    token = trio.lowlevel.current_trio_token()
+    _count_down(trio.lowlevel.current_trio_token(), ticks, function, unless)
 
-    def tick(left: int) -> None:
-        if unless():
-            return
-        if left == 0:
-            function()
-            return
-        with suppress(trio.RunFinishedError):  # There are no more ticks.
-            token.run_sync_soon(tick, left - 1)
 
-    tick(ticks)
+def _count_down(
+    token: trio.lowlevel.TrioToken,
+    left: int,
+    function: Callable[[], object],
+    unless: Callable[[], bool],
+) -> None:
+    if unless():
+        return
+    if left == 0:
+        function()
+        return
+    with suppress(trio.RunFinishedError):  # There are no more ticks.
+        token.run_sync_soon(_count_down, token, left - 1, function, unless)
 
 
 class Stopwatch:

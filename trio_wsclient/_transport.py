@@ -106,11 +106,11 @@ async def start_tls(
             tls = wrap()
         await tls.do_handshake()
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ValueError) as exc:
-        await cut(stream)  # noqa: ASYNC120 shielded inside
+        await close_forcefully(stream)  # noqa: ASYNC120 shielded inside
         cause = exc.__cause__ or exc
         raise HandshakeError(f"no TLS with {server_hostname}: {fault(cause)}") from cause
     except BaseException:
-        await cut(stream)  # noqa: ASYNC102 shielded inside
+        await close_forcefully(stream)  # noqa: ASYNC102 shielded inside
         raise
     return tls
 
@@ -124,7 +124,7 @@ def _wrap(
     return trio.SSLStream(stream, context, server_hostname=server_hostname, https_compatible=True)
 
 
-async def cut(stream: trio.abc.Stream) -> None:
+async def close_forcefully(stream: trio.abc.Stream) -> None:
     """Close a stream without waiting for anything, and without an error of its own."""
     if isinstance(stream, EagerStream):
         with suppress(OSError):
@@ -139,8 +139,11 @@ async def cut(stream: trio.abc.Stream) -> None:
         except BaseException as error:
             # Ctrl-C may strike here; a stream of two halves, closing the second one, then hides it.
             hidden = error.__context__
-            if isinstance(hidden, KeyboardInterrupt) and hidden is not handled:
-                raise hidden from None  # noqa: ASYNC104 it is the stronger one
+            try:
+                if isinstance(hidden, KeyboardInterrupt) and hidden is not handled:
+                    raise hidden from None  # noqa: ASYNC104 it is the stronger one
+            finally:
+                del hidden  # Its traceback may have this frame.
             raise
 
 

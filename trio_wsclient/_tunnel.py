@@ -46,7 +46,7 @@ async def connect_through(
                 stream, proxy, host, port, user_agent=user_agent, refused=refused
             )
         except BaseException:
-            await _transport.cut(stream)  # noqa: ASYNC102 shielded inside
+            await _transport.close_forcefully(stream)  # noqa: ASYNC102 shielded inside
             raise
     addresses = [host] if proxy.resolves else await _resolve(host, port)
     while True:
@@ -56,11 +56,11 @@ async def connect_through(
             address = addresses.pop(0)
             await _socks.connect(stream, address, port, credentials=proxy.credentials)
         except _socks.AddressError:
-            await _transport.cut(stream)  # noqa: ASYNC120 shielded inside
+            await _transport.close_forcefully(stream)  # noqa: ASYNC120 shielded inside
             if not addresses:
                 raise
         except BaseException:
-            await _transport.cut(stream)  # noqa: ASYNC102 shielded inside
+            await _transport.close_forcefully(stream)  # noqa: ASYNC102 shielded inside
             raise
         else:
             return stream

@@ -105,30 +105,56 @@ def draw_layers() -> str:
 
 # The states
 
-ROW = re.compile(r"^CLOSING +``(\w+)`` +(.+?)  +(.+)$", re.MULTILINE)
+RULE = re.compile(r"^=+(?:  =+)+$", re.MULTILINE)
+
+
+def states() -> list[list[str]]:
+    """Return the rows of the table of states, each of its four cells in one line."""
+    table = closing.__doc__ or ""
+    rule, _, last = RULE.finditer(table)
+    starts = [column.start() for column in re.finditer("=+", rule[0])]
+    columns = [slice(*span) for span in zip(starts, [*starts[1:], None], strict=True)]
+    rows: list[list[str]] = []
+    for line in table[rule.end() : last.start()].splitlines()[3:]:
+        cells = [line[column].strip() for column in columns]
+        if cells[0]:
+            rows.append(cells)
+        else:  # The row before goes on.
+            rows[-1] = [f"{old} {new}".strip() for old, new in zip(rows[-1], cells, strict=True)]
+    return rows
 
 
 def draw_states() -> str:
-    rows = ROW.findall(closing.__doc__ or "")
-    assert [row[0] for row in rows] == [*closing.ClosedBy.__members__], rows
+    rows = [row[1:] for row in states() if row[0] == "CLOSING"]
+    assert [row[0].strip("`") for row in rows] == [*closing.ClosedBy.__members__], rows
     drawing = Drawing("The states of a connection, and what leads from one to the next")
     width, middle, middle_width = 110, 190, 340
     right = WIDTH - 1 - width
-    height, step = 3 * LINE + MARGIN, 4 * LINE + MARGIN
-    centre = step + height / 2
+    texts = [
+        [
+            *wrap(f"input: {reads}".split(), middle_width - 2 * MARGIN),
+            *wrap(f"output: {writes}".split(), middle_width - 2 * MARGIN),
+        ]
+        for _, reads, writes in rows
+    ]
+    heights = [LINE * (len(lines) + 1) + MARGIN for lines in texts]
+    height = 3 * LINE + MARGIN  # of the states beside them
+    centre = (sum(heights) + LINE * (len(rows) - 1)) / 2
     for x, state, note in ((1, "OPEN", "messages both ways"), (right, "CLOSED", "the stream, too")):
-        drawing.box(x, step, width, height)
-        drawing.text(x + MARGIN, step + LINE, state, "code")
+        y = centre - height / 2
+        drawing.box(x, y, width, height)
+        drawing.text(x + MARGIN, y + LINE, state, "code")
         for number, line in enumerate(wrap(note.split(), width), 2):
-            drawing.text(x + MARGIN, step + LINE * number, line, "small")
-    for number, (closed_by, reads, writes) in enumerate(rows):
-        y = number * step + 1
+            drawing.text(x + MARGIN, y + LINE * number, line, "small")
+    y = 1.0
+    for (closed_by, _, _), lines, height in zip(rows, texts, heights, strict=True):
         drawing.box(middle, y, middle_width, height)
-        drawing.text(middle + MARGIN, y + LINE, f"CLOSING, {closed_by}", "code")
-        drawing.text(middle + MARGIN, y + 2 * LINE, f"input: {reads}", "small")
-        drawing.text(middle + MARGIN, y + 3 * LINE, f"output: {writes}", "small")
+        drawing.text(middle + MARGIN, y + LINE, f"CLOSING, {closed_by.strip('`')}", "code")
+        for number, line in enumerate(lines, 2):
+            drawing.text(middle + MARGIN, y + LINE * number, line, "small")
         drawing.line((1 + width, centre), (middle - 2, y + height / 2))
         drawing.line((middle + middle_width, y + height / 2), (right - 2, centre))
+        y += height + LINE
     return drawing.to_html()
 
 

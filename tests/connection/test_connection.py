@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 
 import pytest
@@ -18,6 +19,7 @@ from trio_wsclient import (
     ConnectionClosedOK,
     open_websocket_client,
 )
+from trio_wsclient._connection import connection
 from trio_wsclient._net.sockets import EagerSocketStream
 
 
@@ -210,18 +212,18 @@ async def test_a_users_stream_is_read_by_one_task_alone(autojump_clock):
 
 
 async def test_waiting_receive_reads_for_itself_on_tcp(monkeypatch):
-    receive_some = EagerSocketStream.receive_some
+    receive_nowait = EagerSocketStream.receive_nowait
 
-    async def noting(stream: EagerSocketStream, max_bytes: int | None = None) -> bytes:
+    def noting(stream: EagerSocketStream, max_bytes: int | None = None) -> bytes | None:
         readers.append(trio.lowlevel.current_task())
-        return await receive_some(stream, max_bytes)
+        return receive_nowait(stream, max_bytes)
 
     async def consumer() -> None:
         for _ in range(2):
             await ws.receive()
         assert trio.lowlevel.current_task() in readers
 
-    monkeypatch.setattr(EagerSocketStream, "receive_some", noting)
+    monkeypatch.setattr(EagerSocketStream, "receive_nowait", noting)
     readers: list[trio.lowlevel.Task] = []
     async with loopback_server(echo_script) as url, open_websocket_client(url) as ws:
         async with trio.open_nursery() as nursery:
@@ -242,3 +244,44 @@ async def test_r2_the_part_of_a_frame_that_has_come_counts_too(autojump_clock):
     async with opened(endless_frame, max_message_size=None, close_timeout=1) as (ws, _):
         await wait_all_tasks_blocked()
         assert ws.statistics().bytes_received < 1_048_576 + 2 * 65_536
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "the system watches no more descriptors"),
+        ValueError("no descriptor"),
+        trio.BusyResourceError("the descriptor belongs to another socket now"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_failing_wait_for_the_socket_ends_the_connection(error, monkeypatch):
+    async def fail(_: object) -> None:
+        nonlocal calls
+        calls += 1
+        # Trio's other tasks never run again if the reader calls this on and on.
+        assert calls < 100
+        raise error
+
+    calls = 0
+    monkeypatch.setattr(connection, "wait_readable", fail)
+    async with loopback_server(echo_script) as url, open_websocket_client(url) as ws:
+        with trio.fail_after(10), pytest.raises(ConnectionClosedError) as caught:
+            await ws.receive()
+        assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("wrong", [None, "text"])
+async def test_users_stream_that_returns_no_bytes_ends_the_connection(wrong, autojump_clock):
+    class ReturnsAnything(Valve):
+        async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+            data = await super().receive_some(max_bytes)
+            return wrong if b"wrong" in data else data
+
+    server = Recorder()
+    async with memory_server(server) as stream:
+        async with open_websocket_client("ws://server/", stream=ReturnsAnything(stream)) as ws:
+            await server.peer.send(wire.text("wrong"))
+            with pytest.raises(ConnectionClosedError) as caught:
+                await ws.receive()
+            assert isinstance(caught.value.__cause__, TypeError)

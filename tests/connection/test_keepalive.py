@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import select
 
 import pytest
 import trio
 import wire
 from recorder import Recorder
-from scripted_server import Peer, memory_server
+from scripted_server import Peer, loopback_server, memory_server
 from streams import Valve
 from trio.testing import wait_all_tasks_blocked
 
@@ -265,3 +266,20 @@ async def test_an_end_while_a_ping_is_out_is_no_failure_of_the_keepalive(autojum
             assert (await ws.wait_closed()).code == 1000
             await wait_all_tasks_blocked()
     assert trio.current_effective_deadline() == math.inf
+
+
+async def test_pong_in_the_kernel_counts_when_ping_timeout_strikes(mock_clock):
+    """The reader and the keepalive are due in the same tick, and Trio runs either of them first."""
+    server = Recorder()
+    async with loopback_server(server) as url:
+        async with open_websocket_client(url, ping_interval=20, ping_timeout=5) as ws:
+            for count in range(1, 21):
+                await wait_all_tasks_blocked(0.01)
+                mock_clock.jump(20)
+                while len(server.frames) < count:
+                    await wait_all_tasks_blocked(0.01)
+                server.peer.stream.socket._sock.send(wire.pong(server.frames[-1].payload))
+                assert select.select([ws._connection._eager.socket], [], [], 10)[0]
+                mock_clock.jump(5)
+                await wait_all_tasks_blocked(0.01)
+                assert ws.outcome is None

@@ -8,7 +8,7 @@ import pytest
 import trio
 import wire
 from recorder import Recorder, opened
-from scripted_server import memory_server
+from scripted_server import Peer, loopback_server, memory_server
 from streams import BreaksOnWrite
 from trio.testing import wait_all_tasks_blocked
 
@@ -222,3 +222,55 @@ async def test_a_writer_left_while_another_task_writes_a_part_breaks_the_message
                 await wait_all_tasks_blocked()
         with pytest.raises(ConnectionClosedError):
             await ws.send("next")
+
+
+async def test_writer_left_by_an_exception_wakes_the_active_receiver_at_once():
+    """The server does not answer our Close for a long time."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.next_frame()
+        await peer.send(wire.text("go"))
+        await told.wait()
+        await peer.stream.aclose()
+
+    async def receive() -> None:
+        with pytest.raises(ConnectionClosedError):
+            await ws.receive()
+
+    told = trio.Event()
+    with trio.fail_after(30):
+        async with (
+            loopback_server(script) as url,
+            open_websocket_client(url, close_timeout=600) as ws,
+        ):
+            await wait_all_tasks_blocked()  # Until the background reader reads.
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ws.receive)
+                await wait_all_tasks_blocked(0.01)
+                await ws.send("ready")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive)
+                nursery.start_soon(receive)
+                await wait_all_tasks_blocked(0.01)
+                assert ws._connection.reader.is_led_by_receiver
+                with pytest.raises(ZeroDivisionError):
+                    async with ws.text_writer() as writer:
+                        await writer.write("half")
+                        raise ZeroDivisionError
+            told.set()
+
+
+async def test_exception_that_leaves_a_writer_keeps_its_traceback():
+    """The connection drops its reference to the exception, and changes nothing in it."""
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    async with memory_server(Recorder()) as stream:
+        with pytest.raises(ZeroDivisionError) as caught:
+            async with open_websocket_client("ws://server/", stream=stream) as ws:
+                async with ws.text_writer() as writer:
+                    await writer.write("half")
+                    fail()
+    assert caught.traceback[-1].name == "fail"

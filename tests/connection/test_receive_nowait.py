@@ -11,7 +11,7 @@ from scripted_server import Peer, memory_server
 from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import DataFrame, open_websocket_client
-from trio_wsclient._connection.queue import Inbox
+from trio_wsclient._connection.queue import ReceiveQueue
 
 
 async def test_a_large_message_comes_to_receive_nowait(autojump_clock):
@@ -36,9 +36,9 @@ async def test_a_large_message_comes_to_receive_nowait(autojump_clock):
 
 
 def test_ctrl_c_does_not_strike_within_receive_nowait(monkeypatch):
-    join = Inbox._join
+    join = ReceiveQueue._join
 
-    def strike(inbox: Inbox, entry: DataFrame) -> str | bytes:
+    def strike(inbox: ReceiveQueue, entry: DataFrame) -> str | bytes:
         signal.raise_signal(signal.SIGINT)  # half of the message was taken
         return join(inbox, entry)
 
@@ -59,5 +59,5 @@ def test_ctrl_c_does_not_strike_within_receive_nowait(monkeypatch):
                     got.append(await ws.receive())
         return got
 
-    monkeypatch.setattr(Inbox, "_join", strike)
+    monkeypatch.setattr(ReceiveQueue, "_join", strike)
     assert trio.run(main) == ["ab", "c"]

@@ -267,3 +267,37 @@ async def test_a_stream_of_frames_without_end_is_bounded_by_max_buffered_bytes_a
                     count += 1
                     if count == 1000:
                         scope.cancel()
+
+
+async def test_frames_and_messages_do_not_mix_before_the_first_wait():
+    """The first call of each task is at its schedule point when the others begin.
+
+    The order of the tasks is random, so there are many rounds.
+    """
+
+    async def take_frame(ws: WebSocketClient) -> None:
+        with suppress(trio.BusyResourceError):
+            taken.append((await anext(ws.frames())).payload)
+
+    async def take_message(ws: WebSocketClient) -> None:
+        with suppress(trio.BusyResourceError, RuntimeError):
+            taken.append((await ws.receive()).encode())
+
+    async def take_nowait(ws: WebSocketClient) -> None:
+        with suppress(trio.BusyResourceError, RuntimeError, trio.WouldBlock):
+            taken.append(ws.receive_nowait().encode())
+
+    for _ in range(50):
+        server, taken = Recorder(), []
+        async with opened(server) as (ws, _), trio.open_nursery() as nursery:
+            await server.peer.send(wire.text("whole"))
+            await wait_all_tasks_blocked()
+            ws._connection.time_slice.ends = 0.0  # Each call is a schedule point.
+            for take in (take_frame, take_message, take_frame, take_nowait):
+                nursery.start_soon(take, ws)
+            await wait_all_tasks_blocked()
+            for data in (FRAGMENTS, wire.text("end")):
+                await server.peer.send(data)
+                await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        assert b"wholeonetwoend".startswith(b"".join(taken))

@@ -258,7 +258,7 @@ async def test_r3_nothing_piles_up_once_nothing_can_be_written(autojump_clock):
             await wait_all_tasks_blocked()
             await server.peer.send(wire.ping(b"x" * 100) * 1000)
             await wait_all_tasks_blocked()
-            assert ws._connection.outbox._pongs.take() == []
+            assert ws._connection.replies._payloads == []
 
 
 async def test_a_stream_that_can_only_be_read_any_more_ends_within_close_timeout(autojump_clock):

@@ -194,3 +194,19 @@ async def test_any_other_stream_is_left_as_it_is():
 
     for stream in (memory_stream_pair()[0], trio.SocketStream(MadeUp())):
         assert take_over(stream) is stream
+
+
+async def test_waking_the_reader_leaves_a_blocked_write_alone(pair):
+    stream, theirs = pair
+    assert not stream.send_nowait(BIG)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.flush)
+        await wait_all_tasks_blocked()
+        stream.wake_reader()
+        assert await read(theirs, len(BIG)) == BIG
+
+
+async def test_waking_the_reader_of_a_closed_stream_does_nothing(pair):
+    stream, _ = pair
+    stream.close()
+    stream.wake_reader()

@@ -406,6 +406,19 @@ def test_dropped_data_is_not_shown_to_extensions(before: bytes):
     assert protocol.closing.received == CloseFrame(1000)
 
 
+def test_extensions_see_the_server_close_after_ours():
+    watching = Watching()
+    protocol = protocol_with(watching)
+    protocol.close(1000)
+    watching.calls.clear()
+    read(protocol, wire.close(1001))
+    assert watching.calls == [
+        ("header", WsprotoOpcode.CLOSE, BITS_OFF, 2),
+        ("payload", b"\x03\xe9"),
+        ("complete", True),
+    ]
+
+
 def test_deflate_streams_that_an_extension_holds_back_take_linear_time():
     """An extension next to the wire may hand a long frame to compression in one piece."""
     deflate = Deflate(PerMessageDeflate(), Limits(1000))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import zlib
+from collections.abc import Callable
+from typing import TypeAlias
 
 import pytest
 import trio
 import wire
-from deflate_tables import RSV1, raw
+from deflate_tables import FINAL, RSV1, raw, stored
 from extensions import Unoffered, Watching
 from protocol_tables import read
 from scripted_server import Peer, memory_server
@@ -16,6 +18,7 @@ from wsproto.extensions import Extension
 
 from trio_wsclient import PerMessageDeflate, open_websocket_client
 from trio_wsclient._protocol import deflate as deflate_module
+from trio_wsclient._protocol import reader as reader_module
 from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.events import Ping
 from trio_wsclient._protocol.limits import (
@@ -141,29 +144,32 @@ SQUEEZED = wire.frame(wire.BINARY, raw(PLAIN), rsv=RSV1)
 PING = wire.ping(b"p")
 FRAGMENTS = wire.binary(b"ab", fin=False) + wire.continuation(b"c")
 
-WORK: dict[str, tuple[bytes, list[Extension], int]] = {
+# Extensions keep state, so each test makes its own.
+Kinds: TypeAlias = list[Callable[[], Extension]]
+
+WORK: dict[str, tuple[bytes, Kinds, int]] = {
     "control frames": (PING * 3, [], 3 * FRAME_COST),
     "fragments": (FRAGMENTS * 2, [], 4 * FRAME_COST),
     "messages": (wire.text("a") * 9 + PING, [], 9 * MESSAGE_COST + FRAME_COST),
     "compressed messages": (
         SQUEEZED * 2 + PING,
-        [compression()],
+        [compression],
         2 * (MESSAGE_COST + inflating(PLAIN)) + FRAME_COST,
     ),
     "compressed fragments": (
         PING + wire.frame(wire.BINARY, raw(PLAIN), rsv=RSV1, fin=False),
-        [compression()],
+        [compression],
         2 * FRAME_COST + inflating(PLAIN),
     ),
-    "hooks of control frames": (PING * 3, [Unoffered()], 3 * (FRAME_COST + HOOKS_COST)),
+    "hooks of control frames": (PING * 3, [Unoffered], 3 * (FRAME_COST + HOOKS_COST)),
     "hooks of messages": (
         wire.binary(b"ab") * 2,
-        [Unoffered()],
+        [Unoffered],
         2 * (FRAME_COST + HOOKS_COST + 2 * INFLATED_BYTE_COST),
     ),
     "compression beside hooks": (
         SQUEEZED * 2,
-        [compression(), Unoffered()],
+        [compression, Unoffered],
         2 * (FRAME_COST + HOOKS_COST + inflating(PLAIN) + len(PLAIN) * INFLATED_BYTE_COST),
     ),
 }
@@ -180,9 +186,9 @@ def work_of(data: bytes, **options: object) -> int:
     return SLICE_COST - budget.left
 
 
-@pytest.mark.parametrize(("data", "extensions", "cost"), WORK.values(), ids=WORK)
-def test_budget_is_charged_for_all_work(data: bytes, extensions: list[Extension], cost: int):
-    assert work_of(data, extensions=extensions) == cost
+@pytest.mark.parametrize(("data", "kinds", "cost"), WORK.values(), ids=WORK)
+def test_budget_is_charged_for_all_work(data: bytes, kinds: Kinds, cost: int):
+    assert work_of(data, extensions=[make() for make in kinds]) == cost
 
 
 def test_budget_is_charged_for_text_as_frames():
@@ -225,6 +231,28 @@ def test_slice_of_messages_ends_when_its_budget_is_spent(data: bytes, most: int)
     assert sum(sizes) == 5000
     assert max(sizes) == most
     assert max(sums) * MESSAGE_COST < SLICE_COST + 512 * MESSAGE_COST
+
+
+def test_inflating_stops_when_the_budget_is_just_spent(monkeypatch):
+    monkeypatch.setattr(reader_module, "SLICE_COST", inflating(PLAIN))
+    protocol = Protocol(extensions=[compression()])
+    protocol.receive_data(SQUEEZED * 2)
+    assert [messages for messages, _ in protocol.next_events()] == [[PLAIN]]
+
+
+def test_inflate_stops_between_streams_when_the_budget_is_just_spent():
+    deflate, budget = compression(), WorkBudget()
+    budget.left = INFLATE_COST + STREAM_COST + len(b"Hello") * INFLATED_BYTE_COST
+    assert deflate.inflate(FINAL * 2, budget) == (b"Hello", len(FINAL))
+
+
+@pytest.mark.parametrize(("size", "is_fast"), [(512, True), (513, False)])
+def test_fast_path_inflates_up_to_512_bytes(size: int, is_fast: bool):
+    protocol = Protocol(extensions=[compression()])
+    payload = stored(bytes(size - len(stored(b""))))
+    protocol.receive_data(wire.frame(wire.BINARY, payload, rsv=RSV1))
+    (event,) = protocol.next_events()
+    assert isinstance(event, tuple) is is_fast  # of the messages, and how many bytes they take
 
 
 @pytest.mark.parametrize("size", [1, 100, 512, 513, 2000])
@@ -275,10 +303,11 @@ def test_step_size_shrinks_with_the_level(level: int, size: int):
 
 
 @pytest.mark.parametrize(
-    ("extensions", "most"),
-    [([Watching()], 4096), ([Watching(), compression()], 256), ([compression(), Watching()], 256)],
+    ("kinds", "most"),
+    [([Watching], 4096), ([Watching, compression], 256), ([compression, Watching], 256)],
 )
-def test_hooks_get_a_long_payload_in_pieces(extensions: list[Extension], most: int):
+def test_hooks_get_a_long_payload_in_pieces(kinds: Kinds, most: int):
+    extensions = [make() for make in kinds]
     protocol = Protocol(extensions=extensions)
     (watching,) = (each for each in extensions if isinstance(each, Watching))
     read(protocol, wire.binary(bytes(10_000)))

@@ -1,10 +1,13 @@
 """An open connection: how its tasks wait, read, write and close together.
 
-Start with `connection`.
+Start with `connection`. The modules below it, from the bottom:
 
+* `queue` holds the messages that were received.
 * `shared_reader` says which task reads.
-* `queue` holds what has come, and `receiving` hands it to the user.
-* `writer` writes, `sending` has the user's messages, and `pongs` the replies to pings.
-* `pings` are those of the client, and `keepalive` sends them in time.
-* `outcome` turns how the connection ended into an exception.
+* `slot` is a lock whose waiting tasks are served first come, first served.
+* `pings` has the pings of the client, and `replies` the frames that are due: pongs and our Close.
+* `closing` has the deadline of the closing handshake, and tells everybody how it ends.
+* `writer` writes frames.
+
+Above `connection`, `receiving` and `sending` have the user's calls, and `keepalive` pings in time.
 """

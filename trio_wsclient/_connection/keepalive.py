@@ -1,10 +1,12 @@
-"""Keepalive: pings on request, and the verdict that a server is gone.
+"""Keepalive: pings on request, and the decision that a server is gone.
 
-A due ping is written by whoever writes next, or by the reply task, so it is never in the way of a
-message. While it waits, every piece that is written or read proves that the server lives. Once it
-is handed to the stream only what comes in counts, but that whatever it is: the kernel takes tens of
-kilobytes for a server that has vanished. While nobody reads, because the consumer is slow, the
-clock stands: then silence says nothing about the server.
+The next task that writes takes a due ping along, or the reply task writes it, so the ping is never
+in the way of a message. While the ping waits, every piece that is written or read restarts the
+clock of ``ping_timeout``. Once the ping was handed to the stream, only what comes in counts,
+whatever it is: the kernel takes tens of kilobytes for a server that has vanished.
+
+While reading is paused, because the consumer is slow, the clock stops: the client would not see
+the pong.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.pings import random_payload
-from trio_wsclient._connection.shared_reader import never
 
 
 @enable_ki_protection
@@ -22,32 +23,39 @@ async def keepalive_task(connection: Connection, interval: float, timeout: float
     """Ping until the connection ends.
 
     Args:
-        connection: Whom to keep alive.
-        interval: Seconds from the opening, or from what has answered a ping, to the next one.
+        connection: The connection to keep alive.
+        interval: Seconds between keepalive pings.
         timeout: Seconds of silence after a ping that end the connection; ``None`` for no end.
     """
-    while connection.closing.closed_by is None:
+    try:
+        with connection.closing.scope(shield=True):
+            await _keep_alive(connection, interval, timeout)
+    except Exception as bug:  # noqa: BLE001 `Connection.receive_task` raises it (X2)
+        connection.closing.note_bug(bug)
+
+
+async def _keep_alive(connection: Connection, interval: float, timeout: float | None) -> None:
+    while not connection.closing.has_begun:
         await trio.sleep(interval)
         connection.request_ping(random_payload())
-        if timeout is not None and not await _heard(connection, timeout):
+        if timeout is not None and not await _is_answered(connection, timeout):
             cause = trio.TooSlowError(f"nothing received for {timeout:g} s after a ping")
-            await connection.fail_at_once(cause, 1011, linger=False)
+            await connection.fail_nowait(cause, 1011, linger=False)
 
 
-async def _heard(connection: Connection, timeout: float) -> bool:
-    """Tell whether something came in time, or the connection has ended."""
-    pings = connection.pings
-
-    def answered() -> bool:
-        return pings.alive or connection.closing.closed_by is not None
-
-    while not answered():
-        now = trio.current_time()
-        deadline = now + (pings.silent_since + timeout - connection.clock())
-        if deadline <= now:
-            return False
-        with trio.move_on_at(deadline):
-            await connection.wait_until(answered, may_read=never)
-        if not connection.is_reading:
-            await connection.wait_until(lambda: connection.is_reading or answered(), never)
+async def _is_answered(connection: Connection, timeout: float) -> bool:
+    """Return whether something came in time, or the connection has ended."""
+    pings, reader = connection.pings, connection.reader
+    reader.need()
+    try:
+        while not pings.has_received and not connection.closing.has_begun:
+            await reader.wait_resumed()
+            deadline = trio.current_time() + (timeout - pings.silent_seconds)
+            if deadline <= trio.current_time():
+                await connection.read_arrived()  # Other tasks may have kept the reader waiting.
+                return pings.has_received or connection.closing.has_begun
+            with trio.move_on_at(deadline):
+                await pings.wait_news()
+    finally:
+        reader.need_no_more()
     return True

@@ -1,176 +1,298 @@
-"""Messages and fragments that were received and not yet taken, without I/O.
+"""Messages that were received and not yet taken, without I/O.
 
-A message that came in one frame waits as itself; the fragments of others stay apart, as
-``DataFrame``, so that they can be taken as frames or as a message.
+Theory of operation
+-------------------
+
+The reader puts messages in batches, as a rule one for each read, and the consumers take them one by
+one. So the queue counts in batches, too: ``front`` is the batch that is being taken, and a batch
+gives its bytes back when its last message is taken. Taking a message is then hardly more than a
+``popleft``.
+
+A message in fragments arrives frame by frame, and is always the last one. Its frames stay apart
+until the message is taken, because `take_frame` hands over the frames as they came. If `take_frame`
+takes the first frame of a message, the rest of this message is ``_begun``: its frames are taken one
+by one, whether they are here already or still arrive.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 from trio_wsclient._protocol.events import DataFrame, Entry, Opcode
 
-# bytes that each entry counts beside its payload: about what CPython needs for the object and its
-# place in the queue, so that a flood of empty frames is bounded too.
+# Bytes that each message or frame counts beside its payload: about what CPython needs for the
+# object and its place in the queue. So a flood of empty messages is bounded, too.
 _OVERHEAD: Final = 128
 
-_MOMENTS: Final = 64  # into which a full inbox is divided, for telling how much of it is taken
+# Bytes: a message that comes alone joins the last batch if that has fewer. So a batch of its own
+# costs few messages memory, and no small message keeps the bytes of many taken ones.
+_SMALL_BATCH: Final = 4096
 
-_NOTHING: Final[deque[Entry]] = deque()
+_WHOLE: Final = (str, bytes)
+
+# A message in one frame, or all frames of a message.
+_Message: TypeAlias = Entry | list[DataFrame]
 
 
-class Inbox:
+class ReceiveQueue:
     """The queue between the reader and the consumers.
 
-    Taking a message costs next to nothing: how much room there is is found out when that is asked
-    for. A batch takes its room until the last of it is taken.
-
     Args:
-        max_buffered_bytes: From how many bytes on it has no room.
+        max_buffered_bytes: The reader pauses when this many bytes are waiting.
         decode_text: Whether a Text message in fragments is handed over as ``str``.
 
     Attributes:
-        at_once: The queue itself while each entry is a whole message, and taking one concerns
-            nobody else; otherwise, and that is seldom, empty.
+        front: The messages of the batch that is being taken. If ``is_simple`` is true and this is
+            not empty, `take_message` may be called without any other check.
+        is_claimed: Whether only the active receiver may take.
+        is_simple: Whether the consumers take messages, and taking one concerns nobody else.
+        messages_put: Messages so far.
+        most_bytes: The most bytes that were waiting at any time.
     """
 
     def __init__(self, *, max_buffered_bytes: int, decode_text: bool) -> None:
         self.max_buffered_bytes: Final = max_buffered_bytes
         self._decode_text = decode_text
-        self._entries: deque[Entry] = deque()
-        self._unfinished = 0  # of those, how many are not the last frame of their message
-        self._put = 0  # entries so far
-        self._parts_put = 0  # of those, how many were not the last frame of their message
-        # How many entries there had been at some moments, and what those new by then count.
-        self._counts: deque[tuple[int, int]] = deque()
-        self._smallest = max_buffered_bytes // _MOMENTS  # bytes from one moment to the next
-        self._counted = 0  # bytes, in sum
-        self.is_full: bool = False  # whether there was no room when that was last asked
-        self.half_taken: bool = False  # whether the first entry is the middle of a message
-        self.frame_wanted: bool = False  # whether a task waits for a frame
-        self.at_once: deque[Entry] = self._entries
-        self.most_bytes: int = 0  # that the entries ever counted, or a few more
+        self.front: Final[deque[_Message]] = deque()
+        self._front_size = 0  # bytes of the batch in `front`, also of what is taken already
+        self._later: deque[tuple[list[_Message], int]] = deque()  # batches after it
+        self._later_messages = 0
+        self._to_join = 0  # messages here that `take_message` has to convert
+        # Frames of a message that has not ended; the same object as `_begun` if that is this one.
+        self._arriving: list[DataFrame] | deque[DataFrame] = []
+        self._arriving_size = 0  # bytes of all its frames, also of those that are taken
+        self._begun: deque[DataFrame] | None = None  # what is left of the message under way
+        self._size = 0  # bytes of all batches and frames
+        self._is_frame_wanted = False
+        self._is_paused = False
+        self.is_claimed: bool = False
+        self.is_simple: bool = True
+        self.messages_put: int = 0
+        self.most_bytes: int = 0
 
-    def has_room(self, *, beside: int) -> bool:
-        """Tell whether more should be received, ``beside`` so many bytes that are not here yet."""
-        self._forget_taken()
-        was_full, self.is_full = self.is_full, self._counted + beside >= self.max_buffered_bytes
-        if self.is_full != was_full:
-            self._look_at_once()
-        return not self.is_full
-
-    def want_frame(self, wanted: bool) -> None:
-        """Take note that a task waits for a frame, or does no more."""
-        self.frame_wanted = wanted
-        self._look_at_once()
-
-    def _look_at_once(self) -> None:
-        in_the_way = self._unfinished or self.is_full or self.half_taken or self.frame_wanted
-        self.at_once = _NOTHING if in_the_way else self._entries
+    # Facts
 
     @property
-    def buffered_bytes(self) -> int:
-        """What the entries count, each by itself."""
-        return sum(map(_size, self._entries))
+    def size(self) -> int:
+        """The bytes that are waiting."""
+        return self._size if self.front else self._size - self._front_size
+
+    def has_room(self, *, beside: int) -> bool:
+        """Return whether the reader may read more, with ``beside`` bytes of a frame under way."""
+        return self.size + beside < self.max_buffered_bytes
 
     @property
     def messages(self) -> int:
-        """How many whole messages there are, or their last fragments."""
-        return len(self._entries) - self._unfinished
+        """How many complete messages wait; also one of which frames are taken already."""
+        count = len(self.front) + self._later_messages
+        return count + 1 if self._is_begun_complete else count
 
     @property
     def messages_taken(self) -> int:
-        """How many messages were taken, to their last fragment."""
-        return self._put - self._parts_put - self.messages
+        """How many messages were taken, with their last frame."""
+        return self.messages_put - self.messages
 
     @property
-    def has_frame(self) -> bool:
-        return bool(self._entries)
+    def is_ready(self) -> bool:
+        """Whether there is what the consumers wait for: a frame in `frames`, else a message."""
+        if not self._is_frame_wanted:
+            return bool(self.front or self._later)
+        if self._begun is not None:
+            return bool(self._begun)
+        return bool(self.front or self._later or self._arriving)
+
+    @property
+    def _is_begun_complete(self) -> bool:
+        return self._begun is not None and self._begun is not self._arriving
+
+    @property
+    def is_mid_message(self) -> bool:
+        """Whether `take_frame` has taken some frames of a message, and not all."""
+        return self._begun is not None
+
+    @property
+    def buffered_bytes(self) -> int:
+        """The bytes that are waiting, without those of a batch that were taken already."""
+        messages = [*self.front]
+        for batch, _ in self._later:
+            messages += batch
+        frames = [*self._arriving, *(self._begun or () if self._is_begun_complete else ())]
+        return sum(map(_size_of, messages)) + sum(map(_size_of, frames))
+
+    # Modes
+
+    @property
+    def is_frame_wanted(self) -> bool:
+        """Whether a task waits for a frame, so that no message may be taken."""
+        return self._is_frame_wanted
+
+    def want_frame(self, wanted: bool) -> None:
+        """Begin or end to take frames."""
+        self._is_frame_wanted = wanted
+        self._update()
+
+    def pause(self, paused: bool) -> None:
+        """Take note that the reader waits for room, or waits no more."""
+        self._is_paused = paused
+        self._update()
+
+    def claim(self, claimed: bool) -> None:
+        """Reserve what is here for the active receiver, which came first, or end that."""
+        self.is_claimed = claimed
+        self._update()
+
+    def _update(self) -> None:
+        self.is_simple = not (
+            self._is_frame_wanted or self._is_paused or self.is_claimed or self._begun is not None
+        )
+
+    # Putting
+
+    def put_batch(self, messages: list[Entry], size: int) -> None:
+        """Put messages in one frame each, whose payloads take ``size`` bytes."""
+        if not self._decode_text:
+            self._to_join += sum(isinstance(message, DataFrame) for message in messages)
+        self._put(cast("list[_Message]", messages), size + len(messages) * _OVERHEAD)
 
     def put(self, entry: Entry) -> None:
-        """Add what has come; the sender of a fragment is trusted to keep to RFC 6455 §5.4."""
-        self._count(1, _size(entry))
-        self._entries.append(entry)
-        if isinstance(entry, DataFrame) and not entry.fin:
-            self._unfinished += 1
-            self._parts_put += 1
-            self._look_at_once()
-
-    def put_batch(self, messages: Sequence[Entry], size: int) -> None:
-        """Add whole messages, which take so many bytes."""
-        count = len(messages)
-        self._count(count, size + count * _OVERHEAD)
-        self._entries.extend(messages)
-
-    def _count(self, entries: int, size: int) -> None:
-        if not self._entries:
-            self._counts.clear()
-            self._counted = 0
+        """Put a message in one frame, or the next fragment of a message (RFC 6455 §5.4)."""
+        size = _size_of(entry)
+        if not isinstance(entry, DataFrame):
+            self._put([entry], size)
+        elif entry.fin and entry.opcode is not Opcode.CONTINUATION:
+            self._to_join += 1
+            self._put([entry], size)
         else:
-            self._forget_taken()
-        self._put += entries
-        self._counted += size
-        self.most_bytes = max(self.most_bytes, self._counted)
-        counts = self._counts
-        if counts and counts[-1][1] < self._smallest:
-            counts[-1] = (self._put, counts[-1][1] + size)
-        else:
-            counts.append((self._put, size))
+            self._put_fragment(entry, size)
 
-    def _forget_taken(self) -> None:
-        taken = self._put - len(self._entries)
-        while self._counts and self._counts[0][0] <= taken:
-            self._counted -= self._counts.popleft()[1]
+    def _put_fragment(self, frame: DataFrame, size: int) -> None:
+        self._arriving.append(frame)
+        self._arriving_size += size
+        self._add_size(size)
+        if frame.fin:
+            frames, size = self._arriving, self._arriving_size
+            self._arriving, self._arriving_size = [], 0
+            if isinstance(frames, deque):
+                self.messages_put += 1  # It is `_begun`.
+            else:
+                self._size -= size  # `_put` counts it again, in a batch.
+                self._to_join += 1
+                self._put([frames], size)
+
+    def _put(self, messages: list[_Message], size: int) -> None:
+        self.messages_put += len(messages)
+        if not (self.front or self._later):
+            self._size -= self._front_size
+            self.front.extend(messages)
+            self._front_size = size
+        else:
+            self._later_messages += len(messages)
+            if len(messages) == 1 and self._later and self._later[-1][1] < _SMALL_BATCH:
+                batch, batch_size = self._later[-1]
+                batch += messages
+                self._later[-1] = batch, batch_size + size
+            else:
+                self._later.append((messages, size))
+        self._add_size(size)
+
+    def _add_size(self, size: int) -> None:
+        self._size += size
+        if self._size > self.most_bytes:
+            self.most_bytes = max(self.most_bytes, self.size)
+
+    # Taking
+
+    def _advance(self) -> None:
+        """Make the next batch the one that is being taken; nothing is left of the last one."""
+        self._size -= self._front_size
+        batch, self._front_size = self._later.popleft()
+        self._later_messages -= len(batch)
+        self.front.extend(batch)
 
     def take_message(self) -> str | bytes:
-        """Take the first message; there has to be a whole one, and nothing taken of it."""
-        entry = self._entries.popleft()
-        return self._join(entry) if isinstance(entry, DataFrame) else entry
+        """Take the first message; there has to be one, and no frame of it was taken."""
+        if not self.front:
+            self._advance()
+        message = self.front.popleft()
+        if self._to_join and not isinstance(message, _WHOLE):
+            return self._join(message)
+        return message  # type: ignore[return-value]  # It is no frame, and no list of frames.
 
-    def take_messages(self, count: int) -> list[str | bytes]:
-        """Take as many messages; they have to be here, and nothing taken of the first."""
-        if count == len(self._entries):
-            entries = list(self._entries)
-            if DataFrame not in set(map(type, entries)):
-                self._entries.clear()
-                return cast("list[str | bytes]", entries)
-        return [self.take_message() for _ in range(count)]
+    def take_messages(self, max_messages: int | None) -> list[str | bytes]:
+        """Take all messages, or up to ``max_messages`` of them, as `take_message` does."""
+        messages: list[_Message] = []
+        left = len(self.front) + self._later_messages
+        if max_messages is not None:
+            left = min(left, max_messages)
+        while left:
+            if not self.front:
+                self._advance()
+            if len(self.front) <= left:
+                left -= len(self.front)
+                messages += self.front
+                self.front.clear()
+            else:
+                messages += [self.front.popleft() for _ in range(left)]
+                left = 0
+        if self._to_join:
+            return [m if isinstance(m, _WHOLE) else self._join(m) for m in messages]
+        return messages  # type: ignore[return-value]  # none of them is a frame or frames
 
-    def _join(self, entry: DataFrame) -> str | bytes:
-        opcode = entry.opcode
-        payload = entry.payload if entry.fin else self._join_fragments(entry)
+    def _join(self, message: DataFrame | list[DataFrame]) -> str | bytes:
+        self._to_join -= 1
+        if isinstance(message, DataFrame):
+            opcode, payload = message.opcode, message.payload
+        else:
+            opcode = message[0].opcode
+            payload = b"".join([frame.payload for frame in message])
+            message.clear()  # Else the message would be in memory three times while it is decoded.
         return payload.decode() if opcode is Opcode.TEXT and self._decode_text else payload
-
-    def _join_fragments(self, entry: DataFrame) -> bytes:
-        payloads = [entry.payload]
-        take, append = self._entries.popleft, payloads.append  # There may be very many.
-        while not entry.fin:
-            entry = cast("DataFrame", take())
-            append(entry.payload)
-        self._unfinished -= len(payloads) - 1
-        self._forget_taken()  # Nothing more may come.
-        self._look_at_once()
-        return b"".join(payloads)
 
     def take_frame(self) -> DataFrame:
         """Take the first frame; there has to be one."""
-        entry = self._entries.popleft()
-        if isinstance(entry, str):
-            entry = DataFrame(Opcode.TEXT, entry.encode(), fin=True)
-        elif isinstance(entry, bytes):
-            entry = DataFrame(Opcode.BINARY, entry, fin=True)
-        self._forget_taken()
-        self.half_taken = not entry.fin
-        if not entry.fin:
-            self._unfinished -= 1
-        self._look_at_once()
-        return entry
+        if self._begun is None:
+            message = self._take_for_frames()
+            if not isinstance(message, deque):
+                return _as_frame(message)
+            self._begun = message
+            self._update()
+        frame = self._begun.popleft()
+        self._size -= _size_of(frame)
+        if frame.fin:
+            self._begun = None
+            self._update()
+        return frame
+
+    def _take_for_frames(self) -> Entry | deque[DataFrame]:
+        """Take the first message, or its frames; perhaps only some of its frames are here."""
+        if not (self.front or self._later):
+            self._arriving = frames = deque(self._arriving)
+            return frames
+        if not self.front:
+            self._advance()
+        message = self.front.popleft()
+        if isinstance(message, list):
+            self._to_join -= 1
+            self._front_size -= _size_of(message)  # Now each frame gives its own bytes back.
+            return deque(message)
+        if isinstance(message, DataFrame):
+            self._to_join -= 1
+        return message
 
 
-def _size(entry: Entry) -> int:
-    payload = entry.payload if isinstance(entry, DataFrame) else entry
-    # CPython keeps up to four bytes a character of a str that is not ASCII.
+def _as_frame(message: Entry) -> DataFrame:
+    if isinstance(message, str):
+        return DataFrame(Opcode.TEXT, message.encode(), fin=True)
+    if isinstance(message, bytes):
+        return DataFrame(Opcode.BINARY, message, fin=True)
+    return message
+
+
+def _size_of(message: _Message) -> int:
+    if isinstance(message, list):
+        return sum(map(_size_of, message))
+    payload = message.payload if isinstance(message, DataFrame) else message
+    # CPython keeps up to four bytes for each character of a str that is not ASCII.
     factor = 4 if isinstance(payload, str) and not payload.isascii() else 1
     return _OVERHEAD + factor * len(payload)

@@ -2,107 +2,106 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._connection.connection import Connection
+from trio_wsclient._connection.shared_reader import Woken
 from trio_wsclient._errors import ClosedOnReceive
 from trio_wsclient._protocol.events import DataFrame
 
+_T = TypeVar("_T")
+
 
 class Receiver:
-    """The consumers' side of the inbox.
+    """The consumers' side of a connection.
 
-    A cancelled call takes nothing: between the wait and the taking there is no ``await``.
+    A cancelled call takes nothing: after its last wait it takes without another.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._inbox = connection.inbox
-        self._closing = connection.closing
+        self._queue = connection.queue
+        self._record = connection.record
+        self._reader = connection.reader
         self._time_slice = connection.time_slice
         self.tasks_waiting: int = 0
-
-    async def wait_for_message(self) -> None:
-        """Wait until there is a message, or raise what ended the connection."""
-        self._check_between_messages()
-        self.tasks_waiting += 1
-        try:
-            if not await self._connection.wait_until(self._has_message):
-                await self._time_slice.checkpoint()
-                await self._connection.wait_until(self._has_message)
-        finally:
-            self.tasks_waiting -= 1
-        if not self._inbox.messages:
-            raise await self._connection.closed(ClosedOnReceive)
-
-    def take_message(self) -> str | bytes:
-        """Take a message; there has to be one."""
-        message = self._inbox.take_message()
-        self._make_room()
-        return message
-
-    def take_messages(self, max_messages: int | None) -> list[str | bytes]:
-        """Take all messages that are here, up to a number of them."""
-        count = self._inbox.messages
-        if max_messages is not None:
-            count = min(count, max_messages)
-        messages = self._inbox.take_messages(count)
-        self._make_room()
-        return messages
-
-    def receive_nowait(self) -> str | bytes:
-        """Take a message, or raise ``trio.WouldBlock`` or what ended the connection."""
-        self._check_between_messages()
-        if not self._inbox.messages:
-            self._connection.read_nowait()
-        if self._inbox.messages:
-            return self.take_message()
-        if self._connection.outcome_known:
-            raise self._connection.closed_now(ClosedOnReceive)
-        self._connection.read_on()
-        raise trio.WouldBlock
 
     async def receive_frame(self) -> DataFrame:
         """Wait for a frame and take it, or raise what ended the connection."""
         await self._time_slice.checkpoint()
         if self.tasks_waiting:
             raise trio.BusyResourceError("another task is receiving")
-        self._inbox.want_frame(True)
-        self.tasks_waiting += 1
+        self._queue.want_frame(True)
         try:
-            await self._connection.wait_until(self._has_frame)
+            return await self.take(self._queue.take_frame)
+        finally:
+            self._queue.want_frame(False)
+
+    async def take(self, take: Callable[[], _T]) -> _T:
+        """Wait until the queue is ready, and take from it; or raise what ended the connection."""
+        queue, record, reader = self._queue, self._record, self._reader
+        self.tasks_waiting += 1  # before the first wait, as `frames` excludes all others
+        is_active = False
+        try:
+            if queue.is_ready:
+                await self._time_slice.checkpoint()
+            if (queue.is_claimed or not queue.is_ready) and record.closed_by is None:
+                is_active = reader.enter()
+                if not is_active:
+                    taken = await reader.park(take)
+                    if not isinstance(taken, Woken):
+                        return taken
+                    is_active = taken is Woken.TO_READ
+                while is_active and not queue.is_ready and record.closed_by is None:
+                    await self._connection.read_step()
+            if not queue.is_ready:
+                if is_active:
+                    reader.leave()
+                    is_active = False
+                # A message may still come before our Close is made.
+                await self._connection.closing.wait_known()
+            if not queue.is_ready:
+                raise self._connection.closing.call_error(ClosedOnReceive)
+            result = take()  # before `leave` hands out what is left
+            self._connection.make_room()
+            return result
         finally:
             self.tasks_waiting -= 1
-            self._inbox.want_frame(False)
-        if not self._inbox.has_frame:
-            raise await self._connection.closed(ClosedOnReceive)
-        frame = self._inbox.take_frame()
-        self._make_room()
-        return frame
+            if is_active:
+                reader.leave()
 
-    def _make_room(self) -> None:
-        if self._inbox.is_full and self._connection.may_read():
-            self._connection.changed()  # R2: whoever has paused may read again.
+    def receive_nowait(self) -> str | bytes:
+        """Take a message, or raise ``trio.WouldBlock`` or what ended the connection."""
+        self.check_between_messages()
+        if not self._queue.is_ready and not self._reader.is_led_by_receiver:
+            # A receiver that waits comes first: it will read what has arrived.
+            self._connection.read_arrived_nowait()
+        if self._queue.is_ready and not self._queue.is_claimed:
+            message = self._queue.take_message()
+            self._connection.make_room()
+            return message
+        if self._record.is_known:
+            raise self._connection.closing.call_error(ClosedOnReceive)
+        self._connection.read_on()
+        raise trio.WouldBlock
 
-    def _has_message(self) -> bool:
-        return self._inbox.messages > 0 or self._closing.closed_by is not None
-
-    def _has_frame(self) -> bool:
-        return self._inbox.has_frame or self._closing.closed_by is not None
-
-    def _check_between_messages(self) -> None:
-        if self._inbox.frame_wanted:
+    def check_between_messages(self) -> None:
+        """Raise if messages must not be taken now, because `frames` is in use."""
+        queue = self._queue
+        if queue.is_frame_wanted:
             raise trio.BusyResourceError("another task is receiving frames")
-        over = self._connection.closing.closed_by is not None and not self._inbox.messages
-        if self._inbox.half_taken and not over:
+        if queue.is_mid_message and (self._record.closed_by is None or queue.messages):
             raise RuntimeError("frames() has taken only a part of the message under way")
 
 
 class Frames:
     """An iterator over data frames; see ``WebSocketClient.frames``.
 
-    It holds nothing open, so it may be left at any time, and begun anew.
+    It holds nothing open, so you may leave it at any time, and begin again.
     """
 
     def __init__(self, receiver: Receiver) -> None:
@@ -116,7 +115,7 @@ class Frames:
         """Wait for a frame and take it; cancelled, it takes nothing.
 
         Raises:
-            StopAsyncIteration: The connection was closed in good order.
+            StopAsyncIteration: The connection was closed normally.
             ConnectionClosedError: It ended otherwise, or in the middle of a message.
             trio.BusyResourceError: Another task is receiving.
         """

@@ -14,8 +14,8 @@ import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
 from trio_wsclient._connection.connection import Connection
-from trio_wsclient._connection.shared_reader import never
-from trio_wsclient._errors import ClosedOnSend
+from trio_wsclient._errors import ClosedOnSend, WebSocketError
+from trio_wsclient._protocol.closing import ClosedBy
 from trio_wsclient._protocol.events import Opcode
 from trio_wsclient._protocol.limits import (
     ENCODE_COST,
@@ -81,9 +81,9 @@ def encode_binary_part(part: BytesLike) -> bytes:
 class Sender:
     """The producers' side of a connection.
 
-    W3  Between the fragments of a message nothing but control frames is sent: senders take turns,
-        and a turn lasts from the first frame of a message to its last. A turn is more than the lock
-        of the outbox, which is held for one write, so that pongs and Close pass.
+    W3 (no interleaving): between the fragments of a message only control frames are sent. So a
+    message has the message slot from its first frame to its last. The stream itself is owned for
+    one write at a time, so that pongs and Close pass.
 
     Args:
         connection: Where to send.
@@ -92,19 +92,21 @@ class Sender:
 
     def __init__(self, connection: Connection, *, fragment_size: int | None) -> None:
         self._connection: Final = connection
-        self._outbox = connection.outbox
+        self._record = connection.record
+        self._writer = connection.writer
+        self._slot = connection.message_slot
         self._time_slice = connection.time_slice
         self._fragment_size = fragment_size
         # Bytes of a message that is made in one step and written in one frame.
         max_step_size = connection.protocol.max_step_size
-        self._max_at_once = min(max_step_size, fragment_size or max_step_size)
+        self._max_nowait = min(max_step_size, fragment_size or max_step_size)
         self._budget = WorkBudget()
-        self._turns: list[trio.lowlevel.Task] = []  # the first one sends, the others wait
+        self._is_made = False  # whether a frame of the latest write was made (W2)
         self.messages_sent: int = 0
 
     @property
     def tasks_waiting(self) -> int:
-        return max(0, len(self._turns) - 1)
+        return self._slot.tasks_waiting
 
     async def send_message(self, opcode: Opcode, payload: bytes) -> None:
         """Send a message."""
@@ -112,16 +114,32 @@ class Sender:
             await checkpoint_if_cancelled()
         else:
             await self._time_slice.checkpoint()
-        outbox = self._outbox
-        if self._turns or len(payload) > self._max_at_once or not outbox.may_write_at_once:
-            await self.send(opcode, payload)
+        if (
+            self._slot.owner is not None
+            or len(payload) > self._max_nowait
+            or not self._writer.may_write_nowait
+        ):
+            await self._send_in_slot(opcode, payload)
             return
-        is_written = outbox.write_at_once(opcode, payload)
-        if outbox.unflushed:
-            is_written = await outbox.flush()
+        is_written = self._writer.write_nowait(opcode, payload)
+        if is_written is None:
+            self._slot.line_up()
+            try:
+                is_written = await self._writer.finish()
+            finally:
+                self._slot.release()
+            if not is_written:
+                raise await self._close_error(has_begun=True)
         if not is_written:
-            raise await self._connection.closed(ClosedOnSend)
+            raise await self._close_error()
         self.messages_sent += 1
+
+    async def _send_in_slot(self, opcode: Opcode, payload: bytes) -> None:
+        await self.begin_message()
+        try:
+            await self._send(self._gather(deque([(opcode, payload)])))
+        finally:
+            self.end_message()
 
     async def send_many(self, messages: Iterable[str | BytesLike]) -> None:
         """Send messages one after the other; once some are sent, all are, or the connection fails.
@@ -129,69 +147,50 @@ class Sender:
         Args:
             messages: Each a ``str`` or bytes-like.
         """
-        # All of them are encoded before the first is sent, as one may be of a wrong type. Others
-        # that want to send meanwhile come after this batch, so it lines up before the first wait.
+        # All of them are encoded before the first is sent, as one may be of a wrong type. The batch
+        # lines up before that, so that messages of other tasks come after it.
         self._line_up()
-        encoded: deque[tuple[Opcode, bytes]] = deque()
         try:
+            encoded: deque[tuple[Opcode, bytes]] = deque()
             for message in messages:
                 encoded.append(encode(message))
                 self._budget.left -= ENCODE_COST + len(encoded[-1][1]) * SENT_BYTE_COST
                 if self._budget.left <= 0:
                     await self._time_slice.checkpoint()
                     self._budget.left = SLICE_COST
-        except BaseException:
-            self._leave_line()
-            raise
-        await self._wait_for_turn()
-        try:
+            await self._wait_for_slot()
             # A write of nothing finds out that the connection is closed.
             await self._send(self._gather(encoded) if encoded else [[]])
         finally:
-            self.end_turn()
-
-    async def send(self, opcode: Opcode, payload: bytes) -> None:
-        """Send a message of any size in a message slot."""
-        await self.take_turn()
-        try:
-            await self._send(self._gather(deque([(opcode, payload)])))
-        finally:
-            self.end_turn()
+            self._slot.leave()
 
     async def send_part(self, opcode: Opcode, payload: bytes, *, fin: bool) -> None:
-        """Send a part of a message, in a turn; ``fin`` with the last one."""
-        await self._send([frame] for frame in self._split(opcode, payload, fin=fin))
+        """Send a part of a message, in the message slot; ``fin`` with the last part."""
+        # A first part that can't be sent is no unfinished message.
+        await self._send(
+            ([frame] for frame in self._split(opcode, payload, fin=fin)),
+            has_begun=opcode is Opcode.CONTINUATION,
+        )
 
-    async def take_turn(self) -> None:
-        """Wait until no other message is under way (W3), or the connection is over."""
+    async def begin_message(self) -> None:
+        """Wait until no other message is under way (W3), or the connection is closed."""
         self._line_up()
-        await self._wait_for_turn()
+        await self._wait_for_slot()
 
     def _line_up(self) -> None:
-        task = trio.lowlevel.current_task()
-        if self._turns and self._turns[0] is task:
+        if self._slot.owner is trio.lowlevel.current_task():
             raise RuntimeError("this task is in the middle of a message: its writer is still open")
-        self._turns.append(task)
+        self._slot.line_up()
 
-    async def _wait_for_turn(self) -> None:
-        task = trio.lowlevel.current_task()
-        try:
-            await self._connection.wait_until(
-                lambda: self._turns[0] is task or not self._connection.outbox.is_open, never
-            )
-            if self._turns[0] is not task:
-                raise await self._connection.closed(ClosedOnSend)
-        except BaseException:
-            self._leave_line()
-            raise
+    async def _wait_for_slot(self) -> None:
+        closing = self._connection.closing
+        if closing.has_begun or not await self._slot.wait():
+            self._slot.leave()
+            raise await closing.wait_close_error(ClosedOnSend)
 
-    def _leave_line(self) -> None:
-        self._turns.remove(trio.lowlevel.current_task())
-        self._connection.changed()
-
-    def end_turn(self) -> None:
-        self._turns.pop(0)
-        self._connection.changed()
+    def end_message(self) -> None:
+        """Let the next message begin."""
+        self._slot.release()
 
     def _gather(self, messages: deque[tuple[Opcode, bytes]]) -> Iterator[list[Frame]]:
         """Take messages, split them into frames, and gather those that make a write together."""
@@ -200,7 +199,7 @@ class Sender:
         # Each is taken out, as to free very many at once at the end takes long, too.
         while messages:
             opcode, payload = messages.popleft()
-            is_alone = len(payload) > self._max_at_once
+            is_alone = len(payload) > self._max_nowait
             cost = send_cost(len(payload))
             if gathered and (is_alone or work + cost > SLICE_COST):
                 yield gathered
@@ -214,48 +213,57 @@ class Sender:
         if gathered:
             yield gathered
 
-    async def _send(self, writes: Iterable[list[Frame]]) -> None:
+    async def _send(self, writes: Iterable[list[Frame]], *, has_begun: bool = False) -> None:
         """Send frames that belong together, each list of them in one write.
 
-        If nothing of them could be sent, nothing has happened. If they are broken off, the
-        connection is failed (W2, W3): others must not send in the middle, and the rest never comes.
+        If nothing of them could be sent, nothing has happened. If only some of them are sent, the
+        connection fails (W2, W3): others must not send in the middle, and the rest never comes.
         """
-        has_begun = False
+        self._is_made = False
         try:
             for frames in writes:
                 if not await self._write(frames):
-                    raise await self._connection.closed(ClosedOnSend)
+                    raise await self._close_error(has_begun=has_begun or self._is_made)
                 has_begun = True
                 self.messages_sent += sum(fin for _, _, fin in frames)
         except BaseException as exc:
             if has_begun:
-                await self.break_off(exc)  # noqa: ASYNC102 shielded inside
+                await self.abort_message(exc)  # noqa: ASYNC102 shielded inside
             raise
+
+    async def _close_error(self, *, has_begun: bool = False) -> WebSocketError:
+        error = await self._connection.closing.wait_close_error(ClosedOnSend)
+        if has_begun and self._record.closed_by is ClosedBy.CLIENT:
+            error.__cause__ = self._connection.closing.unfinished_error(None)
+        return error
 
     async def _write(self, frames: list[Frame]) -> bool:
         """Write frames; return whether that was done, or the connection is over."""
         protocol = self._connection.protocol
         if len(frames) != 1 or len(frames[0][1]) <= protocol.max_step_size:
-            return await self._outbox.write(partial(self._serialize, frames))
-        # A long payload is prepared before it is its turn on the stream, so that pongs can pass.
-        # W2: until it is serialised, the send has not happened, and leaves no trace.
+            return await self._writer.write(partial(self._make, frames))
+        # A long payload is prepared before the stream is owned, so that pongs can pass.
+        # W2 (no torn frames): until the frame is made, the send has not happened.
         opcode, payload, fin = frames[0]
         before = protocol.save_output()
-        is_serialized = False
+        self._is_made = False
         try:
             make = await self._prepare(opcode, payload, fin=fin)
             if make is None:
                 return False
 
-            def serialize() -> Iterable[bytes | bytearray]:
-                nonlocal is_serialized
-                is_serialized = True
+            def make_frame() -> Iterable[bytes | bytearray]:
+                self._is_made = True
                 return make()
 
-            return await self._outbox.write(serialize)
+            return await self._writer.write(make_frame)
         finally:
-            if not is_serialized:
+            if not self._is_made:
                 protocol.restore_output(before)
+
+    def _make(self, frames: list[Frame]) -> list[bytes]:
+        self._is_made = True
+        return [self._connection.protocol.send_batch(frames)]
 
     async def _prepare(
         self, opcode: Opcode, payload: bytes, *, fin: bool
@@ -269,11 +277,8 @@ class Sender:
                 make: Callable[[], Iterable[bytes | bytearray]] = done.value
                 return make
             await self._time_slice.checkpoint()
-            if not self._outbox.is_open:
+            if not self._record.may_send:
                 return None
-
-    def _serialize(self, frames: list[Frame]) -> list[bytes]:
-        return [self._connection.protocol.send_batch(frames)]
 
     def _split(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> Iterator[Frame]:
         size = self._fragment_size or len(payload) or 1
@@ -281,11 +286,12 @@ class Sender:
             yield opcode, payload[start : start + size], fin and start + size >= len(payload)
             opcode = Opcode.CONTINUATION
 
-    async def break_off(self, cause: BaseException) -> None:
+    async def abort_message(self, cause: BaseException | None) -> None:
         """Fail the connection, because a message that has begun will not be finished."""
-        unfinished = RuntimeError("a message was left unfinished")
-        unfinished.__cause__ = cause if isinstance(cause, Exception) else None
-        await self._connection.fail_at_once(unfinished, 1011, linger=True)
+        closing = self._connection.closing
+        closing.send_close(is_unfinished=True)
+        unfinished = closing.unfinished_error(cause if isinstance(cause, Exception) else None)
+        await self._connection.fail_nowait(unfinished, 1011, linger=True)
 
 
 class _WriterState(enum.Enum):
@@ -343,9 +349,9 @@ class MessageWriter(Generic[Part_contra]):
     async def __aenter__(self) -> MessageWriter[Part_contra]:
         if self._state is not _WriterState.NEW:
             raise RuntimeError("a writer is for one message: this one was entered already")
-        self._state = _WriterState.DONE  # until it is its turn
+        self._state = _WriterState.DONE  # until the message slot is free
         await trio.lowlevel.checkpoint()
-        await self._sender.take_turn()
+        await self._sender.begin_message()
         self._state = _WriterState.OPEN
         return self
 
@@ -357,17 +363,16 @@ class MessageWriter(Generic[Part_contra]):
         traceback: TracebackType | None,
     ) -> None:
         self._state = _WriterState.DONE
+        is_finished = False
         try:
-            if exc is None and self._is_writing:
-                raise trio.BusyResourceError("another task is still writing a part of this message")
             if exc is None:
+                if self._is_writing:
+                    raise trio.BusyResourceError("another task is writing a part of this message")
                 await self._send(b"", fin=True)  # noqa: ASYNC102 it is sent or has failed
-        except BaseException as unfinished:
-            exc = unfinished
-            raise
+                is_finished = True
         finally:
             try:
-                if exc is not None:
-                    await self._sender.break_off(exc)  # noqa: ASYNC102 shielded inside
+                if not is_finished:
+                    await self._sender.abort_message(exc)  # noqa: ASYNC102 shielded inside
             finally:
-                self._sender.end_turn()
+                self._sender.end_message()

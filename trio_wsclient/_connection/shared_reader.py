@@ -1,202 +1,253 @@
-"""One reader at a time: whoever waits for something leads, and reads, or follows, and is woken.
+"""Who reads: the role of the active reader, which passes from task to task.
 
 Theory of operation
 -------------------
 
-All that can be waited for comes out of the same stream, and any waiter may be cancelled at any
-time; so reading is not the duty of one task, but a lead that goes from waiter to waiter.
+All that a task can wait for comes out of one stream. One task at a time may read it: the *active
+reader*. A task switch for each message would cost more than the message. So a task that waits for
+a message becomes the active reader itself, if there is none. Then it waits for the stream, and
+handles what it has read, all in its own coroutine.
 
-* At most one task is inside ``step`` at any time: the leader.
-* L1: whenever somebody waits who may read, somebody reads or has been woken to do so. Whoever
-  leaves, for whatever reason, passes the lead on.
-* L2: whoever's condition may have come true is woken: after each step, and by ``changed``, which is
-  to be called after every change from outside.
-* A step has one ``await`` and takes its effect after that, without another: so a cancelled step has
-  taken nothing.
-* L3: while nobody waits, the steward leads, which is the receive task. To a waiter it yields the
-  lead after its step, and then rests for a while, in which the lead may be left vacant: as a rule
-  those who wait come again, and read for themselves, without a hop from task to task. It rests too
-  if it comes for a vacancy that is gone already. So there is a hop and a timer a second at most,
-  and no timer for more than that while somebody waits. ``urge`` ends the rest: a write that is
-  blocked may wait for a server that wants to be read, and a ping wants to know when its pong comes.
-  Who rests is no follower, so that nobody who leads has to ask for its conditions.
+A receiver that finds an active reader parks. It is woken with a message of its own, or with the
+role of the active reader, or when the connection is closed. Receivers are served first come, first
+served. An active receiver came before all parked ones, so it takes its message first; when it
+leaves, it hands out what else is there, and passes the role to the first receiver that is still
+parked. Each of these steps takes the same time, however many receivers wait (N1, linear cost).
+
+Pings must be answered although no task wants a message. That is the job of the *background reader*,
+a task of the connection. It has the lowest priority: it leaves after its step if a receiver is
+parked. Then it *rests* for a second. A receiver that was served will likely come again soon, and
+meanwhile the role may be vacant, so a conversation of questions and answers needs no task switch.
+
+Some tasks can't wait for a second: a blocked writer, whose server may want to be read first; a ping
+that waits for its pong; a connection that is being closed. While there is such a need, the
+background reader takes over as soon as the role is vacant.
+
+It *pauses* while the queue has no room (R2, control frames are always handled). A receiver reads on
+all the same, because its message may be larger than the queue.
+
+A user's own stream might not bear a change of tasks. There only the background reader reads.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable
-from typing import Final
+import enum
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, TypeVar, cast
 
 import trio
+from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
+from trio_wsclient._connection.queue import ReceiveQueue
 from trio_wsclient._scheduling import Stopwatch
 
-_REST: Final = 1.0  # seconds for which the lead may be vacant: a server's ping may wait as long
+_REST: Final = 1.0  # seconds for which the role may be vacant: a server's ping may wait as long
 
-Condition = Callable[[], bool]
-
-
-def always() -> bool:
-    """Tell that this waiter may read at any time."""
-    return True
+_T = TypeVar("_T")
 
 
-def never() -> bool:
-    """Tell that this waiter leaves it to others whether to read."""
-    return False
+class Woken(enum.Enum):
+    """Why a parked receiver was woken without a message."""
+
+    TO_READ = enum.auto()  # It is the active reader now.
+    CLOSED = enum.auto()  # The connection is closed: no message will come.
 
 
-class Leadership:
-    """The lead over one stream.
+class _Receiver:
+    """A task that is parked.
 
-    Args:
-        step: Reads once, and does what follows from that.
+    Attributes:
+        take: The function by which it takes what it waits for.
+        result: What it is woken with.
+        error: What `take` has raised.
     """
 
-    def __init__(self, step: Callable[[], Awaitable[None]]) -> None:
-        self._step = step
-        self._followers: Final[dict[trio.Event, tuple[Condition, Condition]]] = {}
-        self._steward: trio.Event | None = None  # what wakes the steward, where it does not lead
-        self._is_resting = False  # whether the steward rests
-        self._is_broken = False  # whether a step has raised, which is a bug: nobody repeats it
-        self.reading = False
-        self._time_idle: Stopwatch | None = None  # None until somebody asks for `idle_seconds`
-        self._is_urgent = False  # whether the steward has been urged not to rest
+    __slots__ = ("error", "result", "take", "task")
 
-    @property
-    def _has_vacancy(self) -> bool:
-        return not (self.reading or self._is_broken)
+    def __init__(self, take: Callable[[], object]) -> None:
+        self.task = current_task()
+        self.take = take
+        self.result: object = Woken.CLOSED
+        self.error: Exception | None = None
 
-    @property
-    def idle_seconds(self) -> float:
-        """For how many seconds in all nobody was reading, since this was asked for first."""
-        if self._time_idle is None:
-            self._time_idle = Stopwatch()
-            if not self.reading:
-                self._time_idle.start()
-        return self._time_idle.seconds
+    def serve(self) -> None:
+        """Wake it with what it takes, or with the exception that `take` raises."""
+        try:
+            self.result = self.take()
+        except Exception as exc:  # noqa: BLE001 as for lack of memory: it is the receiver's to see
+            self.error = exc
+        reschedule(self.task)
 
-    async def wait_until(self, ready: Condition, may_read: Condition = always) -> bool:
-        """Wait until a condition is true; a checkpoint only if it has to wait.
+    def wake(self, result: object) -> None:
+        self.result = result
+        reschedule(self.task)
 
-        Args:
-            ready: The condition. It may be false again as soon as another task has run.
-            may_read: Whether this waiter may read at the moment; while not, it only follows.
 
-        Returns:
-            Whether it had to wait.
-        """
-        if ready():
+class SharedReader:
+    """The role of the active reader of one connection.
+
+    Args:
+        queue: What was read.
+        is_shared: Whether receivers may read, too.
+
+    Attributes:
+        is_active: Whether some task is the active reader.
+        paused: Runs while the background reader waits for room, and no receiver reads.
+    """
+
+    def __init__(self, queue: ReceiveQueue, *, is_shared: bool) -> None:
+        self._queue = queue
+        self._is_shared = is_shared
+        self._receivers: OrderedDict[_Receiver, None] = OrderedDict()  # that are parked
+        self._background: Task | None = None  # the background reader, while it is parked
+        self._is_resting = False  # whether it is parked for a rest
+        self._has_met_receiver = False  # whether one has parked since the background reader entered
+        self._needs = 0
+        self._resumed = trio.Event()
+        self.is_active: bool = False
+        self.is_led_by_receiver: bool = False
+        self.paused: Final = Stopwatch()
+
+    # Receivers
+
+    def enter(self) -> bool:
+        """Become the active reader, for a receiver; return whether that is possible."""
+        if self.is_active or not self._is_shared:
             return False
-        has_followed = False
-        try:
-            while True:
-                has_followed = self.reading or self._is_broken or not may_read()
-                if has_followed:
-                    await self._follow(ready, may_read)
-                    if ready():
-                        return True
-                elif await self._lead(ready, may_read):
-                    return True
-        finally:
-            if has_followed:
-                self.changed()  # L1
+        self.is_active = self.is_led_by_receiver = True
+        if self.paused.since is not None:
+            self._resume()
+        return True
 
-    async def stand_in(self, ready: Condition, may_read: Condition) -> None:
-        """Be the steward until a condition is true (L3)."""
+    def leave(self) -> None:
+        """Cease to be the active reader, and see to it that there is one if one is wanted."""
+        self.is_active = self.is_led_by_receiver = False
+        if self._queue.is_claimed:
+            self._queue.claim(False)
+        if self._receivers:
+            self.serve()
+            if self._receivers and self.enter():
+                self._receivers.popitem(last=False)[0].wake(Woken.TO_READ)
+                return
+        if self._needs or not self._is_resting:
+            self.wake_background()
 
-        def nobody_else() -> bool:
-            return may_read() and not self._somebody_may_read()
+    async def park(self, take: Callable[[], _T]) -> _T | Woken:
+        """Wait as a receiver; return what was taken, or why this was woken otherwise.
 
-        def is_urged() -> bool:
-            return self._is_urgent and nobody_else()
+        Cancelled, it has taken nothing.
+        """
+        receiver = _Receiver(take)
+        self._receivers[receiver] = None
+        self._has_met_receiver = True
+        if self.paused.since is not None:
+            # R2 (control frames are always handled): a message may be larger than the queue.
+            self.wake_background()
 
-        rest_ends = -math.inf
-        try:
-            while not ready():
-                rest = rest_ends - trio.current_time()
-                if rest > 0 and not is_urged():
-                    await self._rest(rest)
-                elif self._has_vacancy and nobody_else():
-                    self._is_urgent = False
-                    await self._lead(ready, nobody_else)
-                    rest_ends = trio.current_time() + _REST
-                else:
-                    await self._follow(ready, nobody_else, is_steward=True)
-                    if not self._has_vacancy:
-                        rest_ends = trio.current_time() + _REST
-        finally:
-            self.changed()  # L1
+        def abort(_: RaiseCancelT) -> Abort:
+            del self._receivers[receiver]
+            return Abort.SUCCEEDED
 
-    def urge(self) -> None:
-        """Have the steward lead, if nobody else does, or end, without waiting for a waiter."""
-        self._is_urgent = True
-        self.changed()
+        await wait_task_rescheduled(abort)
+        if receiver.error is not None:
+            try:
+                raise receiver.error
+            finally:
+                del receiver  # Else the frame in the traceback would refer to the exception.
+        return cast("_T | Woken", receiver.result)
 
-    def changed(self) -> None:
-        """Wake whoever waits for what has become true, and a reader if there is none."""
-        if not (self._followers or self._is_urgent):
+    def serve(self) -> None:
+        """Hand out what is in the queue to the receivers that are parked."""
+        while self._receivers and self._queue.is_ready:
+            self._receivers.popitem(last=False)[0].serve()
+
+    def wake_receivers(self) -> None:
+        """Wake all that are parked, because the connection is closed.
+
+        An active receiver came first, so it is first to take. When it leaves, the next receiver
+        becomes active, and so on.
+        """
+        if self.is_led_by_receiver:
             return
-        leaderless = self._has_vacancy
-        for event, (ready, may_read) in self._followers.items():
-            if ready():
-                event.set()
-            elif leaderless and may_read():
-                event.set()
-                leaderless = False
-        if leaderless and self._is_urgent and self._is_resting and self._steward is not None:
-            self._steward.set()
+        self.serve()
+        while self._receivers:
+            self._receivers.popitem(last=False)[0].wake(Woken.CLOSED)
 
-    def _somebody_may_read(self) -> bool:
-        return any(
-            may_read()
-            for event, (_, may_read) in self._followers.items()
-            if event is not self._steward
-        )
+    @property
+    def has_parked(self) -> bool:
+        """Whether receivers are parked."""
+        return bool(self._receivers)
 
-    async def _lead(self, ready: Condition, may_read: Condition) -> bool:
-        """Read until a condition is true, or this one may not read; return whether it is true."""
-        if self._time_idle is not None:
-            self._time_idle.stop()
-        self.reading = True
-        if self._followers:
-            self.changed()
-        try:
-            await self._step()
-            while not (is_ready := ready()) and may_read():
-                self.changed()
-                await self._step()
-        except Exception:
-            self._is_broken = True
-            raise
-        finally:
-            self.reading = False
-            if self._time_idle is not None:
-                self._time_idle.start()
-            self.changed()  # L1: also if this one stays, and follows.
-        return is_ready
+    # The background reader
 
-    async def _follow(
-        self, ready: Condition, may_read: Condition, *, is_steward: bool = False
-    ) -> None:
-        event = trio.Event()
-        self._followers[event] = (ready, may_read)
-        if is_steward:
-            self._steward = event
-        try:
-            await event.wait()
-        finally:
-            del self._followers[event]
-            if is_steward:
-                self._steward = None
+    def enter_background(self) -> None:
+        """Become the active reader, for the background reader; there must be none."""
+        assert not self.is_active
+        self.is_active = True
+        self._has_met_receiver = bool(self._receivers)
 
-    async def _rest(self, seconds: float) -> None:
-        self._steward = trio.Event()
+    @property
+    def should_yield(self) -> bool:
+        """Whether the background reader should leave, because receivers can read instead."""
+        return self._is_shared and self._has_met_receiver
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether some task needs an active reader."""
+        return self._needs > 0
+
+    def need(self) -> None:
+        """Have somebody read until `need_no_more`, as far as the queue has room."""
+        self._needs += 1
+        self.wake_background()
+
+    def need_no_more(self) -> None:
+        """Take back one call of `need`."""
+        self._needs -= 1
+
+    def wake_background(self) -> None:
+        """Have the background reader look whether it should read."""
+        if not self.is_active and self._background is not None:
+            task, self._background = self._background, None
+            reschedule(task)
+
+    async def stand_by(self) -> None:
+        """Wait until there is no active reader, or `wake_background`."""
+        self._background = current_task()
+
+        def abort(_: RaiseCancelT) -> Abort:
+            self._background = None
+            return Abort.SUCCEEDED
+
+        await wait_task_rescheduled(abort)
+
+    async def rest(self) -> None:
+        """Leave the role vacant for a while, unless an active reader is needed."""
         self._is_resting = True
         try:
-            with trio.move_on_after(seconds):
-                await self._steward.wait()
+            with trio.move_on_after(_REST):
+                await self.stand_by()
         finally:
-            self._steward = None
             self._is_resting = False
+
+    async def pause(self) -> None:
+        """Wait until there may be room, or a receiver has read."""
+        self._resumed = trio.Event()
+        self.paused.start()
+        self._queue.pause(True)
+        try:
+            await self.stand_by()
+        finally:
+            if self.paused.since is not None:
+                self._resume()
+            self._queue.pause(False)
+
+    def _resume(self) -> None:
+        self.paused.stop()
+        self._resumed.set()
+
+    async def wait_resumed(self) -> None:
+        """Wait until reading is not paused."""
+        while self.paused.since is not None:
+            await self._resumed.wait()

@@ -1,11 +1,10 @@
-"""What is written to the stream: messages in their turn, and replies with them or in between.
+"""What is written to the stream: frames in their order, and replies before or between them.
 
-Of the invariants in ``_connection`` these are held here:
+W1 (order): bytes leave in the order in which they were made, because frames are made while the
+stream is owned. A Close is made when it is decided; the protocol makes nothing after it.
 
-W1  Bytes leave in the order in which they were serialised: that is done under the write lock. A
-    Close is serialised when it is decided; the protocol refuses to serialise anything behind it.
-W2  Cancelled before it is serialised, a write has not happened. Cancelled later, the frame is torn:
-    nothing more is written, and the connection has failed.
+W2 (no torn frames): cancelled before its frame is made, a write has not happened. Cancelled later,
+the frame is torn: nothing more is written, and the connection has failed.
 """
 
 from __future__ import annotations
@@ -16,277 +15,220 @@ from typing import Final
 
 import trio
 
+from trio_wsclient._connection.closing import ClosingHandshake
 from trio_wsclient._connection.pings import Pings
-from trio_wsclient._connection.pongs import Pongs
+from trio_wsclient._connection.replies import Replies
+from trio_wsclient._connection.shared_reader import SharedReader
+from trio_wsclient._connection.slot import Slot
 from trio_wsclient._net.sockets import EagerStream
-from trio_wsclient._protocol.closing import State
 from trio_wsclient._protocol.events import Opcode
 from trio_wsclient._protocol.frames import PIECE_SIZE
 from trio_wsclient._protocol.protocol import Protocol
 from trio_wsclient._scheduling import UNBLOCKED_TICKS, Stopwatch, TimeSlice, call_after_ticks
 
-_QUICK: Final = 4096  # bytes that a socket has room for, unless the server is slow
 
-
-class Outbox:
+class FrameWriter:
     """The writing side of a connection.
+
+    The stream is free, or owned by one task for the time of a write. Others wait first come, first
+    served.
 
     Args:
         stream: Where to write.
-        protocol: What serialises.
-        pings: Where the keepalive's ping is due.
-        clock: Seconds, on the clock of the keepalive.
-        tear: Called when a frame is torn (W2), to fail the connection and close the stream.
-        broken: Called when the stream has failed to take something, or an extension to make it.
-        slow: Called before a write that the server may let wait until it is read.
+        protocol: What makes frames.
+        reader: Where a blocked write asks for an active reader (R1).
+        pings: Where progress is noted for the keepalive.
+        replies: What is due.
+        closing: Where a failed or torn write is noted.
         time_slice: The time slice of the connection.
+
+    Attributes:
+        bytes_sent: How many bytes the stream has taken.
+        time_blocked: Runs while a write is under way.
     """
 
     def __init__(
         self,
         stream: trio.abc.Stream,
         protocol: Protocol,
-        pings: Pings,
         *,
-        clock: Callable[[], float],
-        tear: Callable[[], Awaitable[None]],
-        broken: Callable[[], None],
-        slow: Callable[[], None],
+        reader: SharedReader,
+        pings: Pings,
+        replies: Replies,
+        closing: ClosingHandshake,
         time_slice: TimeSlice,
     ) -> None:
         self._stream = stream
         self._eager = stream if isinstance(stream, EagerStream) else None
         self._protocol = protocol
-        self._closing = protocol.closing
+        self._record = protocol.closing
+        self._reader = reader
         self._pings = pings
-        self._clock = clock
-        self._tear = tear
-        self._broken = broken
-        self._slow = slow
+        self._replies = replies
+        self._closing = closing
         self._time_slice = time_slice
-        self._lock = trio.Lock()
-        self._wanted = trio.Event()
-        self._last_pongs = b""  # those that go before our Close
-        self.error: Exception | None = None  # why nothing can be written any more
-        self.unflushed: int = 0  # bytes of a write at once that the stream has not taken as a whole
+        self._slot = Slot()
+        self._unflushed = 0  # bytes of a write without waiting that the stream has not taken
         self.bytes_sent: int = 0
-        self.pings_received: int = 0
-        self._pongs = Pongs(is_writing=self._lock.locked)
-        self.time_blocked: Final = Stopwatch()  # runs while a write waits for the stream
+        self.time_blocked: Final = Stopwatch()
 
-    @property
-    def is_open(self) -> bool:
-        return self.error is None and self._closing.state is State.OPEN
+    # Frames of the user
 
-    @property
-    def is_done(self) -> bool:
-        """Whether the connection is over, and there is nothing more to write."""
-        is_writing = self._lock.locked() or self.unflushed
-        return not (self.is_open or is_writing or self._protocol.close_is_due)
-
-    async def write(self, serialize: Callable[[], Iterable[bytes | bytearray]]) -> bool:
-        """Serialise and write; return whether that was done, or the connection is over.
+    async def write(self, make: Callable[[], Iterable[bytes | bytearray]]) -> bool:
+        """Make and write a frame; return whether that was done, or the connection is over.
 
         Args:
-            serialize: Called once it can be written; not at all if it can't, or is cancelled first.
-                The first of the pieces has the header of the frame, and the last may come late.
+            make: Called once the stream is owned; not at all if the frame can't be written, or the
+                call is cancelled first. The first piece has the header of the frame.
         """
         await self._time_slice.checkpoint()
-        await self._acquire()
+        await self._slot.acquire()
         try:
-            await trio.lowlevel.checkpoint_if_cancelled()  # W2
-            if not self.is_open:
+            await trio.lowlevel.checkpoint_if_cancelled()  # W2 (no torn frames)
+            if not self._record.may_send:
                 return False
             # What came first is answered first: a ping, before the message behind it.
-            replies = self._take_replies()
-            pieces = iter(serialize())
+            replies = self._replies.take()
+            pieces = iter(make())
             first = replies + next(pieces)
-            if not self.is_open:
-                self._broken()  # An extension has failed: nothing of this is written.
+            if not self._record.may_send:
+                self._closing.note_end()  # An extension has failed: nothing of this is written.
                 return False
             return await self._write_all(first, pieces)
         finally:
-            self._lock.release()
-
-    async def _acquire(self) -> None:
-        if self._lock.locked():
-            await self._lock.acquire()
-        else:
-            self._lock.acquire_nowait()
+            self._slot.release()
 
     @property
-    def may_write_at_once(self) -> bool:
-        """Whether a message need not wait for anything but the stream."""
+    def may_write_nowait(self) -> bool:
+        """Whether a new message need not wait for anything but the stream."""
         return (
-            self._eager is not None
-            and self._closing.closed_by is None
-            and self.error is None
-            and not (self._lock.locked() or self._wanted.is_set())
+            self._slot.owner is None
+            and self._eager is not None
+            and self._record.closed_by is None
+            and self._record.write_error is None
+            and not self._replies.are_wanted
         )
 
-    def write_at_once(self, opcode: Opcode, payload: bytes) -> bool:
-        """Write a message that may be written at once; return as ``write``.
+    def write_nowait(self, opcode: Opcode, payload: bytes) -> bool | None:
+        """Write a message that may be written without waiting.
 
-        If something of it is ``unflushed`` then, ``flush`` has to be awaited, and nothing else
-        before.
+        Returns:
+            As `write`; ``None`` if the stream has not taken all of it. Then this task owns the
+            stream, and has to call `finish` next.
         """
+        assert self._eager is not None
         data = self._protocol.send_data(opcode, payload)
         if not data:
-            self._broken()  # An extension has failed.
+            self._closing.note_end()  # An extension has failed.
             return False
-        return self._write_at_once(data)
-
-    def _write_at_once(self, data: bytes) -> bool:
-        assert self._eager is not None
         try:
             is_gone = self._eager.send_nowait(data)
         except Exception as exc:  # noqa: BLE001 as in `_finish`
             return self._fail(exc)
         if is_gone:
             self.bytes_sent += len(data)
-        else:
-            self.unflushed = len(data)
-        return True
+            return True
+        self._slot.line_up()
+        self._unflushed = len(data)
+        return None
 
-    async def flush(self) -> bool:
-        """Have the stream take the rest of a message that was written at once."""
-        self._lock.acquire_nowait()  # Nothing was awaited since: it is free still.
+    async def finish(self) -> bool:
+        """Have the stream take the rest of a message after `write_nowait`."""
         try:
-            return await self._finish_flushing()
+            return await self._finish(self._flush(self._unflushed))
         finally:
-            self._lock.release()
+            self._slot.release()
 
-    async def _finish_flushing(self) -> bool:
-        size, self.unflushed = self.unflushed, 0
-        return await self._finish(self._flush(size))
-
-    def prepare_for_close(self) -> None:
-        """Serialise the pongs that are due: behind a Close nothing can be (RFC 6455 §5.5.1)."""
-        if self.is_open:
-            self._last_pongs = self._serialize_pongs()
-
-    def want_replies(self) -> None:
-        """Have the replies that are due written soon, by whoever writes next."""
-        self._wanted.set()
-
-    async def wait_wanted(self) -> None:
-        """Wait until replies are due."""
-        if not self._wanted.is_set():
-            await self._wanted.wait()
-        self._wanted = trio.Event()
+    # Replies
 
     async def write_replies(self) -> None:
-        """Write pongs, pings and Close, in their turn."""
-        await self._acquire()
+        """Write the control frames that are due."""
+        await self._slot.acquire()
         try:
-            await trio.lowlevel.checkpoint_if_cancelled()  # W2
-            if self.unflushed:
-                await self._finish_flushing()
-            if self.error is None:
-                was_open = self.is_open
-                data = self._take_replies()
-                if was_open and not self.is_open:
-                    self._broken()  # An extension has failed: the Close is what is left to say.
-                    data = self._take_replies()
-                if data:
-                    await self._write_all(data)
+            await trio.lowlevel.checkpoint_if_cancelled()  # W2 (no torn frames)
+            if self._record.write_error is not None:
+                return
+            could_send = self._record.may_send
+            data = self._replies.take()
+            if could_send and not self._record.may_send:
+                self._closing.note_end()  # An extension has failed: only the Close is left to say.
+                data = self._replies.take()
+            if data:
+                await self._write_all(data)
         finally:
-            self._lock.release()
+            self._slot.release()
 
-    def write_close_at_once(self) -> None:
-        """Write the Close if that need not wait for anything; else ``write_replies`` has to."""
-        if self._eager is None or self._lock.locked() or self.error is not None:
-            return
-        data = self._take_replies()
-        if data:
-            self._write_at_once(data)
-
-    async def write_replies_at_once(self) -> bool:
+    async def write_replies_nowait(self) -> bool:
         """Write them if that need not wait for the server; return whether it is done."""
         with trio.CancelScope(shield=True) as scope:
             is_done = False
             call_after_ticks(UNBLOCKED_TICKS, scope.cancel, unless=lambda: is_done)
             await self.write_replies()
             is_done = True
-            return self.error is None
+            return self._record.write_error is None
         return False
 
-    def add_pong(self, payload: bytes) -> None:
-        """Answer a ping."""
-        self.pings_received += 1
-        if not self.is_open:
-            return
-        self._pongs.add(payload)
-        self._wanted.set()
+    # Writing
 
     async def _write_all(self, first: bytes, rest: Iterable[bytes | bytearray] = ()) -> bool:
-        """Write, under the lock; return whether the stream has taken it all."""
+        """Write while the stream is owned; return whether the stream has taken it all."""
         return await self._finish(self._send(chain((first,), rest)))
 
     async def _finish(self, sending: Awaitable[None]) -> bool:
         self.time_blocked.start()
-        self._pongs.write_begins()
+        self._replies.note_write_begins()
         try:
             await sending
         except Exception as exc:  # noqa: BLE001 a user's stream may raise anything: it is over
             return self._fail(exc)
-        except BaseException:  # W2: cancelled
-            await self._tear()  # noqa: ASYNC102 shielded inside
+        except BaseException:  # W2 (no torn frames): cancelled
+            torn = trio.BrokenResourceError("a write was cancelled halfway, so a frame is torn")
+            self._closing.fail(torn)
+            await self._closing.close_forcefully()  # noqa: ASYNC102 shielded inside
             raise
         finally:
-            self._pongs.write_ends()
+            self._replies.note_write_ends()
             self.time_blocked.stop()
         return True
 
     def _fail(self, error: Exception) -> bool:
-        self.error = error
-        self._broken()
+        self._closing.note_write_error(error)
         return False
 
     async def _send(self, data: Iterable[bytes | bytearray]) -> None:
         is_first = True
-        for piece in chain.from_iterable(map(_cut, data)):
+        for piece in chain.from_iterable(map(_pieces, data)):
             if self._eager is None:
-                if len(piece) > _QUICK:
-                    self._slow()
-                await self._stream.send_all(piece)
-                self._moved(len(piece))
+                # C1 (leaving always ends): a stream may not wake its writer when it is closed.
+                with self._closing.scope() as scope:
+                    await self._stream.send_all(piece)
+                if scope.cancelled_caught:
+                    raise trio.ClosedResourceError("the connection was closed")
+                self._note_sent(len(piece))
                 continue
             if not is_first:
                 await self._time_slice.checkpoint()
             is_first = False
             if self._eager.send_nowait(piece):
-                self._moved(len(piece))
+                self._note_sent(len(piece))
             else:
                 await self._flush(len(piece))
 
     async def _flush(self, size: int) -> None:
         assert self._eager is not None
-        self._slow()
-        await self._eager.flush()
-        self._moved(size)
+        self._reader.need()  # R1 (readers never write): the server may want to be read first.
+        try:
+            await self._eager.flush()
+        finally:
+            self._reader.need_no_more()
+        self._note_sent(size)
 
-    def _moved(self, size: int) -> None:
+    def _note_sent(self, size: int) -> None:
         self.bytes_sent += size
-        if self._pings.due is not None:
-            self._pings.moved(self._clock())
-
-    def _serialize_pongs(self) -> bytes:
-        return b"".join(map(self._protocol.send_pong, self._pongs.take()))
-
-    def _take_replies(self) -> bytes:
-        """Serialise pongs and the keepalive's ping, or take the Close."""
-        if not self.is_open:
-            pongs, self._last_pongs = self._last_pongs, b""
-            return pongs + self._protocol.take_close()
-        data = self._serialize_pongs()
-        if self._pings.due is not None:
-            payload = self._pings.take_due(self._clock(), trio.current_time())
-            data += self._protocol.send_ping(payload)
-        return data
+        self._pings.note_written()
 
 
-def _cut(data: bytes | bytearray) -> Iterator[memoryview]:
+def _pieces(data: bytes | bytearray) -> Iterator[memoryview]:
     """Cut into pieces, so that the keepalive sees a slow upload move."""
     view = memoryview(data)
     for start in range(0, len(data), PIECE_SIZE):

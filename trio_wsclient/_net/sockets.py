@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from abc import abstractmethod
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -26,11 +27,16 @@ class EagerStream(trio.abc.Stream):
     Args:
         connected: The socket below.
         time_slice: The stream renews it after each wait, as the other tasks have run then.
+
+    Attributes:
+        is_drained: Whether the last read has left nothing, so that the next one would likely be in
+            vain.
     """
 
     def __init__(self, connected: socket.socket, time_slice: TimeSlice) -> None:
         self.socket: Final = connected
         self.time_slice: Final = time_slice
+        self.is_drained: bool = True
 
     @abstractmethod
     def send_nowait(self, data: bytes | bytearray | memoryview) -> bool:
@@ -53,6 +59,15 @@ class EagerStream(trio.abc.Stream):
             trio.BrokenResourceError: The connection is broken.
             trio.ClosedResourceError: The stream was closed.
         """
+
+    @abstractmethod
+    def half_close(self) -> None:
+        """End this side of the connection, as far as that goes without waiting."""
+
+    def wake_reader(self) -> None:
+        """Wake a task that waits for the socket, with ``trio.ClosedResourceError``."""
+        if self.socket.fileno() != -1:
+            trio.lowlevel.notify_closing(self.socket)
 
     @abstractmethod
     async def flush(self) -> None:
@@ -102,7 +117,6 @@ class EagerSocketStream(EagerStream):
         super().__init__(connected, TimeSlice())
         connected.setblocking(False)
         self._unsent = memoryview(b"")
-        self._is_drained = True  # whether the last read has left nothing behind
 
     @property
     def has_unsent(self) -> bool:
@@ -129,6 +143,10 @@ class EagerSocketStream(EagerStream):
     async def wait_send_all_might_not_block(self) -> None:
         try:
             await wait_writable(self.socket)
+        except trio.ClosedResourceError:
+            if self.socket.fileno() == -1:
+                raise
+            # `wake_reader` wakes a writer, too. It tries again.
         except (OSError, ValueError) as exc:  # as in `receive_some`
             raise self._fault(exc) from exc
         self.time_slice.renew()
@@ -136,7 +154,7 @@ class EagerSocketStream(EagerStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         data: bytes | None = None
         # Where a read has left nothing, the next one is likely to be in vain.
-        if not self._is_drained:
+        if not self.is_drained:
             await self.time_slice.checkpoint()
             data = self.receive_nowait(max_bytes)
         while data is None:
@@ -149,16 +167,20 @@ class EagerSocketStream(EagerStream):
         return data
 
     def receive_nowait(self, max_bytes: int | None = None) -> bytes | None:
-        size = max_bytes or (READ_SIZE if self._is_drained else LONG_READ_SIZE)
+        size = max_bytes or (READ_SIZE if self.is_drained else LONG_READ_SIZE)
         try:
             data = self.socket.recv(size)
         except BlockingIOError:
-            self._is_drained = True
+            self.is_drained = True
             return None
         except (OSError, ValueError) as exc:
             raise self._fault(exc) from exc
-        self._is_drained = len(data) < size
+        self.is_drained = len(data) < size
         return data
+
+    def half_close(self) -> None:
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         if self.socket.fileno() != -1:

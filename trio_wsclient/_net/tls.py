@@ -52,6 +52,7 @@ class EagerTLSStream(EagerStream):
         self._unwritten: bytes | bytearray | memoryview = b""  # what OpenSSL has not taken yet
         self._unread = _NOTHING  # bytes from the socket that OpenSSL has not taken yet
         self._heard = trio.Event()  # set when something has come
+        self.is_drained = False
         self._error: ssl.SSLError | None = None  # OpenSSL tells it once: it stays broken
 
     async def do_handshake(self) -> None:
@@ -135,6 +136,7 @@ class EagerTLSStream(EagerStream):
         """Return what has come, nothing at the end, ``None`` if there is nothing yet."""
         pieces = []
         size = 0
+        self.is_drained = False
         try:
             while size < max_size and self._error is None:
                 try:
@@ -148,6 +150,7 @@ class EagerTLSStream(EagerStream):
                 pieces.append(piece)
                 size += len(piece)
         except ssl.SSLWantReadError:
+            self.is_drained = self._transport.is_drained
             with suppress(*_BROKEN):  # It will be read, too, that the connection is broken.
                 self._drain()  # T2
             if not pieces:
@@ -184,14 +187,22 @@ class EagerTLSStream(EagerStream):
         self._unread = self._unread[_RECORD_SIZE:] or _NOTHING
         return True
 
+    def half_close(self) -> None:
+        self._send_close_notify()
+        self._transport.half_close()
+
     def close(self) -> None:
+        self._send_close_notify()
+        self._transport.close()
+
+    def _send_close_notify(self) -> None:
+        """Send close_notify (RFC 8446 §6.1) if there is room for it."""
         with suppress(ssl.SSLError, *_BROKEN):
             if not (self._unwritten or self._transport.has_unsent):
                 try:
                     self._object.unwrap()
                 finally:
-                    self._drain()  # close_notify (RFC 8446 §6.1), if there is room for it
-        self._transport.close()
+                    self._drain()
 
 
 def _broken(exc: ssl.SSLError) -> trio.BrokenResourceError:

@@ -13,13 +13,14 @@ So there are three states, and the second one says who decided:
 state    closed_by   input                                  output
 =======  ==========  =====================================  ========================================
 OPEN     ``None``    read                                   messages, control frames
-CLOSING  ``CLIENT``  data dropped until the server's Close  our Close, then nothing
+CLOSING  ``CLIENT``  read until our Close is made; then     the rest of a message that has begun,
+                     data is dropped until their Close      control frames, our Close; then nothing
 CLOSING  ``SERVER``  ignored                                our Close with their code, then nothing
 CLOSING  ``ERROR``   ignored                                our Close if it has a code, then nothing
 CLOSED   as before   ignored                                nothing
 =======  ==========  =====================================  ========================================
 
-The stream is closed when both Close frames have passed, or when the time for that is over.
+The stream is closed when the server has ended it, or when the time for that is over.
 
 ``ERROR`` has many causes: the server broke the protocol, TCP ended, a keepalive ping was not
 answered, an extension failed. The cause is the exception in ``cause``.
@@ -32,7 +33,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import RemoteProtocolError
@@ -122,7 +123,16 @@ class State(enum.Enum):
 class Closing:
     """The record of how one connection ends."""
 
-    __slots__ = ("cause", "closed_by", "closed_mid_message", "received", "sent", "stream_closed")
+    __slots__ = (
+        "cause",
+        "closed_by",
+        "closed_mid_message",
+        "received",
+        "sent",
+        "stream_closed",
+        "stream_ended",
+        "write_error",
+    )
 
     def __init__(self) -> None:
         self.closed_by: ClosedBy | None = None  # set once; but see `Protocol._make_close`
@@ -130,7 +140,34 @@ class Closing:
         self.received: CloseFrame | None = None  # the server's Close
         self.sent: CloseFrame | None = None  # ours
         self.closed_mid_message: bool = False  # whether the server's Close cut a message off
+        self.stream_ended: bool = False  # whether nothing more can be read
         self.stream_closed: bool = False
+        # Why nothing can be written any more, if that is so. The server may still say why.
+        self.write_error: Exception | None = None
+
+    @property
+    def closer(self) -> Literal["client", "server"] | None:
+        """The side that closed; ``None`` while it is open, or if an error closed the connection."""
+        if self.closed_by is ClosedBy.CLIENT:
+            return "client"
+        return "server" if self.closed_by is ClosedBy.SERVER else None
+
+    @property
+    def may_send(self) -> bool:
+        """Whether frames may be made: until our Close, unless the server or an error closed."""
+        return (
+            self.sent is None
+            and self.write_error is None
+            and not self.stream_closed
+            and self.closed_by in {None, ClosedBy.CLIENT}
+        )
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known how the connection ended: after our Close, the server has its say."""
+        if self.closed_by is ClosedBy.CLIENT:
+            return self.received is not None or self.stream_ended or self.stream_closed
+        return self.closed_by is not None
 
     @property
     def state(self) -> State:

@@ -62,6 +62,7 @@ class Protocol:
 
     Attributes:
         closing: How the connection ends.
+        drop_data: Hand over nothing any more but the server's Close.
         receive_data: Take bytes from the server; `next_events` says what they mean.
         next_events: Return the events in the next frames, as many as one slice of work has. The
             server's Close is the last event: call `receive_close` with it, after the pings before
@@ -94,7 +95,8 @@ class Protocol:
         self._reports_frames = listener is not None and listener.wants_frames()
         self._ignores_output = False  # whether an extension has failed to make a frame
         self.closing: Final = Closing()
-        # The reader's own methods: each read of the connection calls both.
+        # The reader's own methods: each read of the connection calls two of them.
+        self.drop_data: Final = self._reader.drop_data
         self.receive_data: Final = self._reader.feed
         self.next_events: Final = self._reader.read
 
@@ -104,6 +106,11 @@ class Protocol:
     def has_input(self) -> bool:
         """Whether `next_events` has something to read without more bytes."""
         return not self._reader.is_starved
+
+    @property
+    def is_starved(self) -> bool:
+        """Whether nothing can be done without more bytes."""
+        return self._reader.is_starved and self.violation is None
 
     @property
     def violation(self) -> ProtocolViolation | None:
@@ -117,11 +124,17 @@ class Protocol:
 
     # Closing
 
-    def close(self, code: int, reason: str = "") -> None:
-        """Decide to close, and make a Close frame; without effect if that was decided before."""
+    def begin_close(self) -> None:
+        """Decide to close, unless that was decided before; `close` makes the Close frame."""
         if self.closing.closed_by is None:
             self.closing.closed_by = ClosedBy.CLIENT
-            self._reader.drop_data()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Decide to close, and make a Close frame; without effect if there is one already."""
+        closing = self.closing
+        self.begin_close()
+        if closing.closed_by is ClosedBy.CLIENT and closing.sent is None:
+            self.drop_data()
             self._make_close(CloseFrame(code, reason))
 
     def receive_close(self, frame: CloseFrame) -> None:

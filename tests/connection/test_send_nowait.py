@@ -1,4 +1,4 @@
-"""A message that need wait for nobody is written at once; here that takes another way."""
+"""A message that need not wait for anything is written without waiting. Here that fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trio_wsclient._net.sockets import EagerSocketStream
 BOUND = 20  # seconds for what takes a fraction of one
 
 
-async def test_what_the_socket_does_not_take_follows_in_order():
+async def test_rest_of_a_message_follows_in_order():
     got: list[bytes] = []
     count = 90
 
@@ -45,8 +45,8 @@ async def test_what_the_socket_does_not_take_follows_in_order():
     assert got == [b"%03d" % number for number in range(count)]
 
 
-async def test_a_close_that_the_socket_does_not_take_follows(monkeypatch):
-    """Nobody but the reply task waits for the socket; nothing else is written then."""
+async def test_rest_of_a_close_follows(monkeypatch):
+    """Only the reply task waits for the socket, and nothing else is written then."""
 
     def full(stream: EagerSocketStream, data: bytes) -> bool:
         if data[0] & 0x0F == wire.CLOSE and not kept:
@@ -72,7 +72,7 @@ async def quiet(peer: Peer) -> None:
         pass
 
 
-async def test_a_stream_that_breaks_is_the_end(monkeypatch):
+async def test_broken_stream_ends_the_connection(monkeypatch):
     def breaks(stream: EagerSocketStream, data: bytes) -> bool:
         raise trio.BrokenResourceError("broken pipe")
 
@@ -84,7 +84,7 @@ async def test_a_stream_that_breaks_is_the_end(monkeypatch):
                     await ws.send("a")
 
 
-async def test_a_stream_that_breaks_at_the_close_is_the_end_too(monkeypatch):
+async def test_broken_stream_ends_the_connection_when_closing(monkeypatch):
     def breaks(stream: EagerSocketStream, data: bytes) -> bool:
         raise trio.BrokenResourceError("broken pipe")
 
@@ -96,7 +96,7 @@ async def test_a_stream_that_breaks_at_the_close_is_the_end_too(monkeypatch):
                 assert await ws.wait_closed() is None
 
 
-async def test_an_extension_that_fails_is_the_end():
+async def test_failing_extension_ends_the_connection():
     bug = ValueError("a bug")
     faulty = Faulty("outbound", Opcode.TEXT, bug)
 

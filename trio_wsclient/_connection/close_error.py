@@ -11,7 +11,7 @@ from trio_wsclient._text import escape_controls, exception_text
 _QUIET_CODES: Final = frozenset({1000, 1001, NO_STATUS})  # RFC 6455 §7.4.1: nothing is wrong
 
 
-def outcome(closing: Closing, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
+def close_error(closing: Closing, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
     """Make the exception that says how the connection ended.
 
     Args:
@@ -19,8 +19,11 @@ def outcome(closing: Closing, kind: type[ConnectionClosedOK]) -> ConnectionClose
         kind: Its class, if nothing is wrong.
     """
     received, sent = closing.received, closing.sent
+    error: ConnectionClosed
     if closing.closed_by is ClosedBy.CLIENT:
-        return kind(received, sent, f"closed by this side: {sent}")
+        error = kind(received, sent, f"closed by this side: {sent}")
+        error.__cause__ = closing.cause
+        return error
     if received is not None:
         problem = f"closed by the server: {received}"
         cause: BaseException | None = None

@@ -1,0 +1,195 @@
+"""E40: a connection that is over leaves nothing to the cycle collector."""
+
+from __future__ import annotations
+
+import gc
+import types
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+import trio
+import wire
+from scripted_server import Peer, loopback_server
+from situations import reset
+from trio.testing import wait_all_tasks_blocked
+
+from trio_wsclient import ConnectionClosed, HandshakeError, open_websocket_client
+
+N = 20  # connections; the first ones warm up
+
+
+async def fine(url: str, options: dict[str, object]) -> None:
+    async with open_websocket_client(url, **options) as ws:
+        await ws.send("x")
+        assert await ws.receive() == "x"
+
+
+async def compressed(url: str, options: dict[str, object]) -> None:
+    await fine(url, {**options, "ping_interval": 100})
+
+
+async def unread(url: str, options: dict[str, object]) -> None:
+    async with open_websocket_client(url, **options) as ws:
+        await ws.send_many(["a", b"b"])
+        async with ws.text_writer() as writer:
+            await writer.write("c")
+            await writer.write("d")
+        await ws.receive()
+
+
+async def cancelled(url: str, options: dict[str, object]) -> None:
+    with trio.CancelScope() as scope:
+        async with open_websocket_client(url, **options) as ws:
+            async with trio.open_nursery() as nursery:
+                for call in (ws.receive, ws.receive, ws.ping, ws.wait_closed):
+                    nursery.start_soon(call)
+                await trio.lowlevel.checkpoint()
+                scope.cancel()
+
+
+async def closed_by_the_server(url: str, options: dict[str, object]) -> None:
+    async with open_websocket_client(url, **options) as ws:
+        await ws.send("close")
+        with suppress(ConnectionClosed):
+            await ws.receive()
+
+
+async def ended_by_tcp(url: str, options: dict[str, object]) -> None:
+    with suppress(ConnectionClosed):
+        async with open_websocket_client(url, **options) as ws:
+            await ws.send("end")
+            await ws.receive()
+
+
+async def reset_while_receiving(url: str, options: dict[str, object]) -> None:
+    async def receive() -> None:
+        with suppress(ConnectionClosed):
+            await ws.receive()
+
+    with suppress(ConnectionClosed):
+        async with open_websocket_client(url, **options) as ws, trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(receive)
+            await ws.send("reset")
+
+
+async def reset_while_sending(url: str, options: dict[str, object]) -> None:
+    with suppress(ConnectionClosed):
+        async with open_websocket_client(url, **options) as ws:
+            await ws.send("reset")
+            while True:
+                await ws.send("x" * 1_000)
+                await trio.lowlevel.checkpoint()
+
+
+async def torn(url: str, options: dict[str, object]) -> None:
+    with suppress(ConnectionClosed):
+        async with open_websocket_client(url, **options) as ws:
+            await ws.send("listen no more")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ws.send, bytes(20_000_000))  # more than loopback TCP buffers
+                await wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+            await ws.send("x")
+
+
+async def writer_left_by_an_exception(url: str, options: dict[str, object]) -> None:
+    with suppress(ZeroDivisionError):
+        async with open_websocket_client(url, **options) as ws, ws.text_writer() as writer:
+            await writer.write("half")
+            raise ZeroDivisionError
+
+
+async def refused(url: str, options: dict[str, object]) -> None:
+    with suppress(HandshakeError):
+        async with open_websocket_client(f"{url}refuse", **options):
+            pytest.fail("it is not open")
+
+
+async def not_reached(url: str, options: dict[str, object]) -> None:
+    with suppress(HandshakeError):
+        async with open_websocket_client("ws://127.0.0.1:1/"):
+            pytest.fail("it is not open")
+
+
+async def script(peer: Peer) -> None:
+    if b"/refuse" in (await peer.read_request()).split(b"\r\n")[0]:
+        await peer.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        return
+    await peer.accept()
+    with suppress(trio.BrokenResourceError):
+        while (frame := await peer.next_frame()) is not None:
+            if frame.payload == b"end":
+                await peer.stream.aclose()
+                return
+            if frame.payload == b"reset":
+                if isinstance(peer.stream, trio.SSLStream):
+                    peer.stream = peer.stream.transport_stream
+                await reset(peer)
+                return
+            if frame.payload == b"listen no more":
+                await trio.sleep_forever()
+            if frame.payload == b"close":
+                await peer.send(wire.close(1011))
+            elif frame.opcode == wire.CLOSE:
+                await peer.send(wire.close(frame.code))
+                await peer.stream.aclose()
+                return
+            else:
+                await peer.send(wire.frame(frame.opcode, frame.payload, fin=frame.fin))
+
+
+@contextmanager
+def collector_off() -> Iterator[list[object]]:
+    """Yield a list that has the garbage once the block is left."""
+    garbage: list[object] = []
+    gc.collect()
+    gc.disable()
+    try:
+        yield garbage
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        garbage += gc.garbage
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+def is_ours(item: object) -> bool:
+    """Return whether an object is of our classes, or of a function of ours."""
+    if isinstance(item, types.FunctionType):
+        return item.__module__.startswith("trio_wsclient")
+    if isinstance(item, types.FrameType):
+        return item.f_globals.get("__name__", "").startswith("trio_wsclient")
+    if isinstance(item, types.MethodType):
+        return is_ours(item.__func__)
+    return type(item).__module__.startswith("trio_wsclient")
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        *(fine, compressed, unread, cancelled, closed_by_the_server),
+        *(ended_by_tcp, refused, not_reached, reset_while_receiving, reset_while_sending),
+        *(torn, writer_left_by_an_exception),
+    ],
+    ids=lambda program: program.__name__,
+)
+async def test_e40_connection_that_is_over_leaves_no_garbage(
+    program, tls, server_ssl_context, client_ssl_context
+):
+    options = {"ssl_context": client_ssl_context} if tls else {}
+    context = server_ssl_context if tls else None
+    async with loopback_server(script, ssl_context=context) as address:
+        url = address.replace("127.0.0.1", "localhost")
+        for _ in range(3):
+            await program(url, options)
+        with collector_off() as garbage:
+            for _ in range(N):
+                await program(url, options)
+    ours = Counter(type(item).__name__ for item in garbage if is_ours(item))
+    assert ours == {}

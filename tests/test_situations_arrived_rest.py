@@ -1,0 +1,129 @@
+"""E26: a call that doesn't wait handles a part of what has arrived; the reader handles the rest.
+
+`receive_nowait` and `outcome` read for a time slice at most. The active reader, which waits for the
+socket, has to hear of what they leave, because the kernel has nothing more to say.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import trio
+import wire
+from scripted_server import Peer, loopback_server
+from trio.testing import wait_all_tasks_blocked
+
+from trio_wsclient import ConnectionClosed, WebSocketClient, open_websocket_client
+
+BOUND = 30  # seconds for what takes a few hundredths
+NUMBERS = [str(number) for number in range(5_000)]  # messages: two slices of work and a bit
+BURST = b"".join(map(wire.text, NUMBERS))
+
+
+class Crowd:
+    """Tasks that receive from one client, and the socket of its server."""
+
+    def __init__(self, nursery: trio.Nursery, ws: WebSocketClient, server: socket.socket) -> None:
+        self.ws = ws
+        self.taken: list[str | bytes] = []
+        self.errors: list[ConnectionClosed] = []
+        self.server = server
+        self._nursery = nursery
+        self._count = 0
+
+    async def start(self, receivers: int) -> None:
+        """Start receivers, and wait until they wait."""
+        for _ in range(receivers):
+            self._nursery.start_soon(self._receive)
+        await wait_all_tasks_blocked(0.05)
+        self._count += receivers
+
+    async def _receive(self) -> None:
+        try:
+            while True:
+                self.taken.append(await self.ws.receive())
+        except ConnectionClosed as exc:
+            self.errors.append(exc)
+
+    def arrive(self, data: bytes) -> None:
+        """Let data arrive before any task runs."""
+        assert self.server.send(data) == len(data)
+        client = self.ws._connection._eager.socket
+        assert select.select([client], [], [], BOUND)[0]
+
+    def look(self, call: str) -> None:
+        """Make a call that reads once, because its time slice is over."""
+        self.ws._connection.time_slice.ends = 0.0
+        if call == "outcome":
+            assert self.ws.outcome is None
+        else:
+            with suppress(trio.WouldBlock):
+                self.taken.append(self.ws.receive_nowait())
+
+    async def join(self) -> None:
+        """Wait until each receiver was told of the end; if there is none, start one."""
+        if self._count == 0:
+            await self.start(1)
+        while len(self.errors) < self._count:
+            await trio.sleep(0.001)
+
+
+@asynccontextmanager
+async def crowd(receivers: int) -> AsyncIterator[Crowd]:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        sender.send_nowait(peer.stream.socket._sock)
+        await trio.sleep_forever()
+
+    sender, servers = trio.open_memory_channel[socket.socket](1)
+    with trio.fail_after(BOUND):
+        async with (
+            loopback_server(script) as url,
+            open_websocket_client(url, close_timeout=0.1) as ws,
+            trio.open_nursery() as nursery,
+        ):
+            subject = Crowd(nursery, ws, await servers.receive())
+            await subject.start(receivers)
+            yield subject
+
+
+each_call = pytest.mark.parametrize("call", ["receive_nowait", "outcome"])
+each_crowd = pytest.mark.parametrize("receivers", [0, 1, 2])
+
+
+@each_call
+@each_crowd
+async def test_e26_reader_handles_the_rest_of_a_burst(call, receivers):
+    """The Close is its last frame."""
+    async with crowd(receivers) as subject:
+        subject.arrive(BURST + wire.close(1000))
+        subject.look(call)
+        await subject.join()
+    assert sorted(subject.taken, key=int) == NUMBERS
+    assert {error.code for error in subject.errors} == {1000}
+
+
+@each_call
+@each_crowd
+async def test_e26_rest_of_a_burst_is_not_lost_when_tcp_ends(call, receivers):
+    async with crowd(receivers) as subject:
+        subject.arrive(BURST)
+        subject.look(call)
+        subject.server.shutdown(socket.SHUT_WR)
+        await subject.join()
+    assert sorted(subject.taken, key=int) == NUMBERS
+    assert {error.code for error in subject.errors} == {1006}
+
+
+@each_call
+@each_crowd
+async def test_e26_violation_ends_the_connection_although_nothing_follows(call, receivers):
+    async with crowd(receivers) as subject:
+        subject.arrive(wire.frame(3))
+        subject.look(call)
+        await subject.join()
+    assert {error.sent.code for error in subject.errors} == {1002}

@@ -1,0 +1,295 @@
+"""The closing handshake of an open connection: its deadline, and those who wait for it.
+
+Theory of operation
+-------------------
+
+How a connection ends is recorded in `trio_wsclient._protocol.closing`. This module adds what an
+open stream needs: a deadline, and two events. ``known`` is set when it is known how the connection
+ended. ``stream_closed`` is set when nothing is left to do.
+
+Whatever ends the connection goes through one of four methods: `decide` (we want to close),
+`receive_close`, `fail`, and `end_of_stream`. Each of them records what happened, and then tells
+everybody: the receivers, the writers and the pings that wait, and the reply task, which writes our
+Close and waits for the server.
+
+C1 (leaving always ends): the deadline starts with the first of these events. Each wait in closing
+is under the deadline itself, by `scope`, and so are the tasks of the connection.
+
+We close in two steps. `decide` refuses new messages from then on. A message that is being written
+may be finished, so `send_close` makes our Close after its last fragment (W3, no interleaving).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+from weakref import WeakSet
+
+import trio
+
+from trio_wsclient._connection.close_error import close_error
+from trio_wsclient._connection.pings import Pings
+from trio_wsclient._connection.replies import Replies
+from trio_wsclient._connection.shared_reader import SharedReader
+from trio_wsclient._connection.slot import Slot
+from trio_wsclient._errors import (
+    ConnectionClosed,
+    ConnectionClosedOK,
+    WebSocketError,
+    WebSocketInternalError,
+)
+from trio_wsclient._net.sockets import EagerStream
+from trio_wsclient._protocol.closing import ClosedBy, CloseFrame
+from trio_wsclient._protocol.protocol import Protocol
+from trio_wsclient._scheduling import UNBLOCKED_TICKS, call_after_ticks
+from trio_wsclient._transport import close_forcefully
+
+
+class ClosingHandshake:
+    """How one open connection ends.
+
+    Args:
+        stream: The stream to close.
+        protocol: The protocol, with the record of how the connection ends.
+        reader: Where receivers wait.
+        message_slot: Where senders wait.
+        pings: Where pings wait.
+        replies: Where the reply task waits.
+        close_timeout: Seconds that closing may take.
+        connection_id: The number of the connection, for its errors.
+
+    Attributes:
+        record: Who closed, both Close frames, and the cause.
+        close_timeout: Seconds that closing may take.
+        deadline: When the stream is closed whatever the server does.
+        known: Set when it is known how the connection ended.
+        stream_closed: Set when the stream is closed.
+        bug: A bug of ours, if one has struck.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        protocol: Protocol,
+        *,
+        reader: SharedReader,
+        message_slot: Slot,
+        pings: Pings,
+        replies: Replies,
+        close_timeout: float,
+        connection_id: int,
+    ) -> None:
+        self._stream = stream
+        self._protocol = protocol
+        self._reader = reader
+        self._message_slot = message_slot
+        self._pings = pings
+        self._replies = replies
+        self._connection_id = connection_id
+        self._scopes: WeakSet[trio.CancelScope] = WeakSet()  # of the tasks, and of waits in closing
+        self._close = CloseFrame(1000)  # that we want to send
+        self._unfinished: RuntimeError | None = None  # one that a user's exception has caused
+        self.record: Final = protocol.closing
+        self.close_timeout: Final = close_timeout
+        self.deadline: float = math.inf
+        self.known: Final = trio.Event()
+        self.stream_closed: Final = trio.Event()
+        self.bug: BaseException | None = None
+
+    # What ends the connection
+
+    def decide(self, code: int, reason: str = "") -> None:
+        """Decide to close, unless how the connection ends was decided before."""
+        if self._protocol.violation is not None:
+            self.fail_by_violation()
+        elif self.record.closed_by is None:
+            self._close = CloseFrame(code, reason)
+            self._protocol.begin_close()
+            self.note_end()
+
+    def send_close(self, *, is_unfinished: bool = False) -> None:
+        """Make our Close after `decide`, unless there is one.
+
+        Args:
+            is_unfinished: Whether a message was begun that will not be finished.
+        """
+        if self.record.closed_by is ClosedBy.CLIENT and self.record.sent is None:
+            close = CloseFrame(1011) if is_unfinished else self._close
+            self._replies.seal()
+            self._protocol.close(close.code, close.reason)
+            self.note_end()
+
+    def receive_close(self, frame: CloseFrame) -> None:
+        """Take note of the server's Close."""
+        self._replies.seal()
+        self._protocol.receive_close(frame)
+        self.note_end()
+
+    def fail(self, cause: BaseException, code: int | None = None) -> None:
+        """Fail the connection (RFC 6455 §7.1.7), with a Close if there is a code for it."""
+        if code is not None:
+            self._replies.seal()
+        self._protocol.fail(cause, code)
+        self.note_end()
+
+    def end_of_stream(self, cause: Exception) -> None:
+        """Take note that nothing more can be read."""
+        self.record.stream_ended = True
+        self.fail(cause)
+        # Our Close may still leave, but there is nobody left to wait for.
+        call_after_ticks(UNBLOCKED_TICKS, self.expire, unless=self.stream_closed.is_set)
+
+    def note_write_error(self, error: Exception) -> None:
+        """Take note that nothing can be written any more; the server may still say why."""
+        self.record.write_error = error
+        self.start_deadline()
+        self._message_slot.dismiss()
+        self._pings.end_all()
+        self._replies.want()
+
+    def unfinished_error(self, cause: Exception | None) -> RuntimeError:
+        """Make the error that says that a message was begun and will not be finished.
+
+        Args:
+            cause: The exception of the user that has ended the message, if that is why.
+        """
+        error = RuntimeError("a message was left unfinished")
+        if cause is not None:
+            error.__cause__ = cause
+            self._unfinished = error
+        return error
+
+    def release(self) -> None:
+        """Break the cycles of references, when the block is left.
+
+        The record refers to the exception of a stream, its traceback to the frames of this package,
+        and they to the connection. The frames of a user's exception refer to the client.
+        """
+        if self._unfinished is not None:
+            self._unfinished.__cause__ = None
+        for error in (self.record.cause, self.record.write_error):
+            if error is not None:
+                error.__traceback__ = None
+                if error.__cause__ is not None:
+                    error.__cause__.__traceback__ = None
+                if error.__context__ is not error.__cause__:
+                    error.__context__ = None
+
+    def fail_by_violation(self) -> None:
+        """Fail the connection for what the server has done wrong, which was held back until now."""
+        self._replies.seal()
+        self._protocol.fail_by_violation()
+        self.note_end()
+
+    def note_bug(self, bug: BaseException) -> None:
+        """Take note of a bug of ours: every call raises it from now on (X2)."""
+        self.bug = self.bug or bug  # the first one
+        self._protocol.fail(bug)
+        self.known.set()
+        self.note_end()
+        self.expire()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the deadline counts."""
+        return self.deadline < math.inf
+
+    def note_end(self) -> None:
+        """Tell everybody that how the connection ends has changed."""
+        self.start_deadline()
+        self._message_slot.dismiss()
+        self._reader.wake_receivers()
+        self._reader.wake_background()
+        if self._reader.is_led_by_receiver and isinstance(self._stream, EagerStream):
+            self._stream.wake_reader()
+        self._pings.end_all()
+        self._replies.want()
+        if self.record.is_known:
+            self.known.set()
+
+    # The deadline
+
+    def start_deadline(self) -> None:
+        """Begin to count ``close_timeout``, unless that was begun before (C1)."""
+        if not self.has_begun:
+            self.deadline = trio.current_time() + self.close_timeout
+            for scope in self._scopes:
+                scope.deadline = self.deadline
+            self._reader.need()
+
+    def scope(self, *, shield: bool = False) -> trio.CancelScope:
+        """Return a scope that is cancelled at the deadline, also if that starts later.
+
+        Args:
+            shield: Whether its block is shielded from a cancel from outside.
+        """
+        scope = trio.CancelScope(deadline=self.deadline, shield=shield)
+        self._scopes.add(scope)
+        return scope
+
+    def expire(self) -> None:
+        """Let the deadline be over."""
+        self.deadline = -math.inf
+        for scope in self._scopes:
+            scope.cancel()
+
+    # Waiting
+
+    async def wait_known(self) -> None:
+        """Wait until it is known how the connection ended."""
+        # A cancelled task is not told of the torn frame that its cancel has caused elsewhere.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self.known.is_set():
+            self._reader.need()
+            try:
+                with self.scope():
+                    await self.known.wait()
+            finally:
+                self._reader.need_no_more()
+            if not self.known.is_set():
+                await self.close_forcefully()
+
+    async def close_forcefully(self) -> None:
+        """Close the stream, without waiting for anybody, and end the tasks."""
+        record = self.record
+        if record.stream_closed:
+            return
+        if record.closed_by is None and record.write_error is not None:
+            self._protocol.fail(record.write_error)
+        self._protocol.begin_close()
+        if not record.is_known and trio.current_time() >= self.deadline:
+            record.cause = trio.TooSlowError(f"no Close within {self.close_timeout:g} s")
+        record.stream_ended = True
+        self._protocol.close_stream()
+        try:
+            self.note_end()
+        finally:
+            self.expire()
+            try:
+                await close_forcefully(self._stream)  # noqa: ASYNC102 shielded inside
+            finally:
+                self.stream_closed.set()
+
+    async def wait_close_error(self, kind: type[ConnectionClosedOK]) -> WebSocketError:
+        """Make the exception that says how the connection ended, once that is known.
+
+        Args:
+            kind: Its class, if nothing is wrong.
+        """
+        await self.wait_known()
+        return self.call_error(kind)
+
+    def call_error(self, kind: type[ConnectionClosedOK]) -> WebSocketError:
+        """Make the exception that a call raises: how the connection ended, or a bug (X2)."""
+        if self.bug is None:
+            return self.close_error(kind)
+        error = WebSocketInternalError("a bug in trio_wsclient, please report it")
+        error.__cause__ = self.bug
+        return error
+
+    def close_error(self, kind: type[ConnectionClosedOK]) -> ConnectionClosed:
+        """Make the exception that says how the connection ended, also after a bug."""
+        error = close_error(self.record, kind)
+        error.closed_by = self.record.closer
+        error.connection_id = self._connection_id
+        return error

@@ -1,0 +1,112 @@
+"""Control frames that the connection owes: pongs, the keepalive's ping, and our Close."""
+
+from __future__ import annotations
+
+import trio
+
+from trio_wsclient._connection.pings import Pings
+from trio_wsclient._protocol.protocol import Protocol
+from trio_wsclient._scheduling import UNBLOCKED_TICKS, call_after_ticks
+
+
+class Replies:
+    """The control frames that are due on one connection.
+
+    The reader notes what is due, and never writes (R1). The next task that writes takes all of it
+    along; if no task writes, the reply task does.
+
+    R3 (pongs are bounded): of the pings that come while a write is blocked, only the latest is
+    answered (RFC 6455 §5.5.3). Otherwise a server that sends pings and reads nothing would have
+    them all held.
+
+    Args:
+        protocol: What makes the frames.
+        pings: Where the keepalive's ping is due.
+
+    Attributes:
+        pings_received: How many pings have come.
+    """
+
+    def __init__(self, protocol: Protocol, pings: Pings) -> None:
+        self._protocol = protocol
+        self._pings = pings
+        self._payloads: list[bytes] = []  # of the pongs that are due
+        self._sealed = b""  # frames that were made before our Close, and go before it
+        self._wanted = trio.Event()
+        self._writes = 0  # that have been begun
+        self._is_writing = False
+        self._is_blocked = False  # whether the write under way takes longer than a few ticks
+        self._watched = 0  # the number of the write for which that will be found out
+        self.pings_received: int = 0
+
+    # What is due
+
+    def add_pong(self, payload: bytes) -> None:
+        """Answer a ping."""
+        self.pings_received += 1
+        if not self._protocol.closing.may_send:
+            return
+        if self._is_blocked:
+            self._payloads.clear()  # R3 (pongs are bounded)
+        self._payloads.append(payload)
+        self._wanted.set()
+        if self._is_writing and self._watched != self._writes:
+            self._watched = writes = self._writes
+            call_after_ticks(
+                UNBLOCKED_TICKS, self._note_blocked, unless=lambda: self._writes != writes
+            )
+
+    def _note_blocked(self) -> None:
+        if self._is_writing:
+            self._is_blocked = True
+            del self._payloads[:-1]  # R3 (pongs are bounded)
+
+    def want(self) -> None:
+        """Have the reply task look at what is due."""
+        self._wanted.set()
+
+    @property
+    def are_wanted(self) -> bool:
+        """Whether something is due, or the reply task has to look at it."""
+        return self._wanted.is_set()
+
+    async def wait_wanted(self) -> None:
+        """Wait until something is due, for the reply task."""
+        if not self._wanted.is_set():
+            await self._wanted.wait()
+        self._wanted = trio.Event()
+
+    # Making the frames
+
+    def seal(self) -> None:
+        """Make the pongs that are due: call this before a Close is made.
+
+        RFC 6455 §5.5.1: nothing can be made after the Close.
+        """
+        if self._protocol.closing.may_send:
+            self._sealed += self._take_pongs()
+
+    def take(self) -> bytes:
+        """Make and take all frames that are due."""
+        data, self._sealed = self._sealed, b""
+        if not self._protocol.closing.may_send:
+            return data + self._protocol.take_close()
+        data += self._take_pongs()
+        if self._pings.due is not None:
+            data += self._protocol.send_ping(self._pings.take_due())
+        return data
+
+    def _take_pongs(self) -> bytes:
+        payloads, self._payloads = self._payloads, []
+        return b"".join(map(self._protocol.send_pong, payloads))
+
+    # R3 (pongs are bounded)
+
+    def note_write_begins(self) -> None:
+        """Take note that a write begins, in whose course pings may come."""
+        self._writes += 1
+        self._is_writing = True
+
+    def note_write_ends(self) -> None:
+        """Take note that the write is over."""
+        self._is_writing = self._is_blocked = False
