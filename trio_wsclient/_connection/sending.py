@@ -122,16 +122,15 @@ class Sender:
             await self._send_in_slot(opcode, payload)
             return
         is_written = self._writer.write_nowait(opcode, payload)
-        if is_written is None:
-            self._slot.line_up()
+        has_begun = is_written is None
+        if has_begun:
+            self._slot.line_up()  # It is free, so this takes it.
             try:
                 is_written = await self._writer.finish()
             finally:
                 self._slot.release()
-            if not is_written:
-                raise await self._close_error(has_begun=True)
         if not is_written:
-            raise await self._close_error()
+            raise await self._close_error(has_begun=has_begun)
         self.messages_sent += 1
 
     async def _send_in_slot(self, opcode: Opcode, payload: bytes) -> None:
