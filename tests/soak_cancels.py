@@ -484,8 +484,10 @@ async def play(transport: str, seed: int) -> None:
                         outside.start_soon(session.disturb)
                         if is_quiet:
                             # A torn frame ends the connection before all has come.
-                            while len(session.taken) < server.to_send and ws.outcome is None:
+                            while True:
                                 await trio.sleep(0.001)
+                                if len(session.taken) >= server.to_send or ws.outcome is not None:
+                                    break
                         else:
                             for _ in range(dice.choice([0, 0, 1, 3])):
                                 outside.start_soon(session.close)

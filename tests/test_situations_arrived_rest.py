@@ -33,14 +33,12 @@ class Crowd:
         self.errors: list[ConnectionClosed] = []
         self.server = server
         self._nursery = nursery
-        self._count = 0
 
     async def start(self, receivers: int) -> None:
-        """Start receivers, and wait until they wait."""
+        """Start receivers, and return when they wait."""
         for _ in range(receivers):
             self._nursery.start_soon(self._receive)
         await wait_all_tasks_blocked(0.05)
-        self._count += receivers
 
     async def _receive(self) -> None:
         try:
@@ -64,16 +62,11 @@ class Crowd:
             with suppress(trio.WouldBlock):
                 self.taken.append(self.ws.receive_nowait())
 
-    async def join(self) -> None:
-        """Wait until each receiver was told of the end; if there is none, start one."""
-        if self._count == 0:
-            await self.start(1)
-        while len(self.errors) < self._count:
-            await trio.sleep(0.001)
-
 
 @asynccontextmanager
 async def crowd(receivers: int) -> AsyncIterator[Crowd]:
+    """Yield the crowd; wait for its receivers, or for one that comes only then."""
+
     async def script(peer: Peer) -> None:
         await peer.accept()
         sender.send_nowait(peer.stream.socket._sock)
@@ -89,6 +82,8 @@ async def crowd(receivers: int) -> AsyncIterator[Crowd]:
             subject = Crowd(nursery, ws, await servers.receive())
             await subject.start(receivers)
             yield subject
+            if not receivers:
+                await subject.start(1)
 
 
 each_call = pytest.mark.parametrize("call", ["receive_nowait", "outcome"])
@@ -102,7 +97,6 @@ async def test_e26_reader_handles_the_rest_of_a_burst(call, receivers):
     async with crowd(receivers) as subject:
         subject.arrive(BURST + wire.close(1000))
         subject.look(call)
-        await subject.join()
     assert sorted(subject.taken, key=int) == NUMBERS
     assert {error.code for error in subject.errors} == {1000}
 
@@ -114,7 +108,6 @@ async def test_e26_rest_of_a_burst_is_not_lost_when_tcp_ends(call, receivers):
         subject.arrive(BURST)
         subject.look(call)
         subject.server.shutdown(socket.SHUT_WR)
-        await subject.join()
     assert sorted(subject.taken, key=int) == NUMBERS
     assert {error.code for error in subject.errors} == {1006}
 
@@ -125,5 +118,4 @@ async def test_e26_violation_ends_the_connection_although_nothing_follows(call, 
     async with crowd(receivers) as subject:
         subject.arrive(wire.frame(3))
         subject.look(call)
-        await subject.join()
     assert {error.sent.code for error in subject.errors} == {1002}

@@ -212,8 +212,10 @@ async def test_receiver_with_a_message_takes_it_when_cancelled():
     async with opened(background=False) as subject:
         await subject.start(0, 1)
         subject.put("a", "b")
-        while len(subject.taken) < 1:
+        while True:
             await trio.lowlevel.checkpoint()
+            if subject.taken:
+                break
         subject.scopes[1].cancel()
         await wait_all_tasks_blocked()
         assert subject.taken == [(0, "a"), (1, "b")]

@@ -1,22 +1,23 @@
-"""The closing handshake of an open connection: its deadline, and those who wait for it.
+"""The closing handshake of an open connection: its deadline, and the tasks that wait.
 
 Theory of operation
 -------------------
 
 How a connection ends is recorded in `trio_wsclient._protocol.closing`. This module adds what an
 open stream needs: a deadline, and two events. ``known`` is set when it is known how the connection
-ended. ``stream_closed`` is set when nothing is left to do.
+ended. ``stream_closed`` is set when the stream is closed.
 
-Whatever ends the connection goes through one of four methods: `decide` (we want to close),
-`receive_close`, `fail`, and `end_of_stream`. Each of them records what happened, and then tells
-everybody: the receivers, the writers and the pings that wait, and the reply task, which writes our
-Close and waits for the server.
+Each of the methods under "What ends the connection" records what happened. Then it tells everybody:
+the receivers, the senders and the pings that wait, and the reply task, which writes our Close and
+waits for the server.
 
-C1 (leaving always ends): the deadline starts with the first of these events. Each wait in closing
-is under the deadline itself, by `scope`, and so are the tasks of the connection.
+C1 (leaving always ends): the deadline starts with the first of these events. Every wait during
+closing, and every task of the connection, runs in a `scope` with this deadline. When it has passed,
+the first of these tasks that runs closes the stream.
 
-We close in two steps. `decide` refuses new messages from then on. A message that is being written
-may be finished, so `send_close` makes our Close after its last fragment (W3, no interleaving).
+We close in two steps. Once closing has begun, new messages are refused. A message that is being
+written may be finished, so `send_close` makes our Close after its last fragment (W3, no
+interleaving).
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class ClosingHandshake:
     Attributes:
         record: Who closed, both Close frames, and the cause.
         close_timeout: Seconds that closing may take.
-        deadline: When the stream is closed whatever the server does.
+        deadline: When the stream is closed, whatever the server does.
         known: Set when it is known how the connection ended.
         stream_closed: Set when the stream is closed.
         bug: A bug of ours, if one has struck.
@@ -99,7 +100,7 @@ class ClosingHandshake:
     # What ends the connection
 
     def decide(self, code: int, reason: str = "") -> None:
-        """Decide to close, unless how the connection ends was decided before."""
+        """Decide to close; no effect if the end was decided before."""
         if self._protocol.violation is not None:
             self.fail_by_violation()
         elif self.record.closed_by is None:
@@ -136,7 +137,7 @@ class ClosingHandshake:
         """Take note that nothing more can be read."""
         self.record.stream_ended = True
         self.fail(cause)
-        # Our Close may still leave, but there is nobody left to wait for.
+        # Our Close may still be written, within some ticks, but no answer can come.
         call_after_ticks(UNBLOCKED_TICKS, self.expire, unless=self.stream_closed.is_set)
 
     def note_write_error(self, error: Exception) -> None:
@@ -183,7 +184,7 @@ class ClosingHandshake:
 
     def note_bug(self, bug: BaseException) -> None:
         """Take note of a bug of ours: every call raises it from now on (X2)."""
-        self.bug = self.bug or bug  # the first one
+        self.bug = self.bug or bug  # Keep the first bug.
         self._protocol.fail(bug)
         self.known.set()
         self.note_end()
@@ -210,12 +211,12 @@ class ClosingHandshake:
     # The deadline
 
     def start_deadline(self) -> None:
-        """Begin to count ``close_timeout``, unless that was begun before (C1)."""
+        """Start the deadline, unless it is running (C1)."""
         if not self.has_begun:
             self.deadline = trio.current_time() + self.close_timeout
             for scope in self._scopes:
                 scope.deadline = self.deadline
-            self._reader.need()
+            self._reader.need()  # until the end
 
     def scope(self, *, shield: bool = False) -> trio.CancelScope:
         """Return a scope that is cancelled at the deadline, also if that starts later.
@@ -228,7 +229,7 @@ class ClosingHandshake:
         return scope
 
     def expire(self) -> None:
-        """Let the deadline be over."""
+        """Make the deadline pass now."""
         self.deadline = -math.inf
         for scope in self._scopes:
             scope.cancel()
@@ -237,7 +238,7 @@ class ClosingHandshake:
 
     async def wait_known(self) -> None:
         """Wait until it is known how the connection ended."""
-        # A cancelled task is not told of the torn frame that its cancel has caused elsewhere.
+        # If this task is cancelled, raise that, not the error of a frame that the cancel has torn.
         await trio.lowlevel.checkpoint_if_cancelled()
         if not self.known.is_set():
             self._reader.need()
@@ -246,7 +247,7 @@ class ClosingHandshake:
                     await self.known.wait()
             finally:
                 self._reader.need_no_more()
-            if not self.known.is_set():
+            if not self.known.is_set():  # The deadline has passed.
                 await self.close_forcefully()
 
     async def close_forcefully(self) -> None:
@@ -257,6 +258,7 @@ class ClosingHandshake:
         if record.closed_by is None and record.write_error is not None:
             self._protocol.fail(record.write_error)
         self._protocol.begin_close()
+        # `is_known` depends on `stream_ended`, so the order matters.
         if not record.is_known and trio.current_time() >= self.deadline:
             record.cause = trio.TooSlowError(f"no Close within {self.close_timeout:g} s")
         record.stream_ended = True

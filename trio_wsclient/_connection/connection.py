@@ -3,28 +3,32 @@
 Theory of operation
 -------------------
 
-Two tasks of the connection run in the background. The receive task is the background reader, see
-`shared_reader`. The reply task writes what is due while no other task writes, and sees a closing
-connection to its end. All else runs in the tasks of the callers.
+Two tasks of the connection run in the background, and a third one on request. The receive task is
+the background reader, see `shared_reader`. The reply task writes what is due while no other task
+writes, and closes the stream at the end. The keepalive task pings. Everything else runs in the
+caller's task.
 
-Both tasks are shielded: if the block is cancelled, its body may go on in a shielded scope, and
-needs them. They end when the stream is closed, which leaving the block sees to. The invariants,
-which the code cites:
+The tasks are shielded: after the block is cancelled, its body may continue in a shielded scope, and
+still needs them. Leaving the block closes the stream, which ends them. The code cites these
+invariants:
 
 R1 (readers never write): the step that reads never writes, and waits for nothing but the stream. A
-    server that writes before it reads would stall both sides. Replies are left to the reply task,
-    or to the next task that writes; and a blocked writer has the background reader read.
-R2 (control frames are always handled): the background reader reads although no task receives, until
+    server that writes before it reads would stall both sides. The reply task, or the next task that
+    writes, sends the replies. While a write is blocked, the background reader reads, as long as the
+    queue has room.
+R2 (control frames are always handled): the background reader reads even if no task receives, until
     the queue is full. Then TCP pushes back, and the keepalive's clock stops.
 R3 (pongs are bounded): see `replies`.
 W1 (order), W2 (no torn frames): see `writer`. W3 (no interleaving): see `sending`.
 C1 (leaving always ends): see `closing`.
 C2 (cancel closes at once): `close_nowait` waits for nobody.
-C3 (what arrived counts): what has arrived before we decide to close is handled first, as far as it
-    can be read without waiting. Its messages can still be taken, and a Close among it counts.
-X2 (background tasks never raise): what ends the connection is recorded, and the next call raises
-    it. Anything else is a bug of ours. Each call raises that from then on.
-N1 (linear cost): tasks that wait have a queue or an event of their own, and none is asked twice.
+C3 (what arrived counts): before the client decides to close, it handles everything that it can read
+    without waiting. The user can still take those messages. A Close among them counts.
+X2 (background tasks never raise): the end of the connection is recorded, and the next call raises
+    it. Any other exception is a bug of ours: then the receive task raises it, which cancels the
+    block, and calls raise `WebSocketInternalError`.
+N1 (linear cost): each waiting task has its own place in a queue, or its own event. Serving one task
+    does not wake the others.
 """
 
 from __future__ import annotations
@@ -54,7 +58,8 @@ from trio_wsclient._scheduling import UNBLOCKED_TICKS, TimeSlice
 # still leave: to receive and to send takes 4. (Autobahn wants that reply: 3.2, 4.1.3, 5.15.)
 _VIOLATION_TICKS: Final = 16
 
-# Seconds after both Close frames. Some servers wait for the client to end TCP.
+# Seconds to wait for the end of TCP after both Close frames. Then the client ends its side, because
+# some servers wait for that.
 _HALF_CLOSE_PATIENCE: Final = 0.5
 
 
@@ -63,12 +68,12 @@ class Connection:
 
     Args:
         stream: The stream that it runs on, and closes.
-        protocol: What the bytes mean.
-        queue: Where messages wait.
-        log: Where the end is told, and frames are.
+        protocol: The protocol, with the record of how the connection ends.
+        queue: The received messages.
+        log: The log of the connection.
         close_timeout: Seconds that a closing handshake may take.
-        shares_reading: Whether callers may read, too; otherwise the receive task alone does,
-            because a user's own stream may not bear a change of tasks.
+        shares_reading: Whether callers may read the stream. False for a user's own stream, which
+            may require that one task does all reads.
     """
 
     def __init__(
@@ -84,7 +89,7 @@ class Connection:
         self._stream = stream
         self._eager = stream if isinstance(stream, EagerStream) else None
         self._violation_ticks = 0
-        # Whether what was read is being handled: an observer, which is called then, may want more.
+        # True while `_handle` runs. It calls observers, and their calls must not read again.
         self._is_handling = False
         # Whether `receive_nowait` wants the message under way, which is larger than the queue.
         self._reads_on = False
@@ -128,29 +133,31 @@ class Connection:
                 await self._read_in_background()
         except Exception as bug:  # noqa: BLE001 every call raises it (X2)
             self.closing.note_bug(bug)
+        # Outside of the scope, because `note_bug` has cancelled the scope.
         if self.closing.bug is not None:
-            raise self.closing.bug  # X2 (background tasks never raise): the block is cancelled.
+            raise self.closing.bug  # X2 (background tasks never raise) but for a bug
 
     async def _read_in_background(self) -> None:
         reader, record = self.reader, self.record
-        is_tired = False  # whether a rest is due, because receivers read
+        rests_next = False  # because receivers are reading
         while not record.stream_ended:
-            if is_tired and not reader.is_needed:
+            if rests_next and not reader.is_needed:
                 await reader.rest()
-                is_tired = False
+                rests_next = False
             elif reader.is_active:
                 await reader.stand_by()
-                is_tired = reader.is_active  # A receiver was faster: it reads often.
+                # If a receiver took the role first, it will likely come back, so rest.
+                rests_next = reader.is_active
             elif not self._may_read_ahead:
                 await reader.pause()
             else:
                 reader.enter_background()
-                is_tired = False
+                rests_next = False
                 try:
-                    while not (is_tired or record.stream_ended) and self._may_read_ahead:
+                    while not (rests_next or record.stream_ended) and self._may_read_ahead:
                         await self.read_step()
                         reader.serve()
-                        is_tired = reader.should_yield
+                        rests_next = reader.should_yield
                 finally:
                     reader.leave()
 
@@ -166,22 +173,22 @@ class Connection:
         )
 
     async def read_step(self) -> None:
-        """Read once, and handle what has come; for the active reader.
+        """Read once, and handle the data. Only the active reader calls this.
 
-        It waits once, and takes effect after that: cancelled, it has taken nothing. R1: it never
-        writes, and never waits for anything but the stream.
+        If cancelled: nothing was read. R1 (readers never write): it never writes, and waits for
+        nothing but the stream.
         """
         protocol, eager = self.protocol, self._eager
         if not protocol.is_starved:
             if protocol.violation is None:
                 await self.time_slice.checkpoint()
             else:
-                await trio.lowlevel.checkpoint()  # It is held back for some ticks.
+                await trio.lowlevel.checkpoint()  # It takes effect after `_VIOLATION_TICKS`.
             self._handle(None)
         elif eager is None:
             try:
                 data = bytes(await self._stream.receive_some(READ_SIZE))
-            except Exception as exc:  # noqa: BLE001 a user's stream may raise anything: it is over
+            except Exception as exc:  # noqa: BLE001 a user's stream may raise any exception
                 self.closing.end_of_stream(exc)
             else:
                 self._handle(data)
@@ -192,9 +199,10 @@ class Connection:
                 if eager.socket.fileno() == -1:
                     self.closing.end_of_stream(exc)
                     return
-                # Otherwise `wake_reader` has woken this task.
+                # Otherwise `wake_reader` has woken this task, because another one has read.
             except (OSError, ValueError, trio.BusyResourceError) as exc:
-                self.closing.end_of_stream(exc)  # There is no such descriptor any more.
+                # The descriptor is closed, or its number is in use elsewhere.
+                self.closing.end_of_stream(exc)
                 return
             self.time_slice.renew()
             self._read_nowait(eager)
@@ -217,7 +225,7 @@ class Connection:
         return data is not None
 
     def _handle(self, data: bytes | None) -> None:
-        """Handle what was read; ``None`` is what the protocol still has."""
+        """Handle data from the stream. If ``None``: handle what the protocol has buffered."""
         self._is_handling = True
         try:
             if data is not None:
@@ -236,7 +244,7 @@ class Connection:
 
     def _handle_events(self, events: list[Event]) -> None:
         for event in events:
-            if isinstance(event, tuple):
+            if isinstance(event, tuple):  # a batch
                 messages, size = event
                 self.queue.put_batch(messages, size)
             elif isinstance(event, Ping):
@@ -251,14 +259,16 @@ class Connection:
             self._reads_on = False
         is_closing = self.record.closed_by is ClosedBy.CLIENT and self.record.sent is None
         if is_closing and not self.queue.has_room(beside=self.protocol.partial_size):
-            self.protocol.drop_data()  # A message of ours is still being written (E27).
+            # We are closing, but a message of ours is still being written: what the server sends
+            # meanwhile must not pile up.
+            self.protocol.drop_data()
         if self.protocol.violation is not None:
             self._violation_ticks += 1
             if self._violation_ticks > _VIOLATION_TICKS:
                 self.closing.fail_by_violation()
 
     def read_on(self) -> None:
-        """Have the message under way read to its end, for a caller that does not wait (R2)."""
+        """Let the background reader read a message to its end that exceeds the queue (R2)."""
         if not self._may_read_ahead:
             self._reads_on = True
             self.reader.wake_background()
@@ -273,7 +283,7 @@ class Connection:
     def read_arrived_nowait(self) -> bool:
         """Read what has arrived, without waiting; return whether that is all.
 
-        It takes a time slice at most. Of a user's stream nothing is read.
+        It takes a time slice at most. It reads nothing from a user's own stream.
         """
         eager = self._eager
         if eager is None or self._is_handling:
@@ -283,8 +293,8 @@ class Connection:
         reader = self.reader
         if not reader.is_led_by_receiver:
             reader.serve()
-        # The active reader may wait for a stream in which nothing is left to come. If it is a
-        # receiver, it came first, so it takes the first message.
+        # The active reader may wait for data that this call has already read, so wake it. An active
+        # receiver came first: the claim keeps the first message for it.
         is_concerned = not self.protocol.is_starved or self.record.closed_by is not None
         is_served = reader.is_led_by_receiver and self.queue.is_ready
         if is_served:
@@ -305,7 +315,7 @@ class Connection:
     async def read_arrived(self) -> None:
         """Read what has arrived (C3), but no more bytes than the queue may hold.
 
-        That still takes long if the server sends on and on, so the deadline of closing holds, too.
+        If the server never stops sending, the deadline of closing ends this.
         """
         begin = seen = self.bytes_received
         ticks = UNBLOCKED_TICKS
@@ -350,7 +360,8 @@ class Connection:
                 if patience.cancelled_caught:
                     has_half_closed = True
                     await self._half_close()
-            has_ended = record.stream_ended  # What was due before that may still leave.
+            # Replies that were due before the end may still be written, so write once more.
+            has_ended = record.stream_ended
             await self.writer.write_replies()
 
     async def _half_close(self) -> None:
@@ -368,7 +379,7 @@ class Connection:
         """Have a ping written as soon as that is possible."""
         self.pings.request(payload)
         self.replies.want()
-        self.reader.wake_background()  # The latency counts until the pong is read.
+        self.reader.wake_background()  # The latency includes the time until the pong is read.
 
     async def ping(self, payload: bytes) -> float:
         """Send a ping and wait for its pong; return after how many seconds it came."""
@@ -399,12 +410,12 @@ class Connection:
         Args:
             cause: Why.
             code: The code of the Close.
-            linger: Whether the server, if the Close was written, is left the time to end TCP.
+            linger: Whether to give the server time to end TCP after our Close was written.
         """
         if self.record.closed_by is None:
             self.read_arrived_nowait()  # C3 (what arrived counts)
         if self.record.closed_by is not None:
-            return  # That is seen to already.
+            return  # Another call has already ended the connection.
         self.closing.fail(cause, code)
         is_written = False
         try:
@@ -417,7 +428,7 @@ class Connection:
         """Close (RFC 6455 §7.1.2); cancelled, close the stream at once.
 
         It returns when the server has ended TCP (RFC 6455 §7.1.1), or after ``close_timeout``.
-        If the connection was closing already, it waits for the end of that.
+        If the connection is closing already, it waits until that is done.
         """
         closing = self.closing
         try:
@@ -434,9 +445,11 @@ class Connection:
             await closing.close_forcefully()  # noqa: ASYNC102 shielded inside
 
     async def _finish_message(self) -> None:
-        """Give a message that is being written half of the time to end, and make our Close."""
+        """Wait up to half of ``close_timeout`` for the message under way; then make our Close."""
         slot, closing, record = self.message_slot, self.closing, self.record
         with trio.move_on_after(closing.close_timeout / 2):
+            # Whatever changes how the connection ends dismisses the line of the slot, and this task
+            # with it. Then it lines up again.
             while record.may_send and slot.owner not in {None, trio.lowlevel.current_task()}:
                 if await slot.acquire():
                     closing.send_close()

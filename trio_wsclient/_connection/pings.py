@@ -13,7 +13,7 @@ from trio_wsclient._scheduling import Stopwatch
 
 _MAX_PAYLOAD_SIZE: Final = 125  # bytes (RFC 6455 §5.5)
 _SMOOTHING: Final = 1 / 8  # RFC 6298 §2: the weight of a new round trip
-_RANDOM_PAYLOAD_SIZE: Final = 16  # bytes: so that no pong can be taken for another ping's
+_RANDOM_PAYLOAD_SIZE: Final = 16  # bytes: enough that no two pings have the same payload
 
 
 def random_payload() -> bytes:
@@ -91,11 +91,11 @@ class Pings:
 
     def __init__(self, paused: Stopwatch) -> None:
         self._paused = paused
-        # Apart, as a pong answers only what was sent.
+        # Two dicts, because a pong can only answer a ping that was sent.
         self._reserved: dict[bytes, PendingPing] = {}
         self._sent: OrderedDict[bytes, PendingPing] = OrderedDict()  # the oldest first
         self._keepalive: tuple[bytes, PendingPing] | None = None
-        # From when on silence counts against the server, on `clock`.
+        # The server's silence is measured from here, in seconds of `clock`.
         self._silent_since = 0.0
         self.sent: int = 0
         self.latency: float | None = None
@@ -130,7 +130,7 @@ class Pings:
     def forget(self, payload: bytes, ping: PendingPing) -> None:
         """Take note that nobody waits for this pong any more.
 
-        If older pings wait, its pong will answer them, so it is kept for so long.
+        It is kept while older pings wait, because its pong answers those, too.
         """
         if self._reserved.get(payload) is ping:  # and not another one with the same payload
             del self._reserved[payload]
@@ -167,7 +167,7 @@ class Pings:
         return trio.current_time() - self._paused.seconds
 
     def request(self, payload: bytes) -> None:
-        """Make the keepalive's ping due; a former one that has no pong is forgotten."""
+        """Make the keepalive's ping due; a former one without a pong is forgotten."""
         if self._keepalive is not None:
             self.forget(*self._keepalive)
         self.due = payload
@@ -185,7 +185,7 @@ class Pings:
         return payload
 
     def note_received(self) -> None:
-        """Take note that something has come; it matters only until `has_received` is true."""
+        """Take note that something has come; no effect if ``has_received`` is true."""
         if self.due is not None:
             self._silent_since = self.clock()
         else:
@@ -193,7 +193,7 @@ class Pings:
             self._note_news()
 
     def note_written(self) -> None:
-        """Take note that the stream has taken something; it matters only while a ping is due."""
+        """Take note that the stream has taken something; no effect unless a ping is due."""
         if self.due is not None:
             self._silent_since = self.clock()
 

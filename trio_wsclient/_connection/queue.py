@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 
-The reader puts messages in batches, as a rule one for each read, and the consumers take them one by
+The reader puts messages in batches, usually one for each read, and the consumers take them one by
 one. So the queue counts in batches, too: ``front`` is the batch that is being taken, and a batch
 gives its bytes back when its last message is taken. Taking a message is then hardly more than a
 ``popleft``.
@@ -21,12 +21,12 @@ from typing import Final, TypeAlias, cast
 
 from trio_wsclient._protocol.events import DataFrame, Entry, Opcode
 
-# Bytes that each message or frame counts beside its payload: about what CPython needs for the
-# object and its place in the queue. So a flood of empty messages is bounded, too.
+# Bytes that each message or frame counts in addition to its payload: about what CPython needs for
+# the object and its place in the queue. So a flood of empty messages is bounded, too.
 _OVERHEAD: Final = 128
 
-# Bytes: a message that comes alone joins the last batch if that has fewer. So a batch of its own
-# costs few messages memory, and no small message keeps the bytes of many taken ones.
+# Bytes: a single message joins the last batch if that batch is smaller than this. Separate batches
+# would cost memory, and in a large batch one message keeps the size of all that were taken.
 _SMALL_BATCH: Final = 4096
 
 _WHOLE: Final = (str, bytes)
@@ -75,7 +75,7 @@ class ReceiveQueue:
 
     @property
     def size(self) -> int:
-        """The bytes that are waiting."""
+        """The bytes that count: also those taken of the batch in ``front``, until it is used up."""
         return self._size if self.front else self._size - self._front_size
 
     def has_room(self, *, beside: int) -> bool:
@@ -267,6 +267,7 @@ class ReceiveQueue:
     def _take_for_frames(self) -> Entry | deque[DataFrame]:
         """Take the first message, or its frames; perhaps only some of its frames are here."""
         if not (self.front or self._later):
+            # From now on `_arriving` and `_begun` are one deque: new fragments are in both.
             self._arriving = frames = deque(self._arriving)
             return frames
         if not self.front:

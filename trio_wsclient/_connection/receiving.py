@@ -1,4 +1,4 @@
-"""What a user takes: whole messages, several at once, or frames."""
+"""The calls that receive: messages, lists of messages, frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 class Receiver:
     """The consumers' side of a connection.
 
-    A cancelled call takes nothing: after its last wait it takes without another.
+    If cancelled: a call has taken nothing, because it never waits after it has taken.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -44,7 +44,7 @@ class Receiver:
     async def take(self, take: Callable[[], _T]) -> _T:
         """Wait until the queue is ready, and take from it; or raise what ended the connection."""
         queue, record, reader = self._queue, self._record, self._reader
-        self.tasks_waiting += 1  # before the first wait, as `frames` excludes all others
+        self.tasks_waiting += 1  # before the first wait: `frames` allows no other consumer
         is_active = False
         try:
             if queue.is_ready:
@@ -59,10 +59,10 @@ class Receiver:
                 while is_active and not queue.is_ready and record.closed_by is None:
                     await self._connection.read_step()
             if not queue.is_ready:
-                if is_active:
+                if is_active:  # Another task has to read the server's Close.
                     reader.leave()
                     is_active = False
-                # A message may still come before our Close is made.
+                # A message may still arrive until our Close is made.
                 await self._connection.closing.wait_known()
             if not queue.is_ready:
                 raise self._connection.closing.call_error(ClosedOnReceive)

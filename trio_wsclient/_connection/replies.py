@@ -12,16 +12,16 @@ from trio_wsclient._scheduling import UNBLOCKED_TICKS, call_after_ticks
 class Replies:
     """The control frames that are due on one connection.
 
-    The reader notes what is due, and never writes (R1). The next task that writes takes all of it
-    along; if no task writes, the reply task does.
+    The reader notes what is due, and never writes (R1). The next task that writes sends all of it
+    with its own data. If no task writes, the reply task does.
 
     R3 (pongs are bounded): of the pings that come while a write is blocked, only the latest is
-    answered (RFC 6455 §5.5.3). Otherwise a server that sends pings and reads nothing would have
-    them all held.
+    answered (RFC 6455 §5.5.3). Otherwise the client would hold every pong for a server that pings
+    and never reads.
 
     Args:
-        protocol: What makes the frames.
-        pings: Where the keepalive's ping is due.
+        protocol: Makes the frames.
+        pings: Has the keepalive's ping.
 
     Attributes:
         pings_received: How many pings have come.
@@ -36,13 +36,13 @@ class Replies:
         self._writes = 0  # that have been begun
         self._is_writing = False
         self._is_blocked = False  # whether the write under way takes longer than a few ticks
-        self._watched = 0  # the number of the write for which that will be found out
+        self._watched = 0  # the number of the write that `_note_blocked` will check
         self.pings_received: int = 0
 
     # What is due
 
     def add_pong(self, payload: bytes) -> None:
-        """Answer a ping."""
+        """Note that a ping has to be answered."""
         self.pings_received += 1
         if not self._protocol.closing.may_send:
             return
@@ -103,7 +103,7 @@ class Replies:
     # R3 (pongs are bounded)
 
     def note_write_begins(self) -> None:
-        """Take note that a write begins, in whose course pings may come."""
+        """Take note that a write begins; pings may come during it."""
         self._writes += 1
         self._is_writing = True
 

@@ -1,4 +1,4 @@
-"""What a user sends: whole messages, several at once, or one part after the other."""
+"""The calls that send: messages, batches, and messages part by part."""
 
 from __future__ import annotations
 
@@ -122,16 +122,15 @@ class Sender:
             await self._send_in_slot(opcode, payload)
             return
         is_written = self._writer.write_nowait(opcode, payload)
-        if is_written is None:
-            self._slot.line_up()
+        has_begun = is_written is None
+        if has_begun:
+            self._slot.line_up()  # It is free, so this takes it.
             try:
                 is_written = await self._writer.finish()
             finally:
                 self._slot.release()
-            if not is_written:
-                raise await self._close_error(has_begun=True)
         if not is_written:
-            raise await self._close_error()
+            raise await self._close_error(has_begun=has_begun)
         self.messages_sent += 1
 
     async def _send_in_slot(self, opcode: Opcode, payload: bytes) -> None:
@@ -159,14 +158,14 @@ class Sender:
                     await self._time_slice.checkpoint()
                     self._budget.left = SLICE_COST
             await self._wait_for_slot()
-            # A write of nothing finds out that the connection is closed.
+            # An empty write raises if the connection is closed.
             await self._send(self._gather(encoded) if encoded else [[]])
         finally:
             self._slot.leave()
 
     async def send_part(self, opcode: Opcode, payload: bytes, *, fin: bool) -> None:
         """Send a part of a message, in the message slot; ``fin`` with the last part."""
-        # A first part that can't be sent is no unfinished message.
+        # If the first part can't be sent, no message was begun.
         await self._send(
             ([frame] for frame in self._split(opcode, payload, fin=fin)),
             has_begun=opcode is Opcode.CONTINUATION,
@@ -184,7 +183,9 @@ class Sender:
 
     async def _wait_for_slot(self) -> None:
         closing = self._connection.closing
-        if closing.has_begun or not await self._slot.wait():
+        has_slot = not closing.has_begun and await self._slot.wait()
+        # The slot may have been passed to this task just before closing began.
+        if closing.has_begun or not has_slot:
             self._slot.leave()
             raise await closing.wait_close_error(ClosedOnSend)
 
@@ -196,7 +197,7 @@ class Sender:
         """Take messages, split them into frames, and gather those that make a write together."""
         gathered: list[Frame] = []
         work, send_cost = 0, self._connection.protocol.send_cost
-        # Each is taken out, as to free very many at once at the end takes long, too.
+        # Each is taken out: to free a huge list at once would keep other tasks waiting.
         while messages:
             opcode, payload = messages.popleft()
             is_alone = len(payload) > self._max_nowait
@@ -216,7 +217,7 @@ class Sender:
     async def _send(self, writes: Iterable[list[Frame]], *, has_begun: bool = False) -> None:
         """Send frames that belong together, each list of them in one write.
 
-        If nothing of them could be sent, nothing has happened. If only some of them are sent, the
+        If no frame was sent, the call has no effect. If only some of them are sent, the
         connection fails (W2, W3): others must not send in the middle, and the rest never comes.
         """
         self._is_made = False

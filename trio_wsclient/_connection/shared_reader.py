@@ -1,32 +1,34 @@
-"""Who reads: the role of the active reader, which passes from task to task.
+"""The role of the active reader, which passes from task to task.
 
 Theory of operation
 -------------------
 
-All that a task can wait for comes out of one stream. One task at a time may read it: the *active
-reader*. A task switch for each message would cost more than the message. So a task that waits for
-a message becomes the active reader itself, if there is none. Then it waits for the stream, and
-handles what it has read, all in its own coroutine.
+Everything that a task can wait for arrives on one stream. One task at a time may read it: the
+*active reader*. A task switch for each message would cost more than the message. So a task that
+waits for a message becomes the active reader itself, if there is none. Then it waits for the
+stream, and handles what it has read, all in its own coroutine.
 
 A receiver that finds an active reader parks. It is woken with a message of its own, or with the
 role of the active reader, or when the connection is closed. Receivers are served first come, first
 served. An active receiver came before all parked ones, so it takes its message first; when it
-leaves, it hands out what else is there, and passes the role to the first receiver that is still
-parked. Each of these steps takes the same time, however many receivers wait (N1, linear cost).
+leaves, it gives the other messages to the parked receivers, and passes the role to the first
+receiver that is still parked. Each of these steps takes the same time, however many receivers wait
+(N1, linear cost).
 
 Pings must be answered although no task wants a message. That is the job of the *background reader*,
-a task of the connection. It has the lowest priority: it leaves after its step if a receiver is
-parked. Then it *rests* for a second. A receiver that was served will likely come again soon, and
-meanwhile the role may be vacant, so a conversation of questions and answers needs no task switch.
+a task of the connection. It has the lowest priority: if a receiver has parked since it became
+active, it leaves after the current step, and *rests* for a second. That receiver will likely call
+again. The role is vacant meanwhile, so request and response need no task switch.
 
-Some tasks can't wait for a second: a blocked writer, whose server may want to be read first; a ping
+Some tasks can't wait that long: a blocked writer, whose server may want to be read first; a ping
 that waits for its pong; a connection that is being closed. While there is such a need, the
 background reader takes over as soon as the role is vacant.
 
-It *pauses* while the queue has no room (R2, control frames are always handled). A receiver reads on
-all the same, because its message may be larger than the queue.
+It *pauses* while the queue has no room (R2, control frames are always handled). A receiver
+continues to read, because its message may be larger than the queue.
 
-A user's own stream might not bear a change of tasks. There only the background reader reads.
+A user's own stream may require that one task does all reads. There only the background reader
+reads, and it never rests.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, w
 from trio_wsclient._connection.queue import ReceiveQueue
 from trio_wsclient._scheduling import Stopwatch
 
-_REST: Final = 1.0  # seconds for which the role may be vacant: a server's ping may wait as long
+_REST: Final = 1.0  # seconds; a server's ping may wait this long for its pong
 
 _T = TypeVar("_T")
 
@@ -75,7 +77,7 @@ class _Receiver:
         """Wake it with what it takes, or with the exception that `take` raises."""
         try:
             self.result = self.take()
-        except Exception as exc:  # noqa: BLE001 as for lack of memory: it is the receiver's to see
+        except Exception as exc:  # noqa: BLE001 such as MemoryError; the receiver raises it
             self.error = exc
         reschedule(self.task)
 
@@ -93,6 +95,7 @@ class SharedReader:
 
     Attributes:
         is_active: Whether some task is the active reader.
+        is_led_by_receiver: Whether that task is a receiver.
         paused: Runs while the background reader waits for room, and no receiver reads.
     """
 
@@ -121,27 +124,31 @@ class SharedReader:
         return True
 
     def leave(self) -> None:
-        """Cease to be the active reader, and see to it that there is one if one is wanted."""
+        """Give up the role, and pass it on if a task needs a reader."""
         self.is_active = self.is_led_by_receiver = False
         if self._queue.is_claimed:
             self._queue.claim(False)
         if self._receivers:
             self.serve()
-            if self._receivers and self.enter():
+            if self._receivers and self.enter():  # on behalf of the task that is woken
                 self._receivers.popitem(last=False)[0].wake(Woken.TO_READ)
                 return
+        # A rest goes on unless some task needs a reader.
         if self._needs or not self._is_resting:
             self.wake_background()
 
     async def park(self, take: Callable[[], _T]) -> _T | Woken:
-        """Wait as a receiver; return what was taken, or why this was woken otherwise.
+        """Wait for a message or the role.
 
-        Cancelled, it has taken nothing.
+        If cancelled: nothing was taken.
+
+        Returns:
+            What ``take`` has returned, or why this task was woken without that.
         """
         receiver = _Receiver(take)
         self._receivers[receiver] = None
         self._has_met_receiver = True
-        if self.paused.since is not None:
+        if self.paused.since is not None:  # only with a user's own stream
             # R2 (control frames are always handled): a message may be larger than the queue.
             self.wake_background()
 
@@ -198,7 +205,7 @@ class SharedReader:
         return self._needs > 0
 
     def need(self) -> None:
-        """Have somebody read until `need_no_more`, as far as the queue has room."""
+        """Require an active reader until `need_no_more`, while the queue has room."""
         self._needs += 1
         self.wake_background()
 
@@ -207,13 +214,13 @@ class SharedReader:
         self._needs -= 1
 
     def wake_background(self) -> None:
-        """Have the background reader look whether it should read."""
+        """Have the background reader check whether to read; no effect while a task reads."""
         if not self.is_active and self._background is not None:
             task, self._background = self._background, None
             reschedule(task)
 
     async def stand_by(self) -> None:
-        """Wait until there is no active reader, or `wake_background`."""
+        """Wait until `wake_background` is called."""
         self._background = current_task()
 
         def abort(_: RaiseCancelT) -> Abort:
@@ -235,7 +242,7 @@ class SharedReader:
         """Wait until there may be room, or a receiver has read."""
         self._resumed = trio.Event()
         self.paused.start()
-        self._queue.pause(True)
+        self._queue.pause(True)  # It ends the fast path, so that each taker looks for room.
         try:
             await self.stand_by()
         finally:

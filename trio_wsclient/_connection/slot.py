@@ -8,7 +8,7 @@ from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, w
 
 
 class Slot:
-    """A lock without a schedule point of its own, which can be called off for those who wait.
+    """A lock that adds no schedule point, and that can dismiss its waiting tasks.
 
     Each of its methods but `dismiss` takes the same time, however many tasks wait.
 
@@ -28,13 +28,13 @@ class Slot:
     async def acquire(self) -> bool:
         """Wait for the slot; return whether this task has it, or `dismiss` was called.
 
-        Without a wait it is no checkpoint. Cancelled, the task has not got it.
+        It is a checkpoint only if it waits. If cancelled: the task does not have the slot.
         """
         self.line_up()
         return await self.wait()
 
     def line_up(self) -> None:
-        """Take the slot, or the last place in the line; then call `wait`, or else `leave`."""
+        """Take the slot, or join the line. Call `wait` or `leave` next."""
         task = current_task()
         if self.owner is None:
             self.owner = task
@@ -42,7 +42,7 @@ class Slot:
             self._line[task] = False
 
     async def wait(self) -> bool:
-        """Wait for the slot after `line_up`; for all else see `acquire`."""
+        """Wait for the slot after `line_up`; returns as `acquire`."""
         task = current_task()
         if task in self._line:
             self._line[task] = True

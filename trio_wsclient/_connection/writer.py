@@ -1,10 +1,10 @@
-"""What is written to the stream: frames in their order, and replies before or between them.
+"""The writing side: frames in their order, with replies before and between them.
 
 W1 (order): bytes leave in the order in which they were made, because frames are made while the
 stream is owned. A Close is made when it is decided; the protocol makes nothing after it.
 
-W2 (no torn frames): cancelled before its frame is made, a write has not happened. Cancelled later,
-the frame is torn: nothing more is written, and the connection has failed.
+W2 (no torn frames): if cancelled before its frame is made, a write has no effect. If cancelled
+later, the frame is torn: nothing more is written, and the connection has failed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from trio_wsclient._scheduling import UNBLOCKED_TICKS, Stopwatch, TimeSlice, cal
 class FrameWriter:
     """The writing side of a connection.
 
-    The stream is free, or owned by one task for the time of a write. Others wait first come, first
+    The stream is free, or one task owns it during a write. Other tasks wait, first come, first
     served.
 
     Args:
@@ -87,7 +87,7 @@ class FrameWriter:
             await trio.lowlevel.checkpoint_if_cancelled()  # W2 (no torn frames)
             if not self._record.may_send:
                 return False
-            # What came first is answered first: a ping, before the message behind it.
+            # A ping that came before this message is answered before it.
             replies = self._replies.take()
             pieces = iter(make())
             first = replies + next(pieces)
@@ -151,7 +151,7 @@ class FrameWriter:
             could_send = self._record.may_send
             data = self._replies.take()
             if could_send and not self._record.may_send:
-                self._closing.note_end()  # An extension has failed: only the Close is left to say.
+                self._closing.note_end()  # An extension has failed: only our Close is left.
                 data = self._replies.take()
             if data:
                 await self._write_all(data)
@@ -159,14 +159,14 @@ class FrameWriter:
             self._slot.release()
 
     async def write_replies_nowait(self) -> bool:
-        """Write them if that need not wait for the server; return whether it is done."""
+        """Write what is due if the stream takes it within a few ticks; return whether it did."""
         with trio.CancelScope(shield=True) as scope:
             is_done = False
             call_after_ticks(UNBLOCKED_TICKS, scope.cancel, unless=lambda: is_done)
             await self.write_replies()
             is_done = True
             return self._record.write_error is None
-        return False
+        return False  # The ticks ran out. If a frame was under way, it is torn.
 
     # Writing
 
@@ -179,7 +179,7 @@ class FrameWriter:
         self._replies.note_write_begins()
         try:
             await sending
-        except Exception as exc:  # noqa: BLE001 a user's stream may raise anything: it is over
+        except Exception as exc:  # noqa: BLE001 a user's stream may raise any exception
             return self._fail(exc)
         except BaseException:  # W2 (no torn frames): cancelled
             torn = trio.BrokenResourceError("a write was cancelled halfway, so a frame is torn")
@@ -199,7 +199,8 @@ class FrameWriter:
         is_first = True
         for piece in chain.from_iterable(map(_pieces, data)):
             if self._eager is None:
-                # C1 (leaving always ends): a stream may not wake its writer when it is closed.
+                # C1 (leaving always ends): a stream may not wake its writer when it is closed. It
+                # needs no `need`, because its background reader never rests.
                 with self._closing.scope() as scope:
                     await self._stream.send_all(piece)
                 if scope.cancelled_caught:

@@ -1,4 +1,4 @@
-"""Streams that try first and wait only if they have to: a socket, and the base of TLS.
+"""Streams that try the system call first, and wait only if needed: a socket, and the base of TLS.
 
 ``trio.SocketStream`` costs a scheduler tick for each call, and guards against being used by two
 tasks at once; both together cost several times the system call. A connection has one reader and one

@@ -170,11 +170,6 @@ class Protocol:
         self._reader.stop()
         self.closing.stream_closed = True
 
-    @property
-    def close_is_due(self) -> bool:
-        """Whether our Close frame is still to be written."""
-        return bool(self._close_data)
-
     def take_close(self) -> bytes:
         """Return our Close frame if it is still to be written, else nothing."""
         data, self._close_data = self._close_data, b""
