@@ -124,6 +124,22 @@ def test_forgotten_ping_is_not_answered(pings):
     pings.reserve(b"a")  # Its payload is free again.
 
 
+def test_pong_of_a_forgotten_ping_answers_older_ones(pings):
+    """RFC 6455 §5.5.3: a server may answer only the latest of several pings."""
+    older, forgotten = send(pings, b"a", 1.0), send(pings, b"b", 2.0)
+    pings.forget(b"b", forgotten)
+    pings.acknowledge(b"b", 4.0)
+    assert older.seconds == 3.0
+
+
+def test_payload_of_a_forgotten_ping_is_free_again(pings):
+    older, forgotten = send(pings, b"a", 1.0), send(pings, b"b", 2.0)
+    pings.forget(b"b", forgotten)
+    again = send(pings, b"b", 3.0)
+    pings.acknowledge(b"b", 4.0)
+    assert (older.seconds, again.seconds) == (3.0, 1.0)
+
+
 def test_forgetting_an_answered_ping_does_nothing(pings):
     first = send(pings, b"a", 1.0)
     pings.acknowledge(b"a", 2.0)
