@@ -585,6 +585,7 @@ async def test_newcomer_does_not_overtake_a_waiting_receiver():
     has_sent = threading.Event()
     with thread_server(script) as server:
         async with open_websocket_client(server.url, close_timeout=1) as ws:
+            await wait_all_tasks_blocked()
             await ws.send("go")
             await receive()  # Now the background reader rests, and the next receiver reads.
             has_sent.clear()
@@ -597,3 +598,49 @@ async def test_newcomer_does_not_overtake_a_waiting_receiver():
                 with pytest.raises(trio.WouldBlock):
                     ws.receive_nowait()
     assert taken == ["a", "a"]
+
+
+async def test_active_receiver_ends_with_a_torn_frame():
+    async def receive() -> None:
+        with pytest.raises(ConnectionClosedError, match="torn"):
+            await ws.receive()
+        ended.set()
+
+    ended = trio.Event()
+    async with loopback_server(echo_script) as url, open_websocket_client(url) as ws:
+        await wait_all_tasks_blocked()
+        await ws.send("question")
+        await ws.receive()  # Now the background reader rests, and the next receiver reads.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            await wait_all_tasks_blocked()
+            assert ws._connection.reader.is_led_by_receiver
+            ws._connection.closing.fail(trio.BrokenResourceError("torn"))
+            await ws._connection.closing.close_forcefully()
+            await ended.wait()
+
+
+async def test_background_reader_handles_what_outcome_has_left():
+    """It rests, and `outcome` reads more than a slice of work."""
+    count = 5_000
+
+    def script(peer: ThreadPeer) -> None:
+        peer.accept()
+        peer.next_frame()
+        peer.send(wire.text("a"))
+        peer.next_frame()
+        peer.send(wire.text("b") * count)
+        has_sent.set()
+        peer.frames_to_end()
+
+    has_sent = threading.Event()
+    with thread_server(script) as server:
+        async with open_websocket_client(server.url, close_timeout=1) as ws:
+            await wait_all_tasks_blocked()
+            await ws.send("go")
+            assert await ws.receive() == "a"
+            assert not ws._connection.reader.is_active
+            await ws.send("go")
+            assert has_sent.wait(30)
+            assert ws.outcome is None
+            assert [await ws.receive() for _ in range(count)] == ["b"] * count
