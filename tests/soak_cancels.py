@@ -115,7 +115,7 @@ class Server:
             async with self._lock:
                 await peer.stream.send_eof()
         elif self.end in {"ends", "resets"}:
-            self.end = "resets"  # What is under way may be lost.
+            self.end = "resets"  # Messages that are still on their way may be lost.
             await trio.sleep(0.01)
             raise EndOfRound
 

@@ -1,4 +1,4 @@
-"""Who decided first to close: `ConnectionClosed.closed_by` and `WebSocketClient.closed_by`."""
+"""The side that closed first: `ConnectionClosed.closed_by` and `WebSocketClient.closed_by`."""
 
 from __future__ import annotations
 

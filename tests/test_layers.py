@@ -40,7 +40,8 @@ LAYERS = {
     },
     "the connection": {
         *("_connection", "_connection.slot", "_connection.pings", "_connection.shared_reader"),
-        *("_connection.replies", "_connection.closing", "_connection.writer"),
+        *("_connection.replies", "_connection.closing"),
+        *("_connection.writer", "_connection.stream_reader"),
         *("_connection.connection", "_connection.keepalive"),
         *("_connection.receiving", "_connection.sending"),
     },

@@ -50,7 +50,7 @@ class Crowd:
     def arrive(self, data: bytes) -> None:
         """Let data arrive before any task runs."""
         assert self.server.send(data) == len(data)
-        client = self.ws._connection._eager.socket
+        client = self.ws._connection.stream_reader._eager.socket
         assert select.select([client], [], [], BOUND)[0]
 
     def look(self, call: str) -> None:

@@ -315,7 +315,9 @@ async def test_e47_bug_of_a_background_task_is_an_internal_error(where, autojump
         with pytest.raises(WebSocketInternalError) as left:
             async with open_websocket_client("ws://x/", stream=stream, ping_interval=20) as ws:
                 await wait_all_tasks_blocked()
-                setattr(ws._connection, where, buggy)
+                connection = ws._connection
+                part = connection.stream_reader if where == "read_step" else connection
+                setattr(part, where, buggy)
                 with trio.fail_after(60, shield=True):  # A bug cancels the block.
                     async with trio.open_nursery() as nursery:
                         for call in (ws.receive, ws.receive, ws.ping, ws.wait_closed):

@@ -6,6 +6,7 @@ import pytest
 import trio
 import wire
 from recorder import Recorder, opened
+from streams import Valve
 from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import ConnectionClosed, ConnectionClosedOK, WebSocketClient
@@ -28,6 +29,12 @@ class Sender:
             self.error = exc
         self.is_done.set()
 
+    async def block(self, ws: WebSocketClient, valve: Valve, nursery: trio.Nursery) -> None:
+        """Have it send while the valve is shut."""
+        valve.shut()
+        nursery.start_soon(self.run, ws)
+        await wait_all_tasks_blocked()
+
 
 async def open_later(valve, seconds: float) -> None:
     await trio.sleep(seconds)
@@ -45,9 +52,7 @@ async def test_e27_message_under_way_is_finished_before_our_close(fragment_size,
         opened(server, fragment_size=fragment_size, close_timeout=TIMEOUT) as (ws, valve),
         trio.open_nursery() as nursery,
     ):
-        valve.shut()
-        nursery.start_soon(sender.run, ws)
-        await wait_all_tasks_blocked()
+        await sender.block(ws, valve, nursery)
         nursery.start_soon(open_later, valve, TIMEOUT / 4)
         await ws.aclose(1000)
     assert sender.error is None
@@ -64,9 +69,7 @@ async def test_e27_message_that_does_not_end_makes_it_1011(fragment_size, autoju
         opened(server, fragment_size=fragment_size, close_timeout=TIMEOUT) as (ws, valve),
         trio.open_nursery() as nursery,
     ):
-        valve.shut()
-        nursery.start_soon(sender.run, ws)
-        await wait_all_tasks_blocked()
+        await sender.block(ws, valve, nursery)
         began = trio.current_time()
         await ws.aclose(1000)
         assert trio.current_time() - began == pytest.approx(TIMEOUT)
@@ -129,9 +132,7 @@ async def test_e27_messages_are_refused_once_closing_has_begun(autojump_clock):
         opened(server, close_timeout=TIMEOUT) as (ws, valve),
         trio.open_nursery() as nursery,
     ):
-        valve.shut()
-        nursery.start_soon(sender.run, ws)
-        await wait_all_tasks_blocked()
+        await sender.block(ws, valve, nursery)
         nursery.start_soon(ws.aclose)
         await wait_all_tasks_blocked()
         nursery.start_soon(late.run, ws)
@@ -148,9 +149,7 @@ async def test_e27_messages_of_the_server_can_be_taken_meanwhile(autojump_clock)
         opened(server, close_timeout=TIMEOUT) as (ws, valve),
         trio.open_nursery() as nursery,
     ):
-        valve.shut()
-        nursery.start_soon(sender.run, ws)
-        await wait_all_tasks_blocked()
+        await sender.block(ws, valve, nursery)
         nursery.start_soon(ws.aclose)
         await wait_all_tasks_blocked()
         await server.peer.send(wire.text("late"))
@@ -188,9 +187,7 @@ async def test_e27_queue_stays_bounded_before_our_close(autojump_clock):
         opened(server, close_timeout=TIMEOUT, max_buffered_bytes=1_000) as (ws, valve),
         trio.open_nursery() as nursery,
     ):
-        valve.shut()
-        nursery.start_soon(sender.run, ws)
-        await wait_all_tasks_blocked()
+        await sender.block(ws, valve, nursery)
         nursery.start_soon(ws.aclose)
         await wait_all_tasks_blocked()
         await server.peer.send(wire.binary(bytes(900)) * 1_000)
@@ -242,9 +239,7 @@ async def test_n1_many_closers_wait_at_linear_cost(autojump_clock):
         opened(server, close_timeout=TIMEOUT) as (ws, valve),
         trio.open_nursery() as nursery,
     ):
-        valve.shut()
-        nursery.start_soon(sender.run, ws)
-        await wait_all_tasks_blocked()
+        await sender.block(ws, valve, nursery)
         trio.lowlevel.add_instrument(steps)
         for _ in range(closers):
             nursery.start_soon(ws.aclose)

@@ -128,7 +128,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         """
         connection = self._connection
         if not connection.record.is_known:
-            connection.read_arrived_nowait()
+            connection.stream_reader.read_arrived_nowait()
         is_known = connection.record.is_known
         return connection.closing.close_error(ConnectionClosedOK) if is_known else None
 
@@ -155,9 +155,9 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             messages_sent=self._sender.messages_sent,
             messages_received=queue.messages_taken,
             bytes_sent=writer.bytes_sent,
-            bytes_received=connection.bytes_received,
+            bytes_received=connection.stream_reader.bytes_received,
             uncompressed_bytes_sent=writer.bytes_sent + saved_sent,
-            uncompressed_bytes_received=connection.bytes_received + saved_received,
+            uncompressed_bytes_received=connection.stream_reader.bytes_received + saved_received,
             pings_sent=pings.sent,
             pings_received=connection.replies.pings_received,
             latency=pings.latency,
@@ -177,9 +177,9 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     async def send(self, value: str | BytesLike) -> None:
         """Send a message (RFC 6455 §5.6).
 
-        It returns when the stream has taken the message, which says nothing of the server. If the
-        server replies while you send, receive in another task. Once ``max_buffered_bytes`` are
-        waiting, the client stops reading, and the server may stop reading too.
+        It returns when the stream has taken the message. The server may not have received it yet.
+        If the server replies while you send, receive in another task. Once ``max_buffered_bytes``
+        are waiting, the client stops reading, and the server may stop reading too.
 
         If cancelled while other messages are sent first, nothing is sent. If cancelled while the
         message is being written, the frame is torn, and the connection has failed.

@@ -132,7 +132,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
             raise _reduce(group) from None
         self._nurseries = trio.open_nursery(strict_exception_groups=True)
         self._nursery = await self._nurseries.__aenter__()
-        self._nursery.start_soon(self._connection.receive_task)
+        self._nursery.start_soon(self._connection.stream_reader.receive_task)
         self._nursery.start_soon(self._connection.reply_task)
         if self._options.ping_interval is not None:
             self._nursery.start_soon(

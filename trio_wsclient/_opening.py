@@ -266,7 +266,7 @@ class Opening:
             close_timeout=options.close_timeout,
             shares_reading=isinstance(stream, EagerStream),
         )
-        connection.bytes_received = len(accepted.trailing_data)
+        connection.stream_reader.bytes_received = len(accepted.trailing_data)
         opened = Opened(
             url=self._url,
             redirects=tuple(self._redirects),

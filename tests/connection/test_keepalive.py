@@ -279,7 +279,7 @@ async def test_pong_in_the_kernel_counts_when_ping_timeout_strikes(mock_clock):
                 while len(server.frames) < count:
                     await wait_all_tasks_blocked(0.01)
                 server.peer.stream.socket._sock.send(wire.pong(server.frames[-1].payload))
-                assert select.select([ws._connection._eager.socket], [], [], 10)[0]
+                assert select.select([ws._connection.stream_reader._eager.socket], [], [], 10)[0]
                 mock_clock.jump(5)
                 await wait_all_tasks_blocked(0.01)
                 assert ws.outcome is None

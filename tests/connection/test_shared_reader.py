@@ -83,7 +83,7 @@ class Subject:
         self._data.put_data(data)
 
     async def read_in_background(self) -> None:
-        await self.connection.receive_task()
+        await self.connection.stream_reader.receive_task()
         self.has_ended = True
 
     async def receive(self, number: int) -> None:

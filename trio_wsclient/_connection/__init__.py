@@ -7,7 +7,7 @@ Start with `connection`. The modules below it, from the bottom:
 * `slot` is a lock whose waiting tasks are served first come, first served.
 * `pings` has the pings of the client, and `replies` the frames that are due: pongs and our Close.
 * `closing` has the deadline of the closing handshake, and tells everybody how it ends.
-* `writer` writes frames.
+* `writer` writes frames, and `stream_reader` reads the stream.
 
 Above `connection`, `receiving` and `sending` have the user's calls, and `keepalive` pings in time.
 """

@@ -60,7 +60,7 @@ class ClosingHandshake:
         connection_id: The number of the connection, for its errors.
 
     Attributes:
-        record: Who closed, both Close frames, and the cause.
+        record: The side that closed, both Close frames, and the cause.
         close_timeout: Seconds that closing may take.
         deadline: When the stream is closed, whatever the server does.
         known: Set when it is known how the connection ended.

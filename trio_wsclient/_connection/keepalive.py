@@ -52,7 +52,8 @@ async def _is_answered(connection: Connection, timeout: float) -> bool:
             await reader.wait_resumed()
             deadline = trio.current_time() + (timeout - pings.silent_seconds)
             if deadline <= trio.current_time():
-                await connection.read_arrived()  # Other tasks may have kept the reader waiting.
+                # Other tasks may have kept the reader waiting.
+                await connection.stream_reader.read_arrived()
                 return pings.has_received or connection.closing.has_begun
             with trio.move_on_at(deadline):
                 await pings.wait_news()

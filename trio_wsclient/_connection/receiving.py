@@ -23,7 +23,8 @@ class Receiver:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self._closing = connection.closing
+        self._stream_reader = connection.stream_reader
         self._queue = connection.queue
         self._record = connection.record
         self._reader = connection.reader
@@ -57,17 +58,17 @@ class Receiver:
                         return taken
                     is_active = taken is Woken.TO_READ
                 while is_active and not queue.is_ready and record.closed_by is None:
-                    await self._connection.read_step()
+                    await self._stream_reader.read_step()
             if not queue.is_ready:
                 if is_active:  # Another task has to read the server's Close.
                     reader.leave()
                     is_active = False
                 # A message may still arrive until our Close is made.
-                await self._connection.closing.wait_known()
+                await self._closing.wait_known()
             if not queue.is_ready:
-                raise self._connection.closing.call_error(ClosedOnReceive)
+                raise self._closing.call_error(ClosedOnReceive)
             result = take()  # before `leave` hands out what is left
-            self._connection.make_room()
+            self._stream_reader.make_room()
             return result
         finally:
             self.tasks_waiting -= 1
@@ -79,14 +80,14 @@ class Receiver:
         self.check_between_messages()
         if not self._queue.is_ready and not self._reader.is_led_by_receiver:
             # A receiver that waits comes first: it will read what has arrived.
-            self._connection.read_arrived_nowait()
+            self._stream_reader.read_arrived_nowait()
         if self._queue.is_ready and not self._queue.is_claimed:
             message = self._queue.take_message()
-            self._connection.make_room()
+            self._stream_reader.make_room()
             return message
         if self._record.is_known:
-            raise self._connection.closing.call_error(ClosedOnReceive)
-        self._connection.read_on()
+            raise self._closing.call_error(ClosedOnReceive)
+        self._stream_reader.read_on()
         raise trio.WouldBlock
 
     def check_between_messages(self) -> None:

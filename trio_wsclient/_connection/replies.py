@@ -39,7 +39,7 @@ class Replies:
         self._watched = 0  # the number of the write that `_note_blocked` will check
         self.pings_received: int = 0
 
-    # What is due
+    # Noting control frames
 
     def add_pong(self, payload: bytes) -> None:
         """Note that a ping has to be answered."""

@@ -38,7 +38,7 @@ class FrameWriter:
         protocol: What makes frames.
         reader: Where a blocked write asks for an active reader (R1).
         pings: Where progress is noted for the keepalive.
-        replies: What is due.
+        replies: The control frames that are due.
         closing: Where a failed or torn write is noted.
         time_slice: The time slice of the connection.
 
@@ -92,7 +92,7 @@ class FrameWriter:
             pieces = iter(make())
             first = replies + next(pieces)
             if not self._record.may_send:
-                self._closing.note_end()  # An extension has failed: nothing of this is written.
+                self._closing.note_end()  # An extension has failed: no part of this is written.
                 return False
             return await self._write_all(first, pieces)
         finally:
