@@ -184,12 +184,12 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
             ours: What was raised while the block was left.
             exc: What the block has raised.
         """
+        # `receive_task` has raised the bug, unless it had ended before. If a call of the user has
+        # raised it, and that leaves the block, it is not added.
         bug = self._connection.closing.bug
-        if isinstance(exc, WebSocketInternalError) and exc.__cause__ is bug:
-            return None  # X2 (background tasks never raise): that leaves already.
-        # `receive_task` has raised the bug, unless it had ended before.
         errors = [error for error in _flatten(ours) if error is not bug]
-        if bug is not None:
+        leaves_already = isinstance(exc, WebSocketInternalError) and exc.__cause__ is bug
+        if bug is not None and not leaves_already:
             errors.append(bug)
         if not errors:
             return None
