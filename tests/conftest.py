@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -73,3 +74,12 @@ def logger_of_frames() -> Iterator[logging.Logger]:
         logger.addHandler(handler)
         yield logger
         logger.removeHandler(handler)
+
+
+@pytest.fixture
+def _collector_off() -> Iterator[None]:
+    """A collection looks at all objects of the process: its cost depends on the other tests."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

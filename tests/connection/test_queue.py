@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 
 import pytest
@@ -266,15 +265,7 @@ def seconds_for(count: int, way: str) -> float:
     return time.thread_time() - start
 
 
-@pytest.fixture
-def _no_collections():
-    """Without collections of garbage, which take more time the more objects there are."""
-    gc.disable()
-    yield
-    gc.enable()
-
-
-@pytest.mark.usefixtures("_no_collections")
+@pytest.mark.usefixtures("_collector_off")
 @pytest.mark.parametrize("way", ["message", "frames", "frames as they come", "batches"])
 def test_n1_queue_takes_linear_time(way: str):
     """Three times as much costs 3 times as much; a quadratic cost would be 9 times."""

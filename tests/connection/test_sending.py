@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import trio
 import wire
@@ -116,6 +118,25 @@ async def test_send_many_is_one_write():
             Frame(wire.TEXT, b"three"),
         ]
         assert ws.statistics().messages_sent == 3
+
+
+async def test_a_close_that_comes_while_a_message_is_compressed_ends_the_send():
+    async def script(peer):
+        await peer.accept("Sec-WebSocket-Extensions: permessage-deflate")
+        await begun.wait()
+        await peer.send(wire.close(1001))
+        frames.append(await peer.next_frame())
+        await peer.stream.aclose()
+
+    begun, frames = trio.Event(), []
+    message = random.Random(1).randbytes(4 * 2**20)  # takes hundreds of time slices
+    async with opened(script, compression="deflate", max_message_size=None) as (ws, _):
+        await wait_all_tasks_blocked()
+        begun.set()
+        with pytest.raises(ConnectionClosedOK):
+            await ws.send(message)
+        await ws.wait_closed()
+    assert [frame.opcode for frame in frames] == [wire.CLOSE]
 
 
 async def test_fragment_size_splits_what_is_longer():
