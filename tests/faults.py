@@ -125,11 +125,11 @@ class FaultySocket(socket.socket):
         send = super().send
         return self.on_send(self, lambda size: send(view[:size], *args), len(view))
 
-    def recv(self, size, *args):
+    def recv_into(self, buffer, size, *args):
         if self.on_receive is None or not self.strike.is_due():
-            return super().recv(size, *args)
-        recv = super().recv
-        return self.on_receive(self, recv, size)
+            return super().recv_into(buffer, size, *args)
+        receive = super().recv_into
+        return self.on_receive(self, lambda size: receive(buffer, size, *args), size)
 
 
 def raises(error: BaseException) -> SocketFault:
@@ -169,7 +169,7 @@ def half_then_reset(broken: FaultySocket, call: Callable[[int], object], size: i
 
 
 def ends(_socket: FaultySocket, _call: Callable[[int], object], _size: int) -> object:
-    return b""
+    return 0
 
 
 HARMLESS = {

@@ -59,6 +59,10 @@ def compare_once(draw: random.Random) -> None:
     exact = array("B", data)
     assert accelerator.decode(exact, start, limit, *makers) == expected, (data, start, limit)
 
+    decode_text = draw.random() < 0.5
+    expected = frames_py.decode_single(bytes(data), limit, decode_text)
+    assert accelerator.decode_single(exact, limit, decode_text) == expected, (data, limit)
+
     first_byte, key = draw.randrange(256), array("B", draw.randbytes(4))
     expected = frames_py.build(first_byte, bytes(data), bytes(key))
     assert accelerator.build(first_byte, exact, key) == expected

@@ -18,17 +18,27 @@ def make_protocol(
     return Protocol(limits=Limits(max_message_size, max_frame_size), **options)
 
 
+def next_events(protocol: Protocol, data: bytes) -> list[Event]:
+    """Pass on bytes in a buffer, and use that for other bytes once `next_events` has returned."""
+    buffer = bytearray(data)
+    protocol.receive_data(memoryview(buffer))
+    events = protocol.next_events()
+    buffer[:] = b"\xee" * len(buffer)
+    return events
+
+
 def read(protocol: Protocol, *pieces: bytes) -> list[Event]:
     """Pass on what the server sends, and return the events; a violation takes effect at once."""
     events: list[Event] = []
     for piece in pieces:
-        protocol.receive_data(piece)
-        while protocol.has_input:
-            for event in flat(protocol.next_events()):
+        new = next_events(protocol, piece)
+        while new or protocol.has_input:
+            for event in flat(new):
                 if isinstance(event, CloseFrame):
                     protocol.receive_close(event)
                 else:
                     events.append(event)
+            new = protocol.next_events()
         if protocol.violation is not None:
             protocol.fail_by_violation()
     return events

@@ -22,7 +22,6 @@ LAYERS = {
             "_protocol.header",
             "_protocol.limits",
             "_protocol.listener",
-            "_protocol.partial_payload",
             "_protocol.utf8",
         ),
         *("_protocol.frames_py", "_protocol.frames", "_protocol.deflate"),
@@ -35,7 +34,7 @@ LAYERS = {
         *("_connection.close_error", "_connection.queue"),
     },
     "streams": {
-        *("_net", "_net.sockets", "_net.tls"),
+        *("_net", "_net.read_buffer", "_net.sockets", "_net.tls"),
         *("_transport", "_tunnel", "_http_connect", "_socks"),
     },
     "the connection": {

@@ -164,13 +164,14 @@ def test_e22_ctrl_c_ends_the_block_at_once(where, ctrl_c):
 
 @pytest.fixture
 def bug(monkeypatch):
-    """A bug in the receive task, which shows when the first message comes."""
+    """A bug in reading, which shows when the first message comes."""
     bug = RuntimeError("a bug")
 
     def buggy(*args):
         raise bug
 
     monkeypatch.setattr(ReceiveQueue, "put_batch", buggy)
+    monkeypatch.setattr(ReceiveQueue, "pass_message", buggy)
     return bug
 
 

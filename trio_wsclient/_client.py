@@ -290,7 +290,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             # A scheduler tick for each message would cost ten times the message.
             await checkpoint_if_cancelled()
             return queue.take_message()
-        return await self._receiver.take(queue.take_message)
+        return await self._receiver.take(queue.take_message, is_message=True)
 
     @enable_ki_protection
     def receive_nowait(self) -> str | bytes:

@@ -19,7 +19,7 @@ from trio_wsclient import (
     ConnectionClosedOK,
     open_websocket_client,
 )
-from trio_wsclient._connection import stream_reader
+from trio_wsclient._connection import receiving, stream_reader
 from trio_wsclient._net.sockets import EagerSocketStream
 
 
@@ -264,7 +264,8 @@ async def test_failing_wait_for_the_socket_ends_the_connection(error, monkeypatc
         raise error
 
     calls = 0
-    monkeypatch.setattr(stream_reader, "wait_readable", fail)
+    for module in (stream_reader, receiving):
+        monkeypatch.setattr(module, "wait_readable", fail)
     async with loopback_server(echo_script) as url, open_websocket_client(url) as ws:
         with trio.fail_after(10), pytest.raises(ConnectionClosedError) as caught:
             await ws.receive()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import trio
@@ -16,7 +16,7 @@ BIG = bytes(range(256)) * 40_000  # more than the buffers of two sockets take
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[EagerSocketStream, socket.socket]]:
+async def pair() -> AsyncIterator[tuple[EagerSocketStream, socket.socket]]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         yield EagerSocketStream(ours), theirs

@@ -193,10 +193,10 @@ class Waits:
         self.inner = inner
         self.has_read = False
 
-    def read(self, size: int) -> bytes:
-        data = self.inner.read(size)
+    def read(self, size: int, buffer: memoryview) -> int:
+        count = self.inner.read(size, buffer)
         self.has_read = True
-        return data
+        return count
 
     def write(self, data: bytes) -> int:
         if not self.has_read:

@@ -93,12 +93,14 @@ def test_pure_python_is_used_without_an_accelerator(fresh_frames):
 
 @pytest.mark.parametrize("interface", [{}, {"INTERFACE": 1}, {"INTERFACE": "2"}])
 def test_accelerator_of_another_version_is_left_out(fresh_frames, interface: dict[str, object]):
-    stale = SimpleNamespace(decode=len, build=len, mask=len, **interface)
+    stale = SimpleNamespace(decode=len, decode_single=len, build=len, mask=len, **interface)
     assert fresh_frames(stale).IMPLEMENTATION == "python"
 
 
 def test_accelerator_of_this_version_is_used(fresh_frames):
-    fitting = SimpleNamespace(decode=len, build=len, mask=len, INTERFACE=frames_py.INTERFACE)
+    fitting = SimpleNamespace(
+        decode=len, decode_single=len, build=len, mask=len, INTERFACE=frames_py.INTERFACE
+    )
     frames = fresh_frames(fitting)
     assert (frames.IMPLEMENTATION, frames.decode) == ("c", len)
 
@@ -152,6 +154,24 @@ def test_accelerator_decodes_as_python_does(
 
 
 @needs_accelerator
+@settings(deadline=None, max_examples=500)
+@given(
+    frames,
+    st.sampled_from([0, 0, 0, 1, 5]),
+    st.sampled_from([0, 1, 100, 125, 126, 65_536, NO_LIMIT]),
+    st.booleans(),
+)
+def test_accelerator_decodes_single_frames_as_python_does(
+    data: bytes, missing: int, max_size: int, decode_text: bool
+):
+    data = data[: len(data) - missing]
+    expected = frames_py.decode_single(data, max_size, decode_text)
+    for each in (data, memoryview(data)):
+        assert frames_py.decode_single(each, max_size, decode_text) == expected
+        assert accelerator.decode_single(each, max_size, decode_text) == expected
+
+
+@needs_accelerator
 @settings(deadline=None, max_examples=300)
 @given(
     st.integers(0, 255),
@@ -171,6 +191,13 @@ def test_accelerator_builds_and_masks_as_python_does(
 
 
 # Arguments
+
+
+class Undecided:
+    """An object that is neither true nor false."""
+
+    def __bool__(self) -> bool:
+        raise ZeroDivisionError
 
 
 @needs_accelerator
@@ -193,6 +220,14 @@ def test_accelerator_builds_and_masks_as_python_does(
         ("decode", (b"\x81\x01a", 0, 9, 5, None), TypeError),
         ("decode", (b"\xc1\x01a", 0, 9, None, 5), TypeError),
         ("decode", (b"\xc1\x01a", 0, 9, None, bytes.hex), TypeError),
+        ("decode_single", (), TypeError),
+        ("decode_single", (b"", 0), TypeError),
+        ("decode_single", (b"", 0, True, None), TypeError),
+        ("decode_single", ("text", 0, True), TypeError),
+        ("decode_single", (b"", "0", True), TypeError),
+        ("decode_single", (b"", -1, True), ValueError),
+        ("decode_single", (b"", 2**63, True), OverflowError),
+        ("decode_single", (b"", 0, Undecided()), ZeroDivisionError),
         ("build", (), TypeError),
         ("build", (1, b""), TypeError),
         ("build", (1, b"", KEY, 0), TypeError),
@@ -264,9 +299,13 @@ def test_accelerator_leaks_nothing():
         accelerator.decode(data, 0, NO_LIMIT, None, inflate)
         accelerator.decode(undecodable, 0, NO_LIMIT, None, inflate)
         accelerator.mask(payload, key, 0, 1000)
+        for single in (wire.text("text"), wire.binary(payload), wire.frame(wire.TEXT, payload)):
+            accelerator.decode_single(single, NO_LIMIT, True)
         accelerator.build(1, payload, key)
         for function, arguments in (
             ("decode", (undecodable, 0, NO_LIMIT, make_text, inflate)),
+            ("decode_single", (data, NO_LIMIT, failing)),
+            ("decode_single", (data, -1, True)),
             ("build", (1, payload, failing)),
             ("build", (1, payload, b"abc")),
             ("mask", (payload, failing, 0, 0)),

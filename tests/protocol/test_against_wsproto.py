@@ -32,6 +32,7 @@ if __name__ == "__main__":  # pytest adds the folder `tests` by itself, Python d
     sys.path.append(str(Path(__file__).parent.parent))
 
 import wire
+from protocol_tables import next_events
 
 RSV1 = 4
 TAIL = b"\x00\x00\xff\xff"
@@ -143,8 +144,7 @@ def read(pieces: list[bytes], *, deflate: bool) -> tuple[list[object], object]:
     found: list[object] = []
     message: list[DataFrame] = []
     for piece in pieces:
-        protocol.receive_data(piece)
-        new = protocol.next_events()
+        new = next_events(protocol, piece)
         while protocol.has_input:
             new += protocol.next_events()
         for event in new:

@@ -48,35 +48,36 @@ def test_decode_counts_the_memory_of_text(frames):
     assert frames.decode(wire.text("ä☃😀"), 0, NO_LIMIT, None, None) == (["ä☃😀"], 11, 12)
 
 
+# Inputs that do not begin with a plain frame.
+ODD = [
+    b"",
+    wire.text("abc")[:1],
+    wire.text("abc")[:4],
+    wire.binary(bytes(126))[:3],
+    wire.binary(bytes(126))[:-1],
+    wire.binary(bytes(65_536))[:9],
+    wire.binary(bytes(65_536))[:-1],
+    wire.text("a", fin=False),
+    wire.continuation(b"a"),
+    wire.frame(wire.BINARY, b"a", rsv=4),
+    wire.frame(wire.BINARY, b"a", rsv=1),
+    wire.frame(wire.BINARY, b"a", masked=True),
+    wire.frame(wire.BINARY, bytes(126), masked=True),
+    # As the size of a frame its key would be one of 65,536 bytes.
+    b"\x82\x80" + (65_536).to_bytes(8, "big") + bytes(65_536),
+    wire.frame(wire.BINARY, bytes(125), length_size=2),
+    wire.frame(wire.BINARY, bytes(65_535), length_size=8),
+    wire.frame(wire.BINARY, b"", length=2**63),
+    wire.frame(wire.BINARY, b"", length=2**64 - 1),
+    wire.frame(3, b"a"),
+    wire.ping(b"a"),
+    wire.pong(b"a"),
+    wire.close(1000),
+]
+
+
 @pytest.mark.parametrize("make_text", [None, text_frame])
-@pytest.mark.parametrize(
-    "odd",
-    [
-        b"",
-        wire.text("abc")[:1],
-        wire.text("abc")[:4],
-        wire.binary(bytes(126))[:3],
-        wire.binary(bytes(126))[:-1],
-        wire.binary(bytes(65_536))[:9],
-        wire.binary(bytes(65_536))[:-1],
-        wire.text("a", fin=False),
-        wire.continuation(b"a"),
-        wire.frame(wire.BINARY, b"a", rsv=4),
-        wire.frame(wire.BINARY, b"a", rsv=1),
-        wire.frame(wire.BINARY, b"a", masked=True),
-        wire.frame(wire.BINARY, bytes(126), masked=True),
-        # As the size of a frame its key would be one of 65,536 bytes.
-        b"\x82\x80" + (65_536).to_bytes(8, "big") + bytes(65_536),
-        wire.frame(wire.BINARY, bytes(125), length_size=2),
-        wire.frame(wire.BINARY, bytes(65_535), length_size=8),
-        wire.frame(wire.BINARY, b"", length=2**63),
-        wire.frame(wire.BINARY, b"", length=2**64 - 1),
-        wire.frame(3, b"a"),
-        wire.ping(b"a"),
-        wire.pong(b"a"),
-        wire.close(1000),
-    ],
-)
+@pytest.mark.parametrize("odd", ODD)
 def test_decode_stops_before_frames_of_other_kinds(frames, odd: bytes, make_text):
     before = wire.binary(b"before")
     messages, stop, _ = frames.decode(before + odd, 0, NO_LIMIT, make_text, None)
@@ -132,6 +133,32 @@ def test_decode_takes_a_limited_number_of_messages(frames):
     messages, stop, _ = frames.decode(data, 0, NO_LIMIT, None, None)
     assert 0 < len(messages) <= 512
     assert stop == 2 * len(messages)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_decode_single_takes_a_frame_of_any_size(frames, size: int):
+    assert frames.decode_single(wire.binary(b"\xff" * size), NO_LIMIT, True) == b"\xff" * size
+    assert frames.decode_single(memoryview(wire.text("x" * size)), size, True) == "x" * size
+    assert frames.decode_single(wire.text("x" * size), size, False) == b"x" * size
+
+
+@pytest.mark.parametrize("decode_text", [True, False])
+@pytest.mark.parametrize("odd", ODD)
+def test_decode_single_takes_nothing_else(frames, odd: bytes, decode_text: bool):
+    assert frames.decode_single(odd, NO_LIMIT, decode_text) is None
+    assert frames.decode_single(wire.text("a") + odd, NO_LIMIT, decode_text) == (
+        None if odd else "a" if decode_text else b"a"
+    )
+
+
+def test_decode_single_takes_no_frame_over_the_limit(frames):
+    assert frames.decode_single(wire.binary(b"abcd"), 3, True) is None
+
+
+def test_decode_single_takes_no_text_that_is_not_utf8(frames):
+    data = wire.frame(wire.TEXT, b"\xed\xa0\x80")
+    assert frames.decode_single(data, NO_LIMIT, True) is None
+    assert frames.decode_single(data, NO_LIMIT, False) == b"\xed\xa0\x80"
 
 
 @settings(deadline=None, max_examples=200)

@@ -59,7 +59,7 @@ def test_forked_child_does_not_use_its_parents_keys():
     os.close(write_end)
 
 
-@pytest.mark.parametrize("size", [0, 1, 65_519, 65_520, 65_521, 65_536, 131_056, 131_057, 200_001])
+@pytest.mark.parametrize("size", [0, 1, 262_127, 262_128, 262_129, 524_272, 524_273, 800_001])
 def test_pieces_of_a_frame_make_one_frame(size: int):
     payload = bytes(i % 251 for i in range(size))
     pieces = list(build_in_pieces(TEXT, payload))

@@ -291,7 +291,7 @@ def prepared(protocol: Protocol, opcode: Opcode, payload: bytes) -> Callable[[],
 @pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
 @pytest.mark.parametrize("extensions", [[], [Named("x-foreign")]], ids=["none", "foreign"])
 def test_long_message_is_sent_as_one_frame(opcode: Opcode, extensions: list[Named]):
-    payload = bytes(index % 251 for index in range(200_001))
+    payload = bytes(index % 251 for index in range(800_001))
     pieces = list(prepared(Protocol(extensions=extensions), opcode, payload)())
     assert len(pieces) == 4  # They are masked one by one.
     assert parsed(b"".join(pieces)) == wire.ClientFrame(opcode, payload)
@@ -301,7 +301,7 @@ def test_long_message_is_refused_after_a_close():
     protocol = Protocol()
     protocol.close(1000)
     with pytest.raises(LocalProtocolError):
-        prepared(protocol, Opcode.BINARY, bytes(200_001))()
+        prepared(protocol, Opcode.BINARY, bytes(800_001))()
 
 
 @pytest.mark.parametrize("extensions", [[], [Named("x-foreign")]], ids=["none", "foreign"])

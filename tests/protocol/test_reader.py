@@ -440,3 +440,79 @@ def test_listener_gets_frames_however_they_are_made(
 
 def test_text_that_is_not_decoded_is_handed_over_as_frames():
     assert read(Protocol(decode_text=False), wire.text("a")) == [text(b"a", fin=True)]
+
+
+# A message that comes alone
+
+
+class Listening(FrameListener):
+    def wants_frames(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("decode_text", [True, False])
+def test_message_that_is_all_of_the_input_is_read_at_once(decode_text: bool):
+    protocol = Protocol(decode_text=decode_text)
+    assert protocol.read_single(wire.text("ä")) == ("ä" if decode_text else "ä".encode())
+    assert protocol.read_single(memoryview(wire.binary(b"b"))) == b"b"
+    assert not protocol.has_input
+
+
+def test_single_message_of_a_compressed_connection_may_be_plain():
+    protocol = deflating()
+    assert protocol.read_single(wire.text("a")) == "a"
+    assert protocol.read_single(wire.frame(wire.TEXT, deflated(b"a"), rsv=RSV1)) is None
+
+
+@pytest.mark.parametrize(
+    "before", [wire.text("abc")[:1], wire.text("abc")[:4], wire.text("a", fin=False)]
+)
+def test_single_message_is_not_read_in_the_middle_of_another(before: bytes):
+    protocol = Protocol()
+    read(protocol, before)
+    assert protocol.read_single(wire.text("x")) is None
+
+
+def test_single_message_is_not_read_while_other_input_is_left():
+    protocol = Protocol()
+    protocol.receive_data(wire.binary(b"a"))
+    assert protocol.read_single(wire.text("x")) is None
+    assert read(protocol, b"") == [b"a"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Protocol(extensions=[Unoffered()]),
+        lambda: Protocol(listener=Listening()),
+    ],
+)
+def test_single_message_is_not_read_past_extensions_and_listeners(make):
+    assert make().read_single(wire.text("x")) is None
+
+
+@pytest.mark.parametrize("end", ["close", "drop_data", "fail"])
+def test_single_message_is_not_read_after_the_end(end: str):
+    protocol = Protocol()
+    if end == "close":
+        read(protocol, wire.close(1000))
+    elif end == "drop_data":
+        protocol.drop_data()
+    else:
+        protocol.fail(EOFError())
+    assert protocol.read_single(wire.text("x")) is None
+
+
+def test_single_message_over_the_limit_is_not_read():
+    assert make_protocol(max_message_size=3).read_single(wire.text("abcd")) is None
+
+
+def test_violation_is_left_to_the_caller_after_it_was_read():
+    protocol = Protocol()
+    protocol.receive_data(wire.text("a") + wire.continuation(b"b"))
+    assert flat(protocol.next_events()) == ["a"]
+    assert protocol.violation is not None
+    assert not protocol.is_starved
+    assert protocol.next_events() == []
+    protocol.fail_by_violation()
+    assert protocol.is_starved

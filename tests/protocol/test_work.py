@@ -299,7 +299,7 @@ def test_send_cost_grows_with_hooks_and_reports(count: int):
 @pytest.mark.parametrize(("level", "size"), [(0, 16_384), (6, 16_384), (7, 4096), (9, 256)])
 def test_step_size_shrinks_with_the_level(level: int, size: int):
     assert Protocol(extensions=[compression(level=level)]).max_step_size == size
-    assert Protocol().max_step_size == 65_535
+    assert Protocol().max_step_size == 262_143
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ interleaving).
 from __future__ import annotations
 
 import math
+from types import TracebackType
 from typing import Final
-from weakref import WeakSet
 
 import trio
 
@@ -44,6 +44,29 @@ from trio_wsclient._protocol.closing import ClosedBy, CloseFrame
 from trio_wsclient._protocol.protocol import Protocol
 from trio_wsclient._scheduling import UNBLOCKED_TICKS, call_after_ticks
 from trio_wsclient._transport import close_forcefully
+
+
+class _DeadlineScope:
+    """A cancel scope that is in a set while its block runs."""
+
+    __slots__ = ("_active", "_scope")
+
+    def __init__(self, scope: trio.CancelScope, active: set[trio.CancelScope]) -> None:
+        self._scope = scope
+        self._active = active
+
+    def __enter__(self) -> trio.CancelScope:
+        self._active.add(self._scope)
+        return self._scope.__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._active.discard(self._scope)
+        return self._scope.__exit__(exc_type, exc, traceback)
 
 
 class ClosingHandshake:
@@ -87,7 +110,7 @@ class ClosingHandshake:
         self._pings = pings
         self._replies = replies
         self._connection_id = connection_id
-        self._scopes: WeakSet[trio.CancelScope] = WeakSet()  # of the tasks, and of waits in closing
+        self._scopes: set[trio.CancelScope] = set()  # of the tasks, and of waits in closing
         self._close = CloseFrame(1000)  # that we want to send
         self._unfinished: RuntimeError | None = None  # one that a user's exception has caused
         self.record: Final = protocol.closing
@@ -218,15 +241,14 @@ class ClosingHandshake:
                 scope.deadline = self.deadline
             self._reader.need()  # until the end
 
-    def scope(self, *, shield: bool = False) -> trio.CancelScope:
+    def scope(self, *, shield: bool = False) -> _DeadlineScope:
         """Return a scope that is cancelled at the deadline, also if that starts later.
 
         Args:
             shield: Whether its block is shielded from a cancel from outside.
         """
         scope = trio.CancelScope(deadline=self.deadline, shield=shield)
-        self._scopes.add(scope)
-        return scope
+        return _DeadlineScope(scope, self._scopes)
 
     def expire(self) -> None:
         """Make the deadline pass now."""

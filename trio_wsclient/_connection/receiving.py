@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import trio
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import enable_ki_protection, wait_readable
 
 from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.shared_reader import Woken
+from trio_wsclient._connection.stream_reader import WAIT_ERRORS
 from trio_wsclient._errors import ClosedOnReceive
 from trio_wsclient._protocol.events import DataFrame
 
@@ -42,9 +43,15 @@ class Receiver:
         finally:
             self._queue.want_frame(False)
 
-    async def take(self, take: Callable[[], _T]) -> _T:
-        """Wait until the queue is ready, and take from it; or raise what ended the connection."""
+    async def take(self, take: Callable[[], _T], *, is_message: bool = False) -> _T:
+        """Wait until the queue is ready, and take from it; or raise what ended the connection.
+
+        Args:
+            take: Takes what the caller wants from the queue.
+            is_message: Whether that is a single message.
+        """
         queue, record, reader = self._queue, self._record, self._reader
+        stream_reader = self._stream_reader
         self.tasks_waiting += 1  # before the first wait: `frames` allows no other consumer
         is_active = False
         try:
@@ -58,7 +65,21 @@ class Receiver:
                         return taken
                     is_active = taken is Woken.TO_READ
                 while is_active and not queue.is_ready and record.closed_by is None:
-                    await self._stream_reader.read_step()
+                    socket = stream_reader.socket_to_read if is_message else None
+                    if socket is None:
+                        await stream_reader.read_step()
+                        continue
+                    # This is the usual case of `read_step`. The wait is here, because each
+                    # coroutine that is suspended during the wait costs time.
+                    try:
+                        await wait_readable(socket)
+                    except WAIT_ERRORS as exc:
+                        stream_reader.note_wait_error(exc)
+                    else:
+                        self._time_slice.renew()
+                        message = stream_reader.read_message()
+                        if message is not None:
+                            return cast("_T", message)
             if not queue.is_ready:
                 if is_active:  # Another task has to read the server's Close.
                     reader.leave()
@@ -68,7 +89,7 @@ class Receiver:
             if not queue.is_ready:
                 raise self._closing.call_error(ClosedOnReceive)
             result = take()  # before `leave` hands out what is left
-            self._stream_reader.make_room()
+            stream_reader.make_room()
             return result
         finally:
             self.tasks_waiting -= 1

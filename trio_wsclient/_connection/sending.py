@@ -114,24 +114,25 @@ class Sender:
             await checkpoint_if_cancelled()
         else:
             await self._time_slice.checkpoint()
-        if (
-            self._slot.owner is not None
-            or len(payload) > self._max_nowait
-            or not self._writer.may_write_nowait
-        ):
+        is_written: bool | None = False
+        if self._slot.owner is None and len(payload) <= self._max_nowait:
+            is_written = self._writer.write_nowait(opcode, payload)
+        if is_written is None:
+            await self._finish()
+        elif not is_written:
             await self._send_in_slot(opcode, payload)
             return
-        is_written = self._writer.write_nowait(opcode, payload)
-        has_begun = is_written is None
-        if has_begun:
-            self._slot.line_up()  # It is free, so this takes it.
-            try:
-                is_written = await self._writer.finish()
-            finally:
-                self._slot.release()
-        if not is_written:
-            raise await self._close_error(has_begun=has_begun)
         self.messages_sent += 1
+
+    async def _finish(self) -> None:
+        """Send the rest of a message after `FrameWriter.write_nowait`."""
+        self._slot.line_up()  # It is free, so this takes it.
+        try:
+            is_written = await self._writer.finish()
+        finally:
+            self._slot.release()
+        if not is_written:
+            raise await self._close_error(has_begun=True)
 
     async def _send_in_slot(self, opcode: Opcode, payload: bytes) -> None:
         await self.begin_message()

@@ -107,7 +107,7 @@ class SharedReader:
         self._is_resting = False  # whether it is parked for a rest
         self._has_met_receiver = False  # whether one has parked since the background reader entered
         self._needs = 0
-        self._resumed = trio.Event()
+        self._resumed: trio.Event | None = None  # of the keepalive, if it waits
         self.is_active: bool = False
         self.is_led_by_receiver: bool = False
         self.paused: Final = Stopwatch()
@@ -240,7 +240,6 @@ class SharedReader:
 
     async def pause(self) -> None:
         """Wait until there may be room, or a receiver has read."""
-        self._resumed = trio.Event()
         self.paused.start()
         self._queue.pause(True)  # It ends the fast path, so that each taker looks for room.
         try:
@@ -252,9 +251,13 @@ class SharedReader:
 
     def _resume(self) -> None:
         self.paused.stop()
-        self._resumed.set()
+        if self._resumed is not None:
+            self._resumed.set()
+            self._resumed = None
 
     async def wait_resumed(self) -> None:
         """Wait until reading is not paused."""
         while self.paused.since is not None:
+            if self._resumed is None:
+                self._resumed = trio.Event()
             await self._resumed.wait()

@@ -11,6 +11,7 @@ task wakes it.
 
 from __future__ import annotations
 
+import socket
 from typing import Final
 
 import trio
@@ -26,6 +27,9 @@ from trio_wsclient._protocol.closing import ClosedBy, CloseFrame
 from trio_wsclient._protocol.events import Event, Ping, Pong
 from trio_wsclient._protocol.protocol import Protocol
 from trio_wsclient._scheduling import UNBLOCKED_TICKS, TimeSlice
+
+# What `wait_readable` raises if the descriptor is closed, or if its number is in use elsewhere.
+WAIT_ERRORS: Final = (OSError, ValueError, trio.ClosedResourceError, trio.BusyResourceError)
 
 # Scheduler ticks for which a violation is held back, so that the reply to a message before it can
 # still leave: to receive and to send takes 4. (Autobahn wants that reply: 3.2, 4.1.3, 5.15.)
@@ -152,36 +156,75 @@ class StreamReader:
         elif eager.is_drained:
             try:
                 await wait_readable(eager.socket)
-            except trio.ClosedResourceError as exc:
-                if eager.socket.fileno() == -1:
-                    self._closing.end_of_stream(exc)
+            except WAIT_ERRORS as exc:
+                if self.note_wait_error(exc):
                     return
-                # Otherwise `wake_reader` has woken this task, because another one has read.
-            except (OSError, ValueError, trio.BusyResourceError) as exc:
-                # The descriptor is closed, or its number is in use elsewhere.
-                self._closing.end_of_stream(exc)
-                return
             self._time_slice.renew()
             self._read_nowait(eager)
         else:
             await self._time_slice.checkpoint()
             self._read_nowait(eager)
 
+    def note_wait_error(self, error: Exception) -> bool:
+        """Take note that a wait for the socket has failed; return whether the stream has ended."""
+        assert self._eager is not None
+        if isinstance(error, trio.ClosedResourceError) and self._eager.socket.fileno() != -1:
+            return False  # `wake_reader` has woken this task, because another one has read.
+        self._closing.end_of_stream(error)
+        return True
+
+    @property
+    def socket_to_read(self) -> socket.socket | None:
+        """The socket that the next `read_step` waits for; ``None`` if it waits for no socket."""
+        eager = self._eager
+        if eager is not None and eager.is_drained and self._protocol.is_starved:
+            return eager.socket
+        return None
+
+    def read_message(self) -> str | bytes | None:
+        """Read without waiting; return the message if that is all that has come.
+
+        Anything else is handled as in `read_step`. Only the active reader calls this, after it has
+        waited for `socket_to_read`. A message that passes through the queue costs more.
+        """
+        if self._queue.is_ready or not self._protocol.is_starved:
+            return None  # Another task has read meanwhile.
+        assert self._eager is not None
+        data = self._receive_nowait(self._eager)
+        if data is None:
+            return None
+        try:
+            message = self._protocol.read_single(data)
+            if message is not None:
+                self._note_received(len(data))
+                self._queue.pass_message()
+                return message
+        except Exception as bug:  # noqa: BLE001 as in `_handle` (X2)
+            self._closing.note_bug(bug)
+        else:
+            self._handle(data)
+        return None
+
     def _read_nowait(self, eager: EagerStream) -> bool:
         """Read what is there; return whether there was something."""
         if not self._protocol.is_starved:  # Another task has read meanwhile.
             self._handle(None)
             return True
-        try:
-            data = eager.receive_nowait()
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            self._closing.end_of_stream(exc)
-            return False
+        data = self._receive_nowait(eager)
         if data is not None:
             self._handle(data)
         return data is not None
 
-    def _handle(self, data: bytes | None) -> None:
+    def _receive_nowait(self, eager: EagerStream) -> memoryview | None:
+        """Return what has come, nothing at the end of the stream, or ``None`` if nothing has."""
+        try:
+            size = eager.receive_nowait()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self._closing.end_of_stream(exc)
+            return None
+        return None if size is None else eager.buffer[:size]
+
+    def _handle(self, data: bytes | memoryview | None) -> None:
         """Handle data from the stream. If ``None``: handle what the protocol has buffered."""
         self._is_handling = True
         try:
@@ -189,15 +232,18 @@ class StreamReader:
                 if not data:
                     self._closing.end_of_stream(EOFError("the stream ended"))
                     return
-                self.bytes_received += len(data)
-                if not self._pings.has_received:
-                    self._pings.note_received()
+                self._note_received(len(data))
                 self._protocol.receive_data(data)
             self._handle_events(self._protocol.next_events())
         except Exception as bug:  # noqa: BLE001 whichever task it struck (X2)
             self._closing.note_bug(bug)
         finally:
             self._is_handling = False
+
+    def _note_received(self, size: int) -> None:
+        self.bytes_received += size
+        if not self._pings.has_received:
+            self._pings.note_received()
 
     def _handle_events(self, events: list[Event]) -> None:
         for event in events:

@@ -26,6 +26,10 @@ from trio_wsclient._protocol.frames import PIECE_SIZE
 from trio_wsclient._protocol.protocol import Protocol
 from trio_wsclient._scheduling import UNBLOCKED_TICKS, Stopwatch, TimeSlice, call_after_ticks
 
+# Bytes that a user's own stream gets at a time. The keepalive sees a slow upload move once for each
+# piece; with our own streams it sees each system call.
+_USER_PIECE_SIZE: Final = 65_536
+
 
 class FrameWriter:
     """The writing side of a connection.
@@ -98,25 +102,21 @@ class FrameWriter:
         finally:
             self._slot.release()
 
-    @property
-    def may_write_nowait(self) -> bool:
-        """Whether a new message need not wait for anything but the stream."""
-        return (
-            self._slot.owner is None
-            and self._eager is not None
-            and self._record.closed_by is None
-            and self._record.write_error is None
-            and not self._replies.are_wanted
-        )
-
     def write_nowait(self, opcode: Opcode, payload: bytes) -> bool | None:
-        """Write a message that may be written without waiting.
+        """Write a message if that is possible without waiting.
 
         Returns:
-            As `write`; ``None`` if the stream has not taken all of it. Then this task owns the
-            stream, and has to call `finish` next.
+            Whether it was written; ``None`` if the stream has taken only a part of it. Then this
+            task owns the stream, and has to call `finish` next.
         """
-        assert self._eager is not None
+        if (
+            self._slot.owner is not None
+            or self._eager is None
+            or self._record.closed_by is not None
+            or self._record.write_error is not None
+            or self._replies.are_wanted
+        ):
+            return False
         data = self._protocol.send_data(opcode, payload)
         if not data:
             self._closing.note_end()  # An extension has failed.
@@ -197,7 +197,8 @@ class FrameWriter:
 
     async def _send(self, data: Iterable[bytes | bytearray]) -> None:
         is_first = True
-        for piece in chain.from_iterable(map(_pieces, data)):
+        size = PIECE_SIZE if self._eager is not None else _USER_PIECE_SIZE
+        for piece in chain.from_iterable(_cut(each, size) for each in data):
             if self._eager is None:
                 # C1 (leaving always ends): a stream may not wake its writer when it is closed. It
                 # needs no `need`, because its background reader never rests.
@@ -219,7 +220,8 @@ class FrameWriter:
         assert self._eager is not None
         self._reader.need()  # R1 (readers never write): the server may want to be read first.
         try:
-            await self._eager.flush()
+            while not await self._eager.flush_some():
+                self._pings.note_written()
         finally:
             self._reader.need_no_more()
         self._note_sent(size)
@@ -229,8 +231,7 @@ class FrameWriter:
         self._pings.note_written()
 
 
-def _pieces(data: bytes | bytearray) -> Iterator[memoryview]:
-    """Cut into pieces, so that the keepalive sees a slow upload move."""
+def _cut(data: bytes | bytearray, size: int) -> Iterator[memoryview]:
     view = memoryview(data)
-    for start in range(0, len(data), PIECE_SIZE):
-        yield view[start : start + PIECE_SIZE]
+    for start in range(0, len(data), size):
+        yield view[start : start + size]

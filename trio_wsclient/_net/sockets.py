@@ -15,10 +15,10 @@ from typing import Final
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, wait_readable, wait_writable
 
+from trio_wsclient._net.read_buffer import read_buffers
 from trio_wsclient._scheduling import TimeSlice
 
 READ_SIZE: Final = 65_536  # bytes, as trio.SocketStream reads by default
-LONG_READ_SIZE: Final = 262_144  # bytes, where there is much to read: more a system call
 
 
 class EagerStream(trio.abc.Stream):
@@ -27,22 +27,25 @@ class EagerStream(trio.abc.Stream):
     Args:
         connected: The socket below.
         time_slice: The stream renews it after each wait, as the other tasks have run then.
+        buffer: The memory that this stream reads into, which all connections share.
 
     Attributes:
         is_drained: Whether the last read has left nothing, so that the next one would likely be in
             vain.
     """
 
-    def __init__(self, connected: socket.socket, time_slice: TimeSlice) -> None:
+    def __init__(self, connected: socket.socket, time_slice: TimeSlice, buffer: memoryview) -> None:
         self.socket: Final = connected
         self.time_slice: Final = time_slice
+        self.buffer: Final = buffer
         self.is_drained: bool = True
 
     @abstractmethod
     def send_nowait(self, data: bytes | bytearray | memoryview) -> bool:
-        """Take data; return whether all of it is gone.
+        """Send data; return whether all of it is gone.
 
-        If not, what is left is kept, and ``flush`` has to be awaited before more is sent.
+        If not, the stream refers to what is left, and `flush_some` has to be called until that is
+        gone, before more is sent.
 
         Raises:
             trio.BrokenResourceError: The connection is broken.
@@ -50,10 +53,13 @@ class EagerStream(trio.abc.Stream):
         """
 
     @abstractmethod
-    def receive_nowait(self, max_bytes: int | None = None) -> bytes | None:
-        """Return what has come, nothing at the end of the stream, or ``None`` if nothing has come.
+    def receive_nowait(self, max_bytes: int | None = None) -> int | None:
+        """Read what has come into ``buffer``; return the number of bytes.
 
         Another task may wait in ``receive_some`` meanwhile: it goes on waiting for what comes next.
+
+        Returns:
+            0 at the end of the stream; ``None`` if nothing has come.
 
         Raises:
             trio.BrokenResourceError: The connection is broken.
@@ -70,8 +76,16 @@ class EagerStream(trio.abc.Stream):
             trio.lowlevel.notify_closing(self.socket)
 
     @abstractmethod
+    async def flush_some(self) -> bool:
+        """Wait, and send some of what is left; return whether all of it is gone.
+
+        If cancelled, some of the data is lost. It raises the same exceptions as `send_nowait`.
+        """
+
     async def flush(self) -> None:
-        """Send what is left; cancelled, some of it is lost. Raises as ``send_nowait``."""
+        """Send what is left; see `flush_some`."""
+        while not await self.flush_some():
+            pass
 
     @abstractmethod
     def close(self) -> None:
@@ -89,6 +103,33 @@ class EagerStream(trio.abc.Stream):
             await self.time_slice.cancel_shielded_checkpoint()
         else:
             await self.flush()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Receive, as ``trio.abc.ReceiveStream`` has it."""
+        size: int | None = None
+        if max_bytes is not None:
+            max_bytes = min(max_bytes, len(self.buffer))
+        # Where a read has left nothing, the next one is likely to be in vain.
+        if not self.is_drained:
+            await self.time_slice.checkpoint()
+            size = self.receive_nowait(max_bytes)
+        while size is None:
+            try:
+                await wait_readable(self.socket)
+            except (OSError, ValueError) as exc:  # ValueError: there is no descriptor any more
+                raise stream_error(self.socket, exc) from exc
+            self.time_slice.renew()
+            size = self.receive_nowait(max_bytes)
+        return bytes(self.buffer[:size])
+
+
+def stream_error(
+    connected: socket.socket, exc: Exception
+) -> trio.ClosedResourceError | trio.BrokenResourceError:
+    """Make the exception that a stream raises for an error of its socket."""
+    if connected.fileno() == -1:
+        return trio.ClosedResourceError("this stream was closed")
+    return trio.BrokenResourceError(f"the connection is broken: {exc}")
 
 
 def take_over(stream: trio.abc.Stream) -> trio.abc.Stream:
@@ -114,7 +155,8 @@ class EagerSocketStream(EagerStream):
     """
 
     def __init__(self, connected: socket.socket) -> None:
-        super().__init__(connected, TimeSlice())
+        self.buffers: Final = read_buffers()
+        super().__init__(connected, TimeSlice(), self.buffers.received)
         connected.setblocking(False)
         self._unsent = memoryview(b"")
 
@@ -128,17 +170,16 @@ class EagerSocketStream(EagerStream):
         except BlockingIOError:
             sent = 0
         except OSError as exc:
-            raise self._fault(exc) from exc
+            raise stream_error(self.socket, exc) from exc
         if sent == len(data):
             return True
         self._unsent = memoryview(data)[sent:]
         return False
 
-    async def flush(self) -> None:
-        while self._unsent:
-            await self.wait_send_all_might_not_block()
-            unsent, self._unsent = self._unsent, memoryview(b"")
-            self.send_nowait(unsent)
+    async def flush_some(self) -> bool:
+        await self.wait_send_all_might_not_block()
+        unsent, self._unsent = self._unsent, memoryview(b"")
+        return self.send_nowait(unsent)
 
     async def wait_send_all_might_not_block(self) -> None:
         try:
@@ -148,35 +189,20 @@ class EagerSocketStream(EagerStream):
                 raise
             # `wake_reader` wakes a writer, too. It tries again.
         except (OSError, ValueError) as exc:  # as in `receive_some`
-            raise self._fault(exc) from exc
+            raise stream_error(self.socket, exc) from exc
         self.time_slice.renew()
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        data: bytes | None = None
-        # Where a read has left nothing, the next one is likely to be in vain.
-        if not self.is_drained:
-            await self.time_slice.checkpoint()
-            data = self.receive_nowait(max_bytes)
-        while data is None:
-            try:
-                await wait_readable(self.socket)
-            except (OSError, ValueError) as exc:  # ValueError: there is no descriptor any more
-                raise self._fault(exc) from exc
-            self.time_slice.renew()
-            data = self.receive_nowait(max_bytes)
-        return data
-
-    def receive_nowait(self, max_bytes: int | None = None) -> bytes | None:
-        size = max_bytes or (READ_SIZE if self.is_drained else LONG_READ_SIZE)
+    def receive_nowait(self, max_bytes: int | None = None) -> int | None:
+        wanted = max_bytes or (READ_SIZE if self.is_drained else len(self.buffer))
         try:
-            data = self.socket.recv(size)
+            size = self.socket.recv_into(self.buffer, wanted)
         except BlockingIOError:
             self.is_drained = True
             return None
         except (OSError, ValueError) as exc:
-            raise self._fault(exc) from exc
-        self.is_drained = len(data) < size
-        return data
+            raise stream_error(self.socket, exc) from exc
+        self.is_drained = size < wanted
+        return size
 
     def half_close(self) -> None:
         with suppress(OSError):
@@ -186,8 +212,3 @@ class EagerSocketStream(EagerStream):
         if self.socket.fileno() != -1:
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
-
-    def _fault(self, exc: Exception) -> trio.ClosedResourceError | trio.BrokenResourceError:
-        if self.socket.fileno() == -1:
-            return trio.ClosedResourceError("this stream was closed")
-        return trio.BrokenResourceError(f"the connection is broken: {exc}")

@@ -22,9 +22,10 @@ from typing import Final
 
 import trio
 
-from trio_wsclient._net.sockets import LONG_READ_SIZE, EagerSocketStream, EagerStream
+from trio_wsclient._net.sockets import EagerSocketStream, EagerStream
 
 _RECORD_SIZE: Final = 16_384  # bytes of plaintext (RFC 8446 §5.1): OpenSSL reads one at a time
+_PIECE_SIZE: Final = 4 * _RECORD_SIZE  # bytes to encrypt at a time
 _NOTHING: Final = memoryview(b"")
 
 _BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
@@ -42,16 +43,16 @@ class EagerTLSStream(EagerStream):
     def __init__(
         self, transport: EagerSocketStream, context: ssl.SSLContext, server_hostname: str
     ) -> None:
-        super().__init__(transport.socket, transport.time_slice)
+        super().__init__(transport.socket, transport.time_slice, transport.buffers.decrypted)
         self._transport = transport
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(
             self._incoming, self._outgoing, server_hostname=server_hostname
         )
-        self._unwritten: bytes | bytearray | memoryview = b""  # what OpenSSL has not taken yet
+        self._unwritten = _NOTHING  # what OpenSSL has not taken yet
         self._unread = _NOTHING  # bytes from the socket that OpenSSL has not taken yet
-        self._heard = trio.Event()  # set when something has come
+        self._has_read = trio.Event()  # set when bytes have come from the socket
         self.is_drained = False
         self._error: ssl.SSLError | None = None  # OpenSSL tells it once: it stays broken
 
@@ -67,7 +68,7 @@ class EagerTLSStream(EagerStream):
             except ssl.SSLWantReadError:
                 await self._flush_outgoing()
                 if not self._feed():
-                    self._hear(await self._transport.receive_some())
+                    self._take_encrypted(await self._transport.receive_some())
             except ssl.SSLError as exc:
                 with suppress(*_BROKEN):
                     self._drain()  # The alert that says why (RFC 8446 §6.2).
@@ -79,32 +80,40 @@ class EagerTLSStream(EagerStream):
     # Sending
 
     def send_nowait(self, data: bytes | bytearray | memoryview) -> bool:
-        self._unwritten = data
-        self._encrypt()
-        return self._drain() and not self._unwritten
+        self._unwritten = memoryview(data)
+        return self._send_unwritten()
 
-    async def flush(self) -> None:
-        await self._flush_outgoing()
-        while self._unwritten:
-            heard = self._heard
-            self._encrypt()
-            await self._flush_outgoing()
-            if self._unwritten:
-                await heard.wait()
+    async def flush_some(self) -> bool:
+        has_read = self._has_read
+        if self._transport.has_unsent:
+            await self._transport.flush_some()
+        if not self._send_unwritten() and not self._transport.has_unsent:
+            await has_read.wait()  # A renegotiation is under way.
+        return not (self._unwritten or self._transport.has_unsent)
+
+    def _send_unwritten(self) -> bool:
+        """Encrypt and send, in pieces; return whether all is gone."""
+        while self._drain() and self._unwritten:
+            if not self._encrypt():
+                break
+        return not (self._unwritten or self._transport.has_unsent)
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._transport.wait_send_all_might_not_block()
 
-    def _encrypt(self) -> None:
-        if not self._unwritten:
-            return
+    def _encrypt(self) -> bool:
+        """Encrypt a piece; return ``False`` if a renegotiation has to be read first.
+
+        A piece is small, as the buffer of a ``MemoryBIO`` never shrinks.
+        """
         try:
-            self._object.write(self._unwritten)
+            size = self._object.write(self._unwritten[:_PIECE_SIZE])
         except ssl.SSLWantReadError:
-            return  # A renegotiation is under way: the server has to be heard first.
+            return False
         except ssl.SSLError as exc:
             raise _broken(exc) from exc
-        self._unwritten = b""
+        self._unwritten = self._unwritten[size:]
+        return True
 
     def _drain(self) -> bool:
         """Send what OpenSSL has to send; return whether all of it is gone (T1)."""
@@ -114,65 +123,61 @@ class EagerTLSStream(EagerStream):
 
     async def _flush_outgoing(self) -> None:
         while not self._drain():
-            await self._transport.flush()
+            await self._transport.flush_some()
 
     # Receiving
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await self.time_slice.checkpoint()
-        while (data := self._decrypt(max_bytes or LONG_READ_SIZE)) is None:
-            self._hear(await self._transport.receive_some())
-        return data
-
-    def receive_nowait(self, max_bytes: int | None = None) -> bytes | None:
-        while (data := self._decrypt(max_bytes or LONG_READ_SIZE)) is None:
-            encrypted = self._transport.receive_nowait()
-            if encrypted is None:
+    def receive_nowait(self, max_bytes: int | None = None) -> int | None:
+        wanted = max_bytes or len(self.buffer)
+        while (size := self._decrypt(wanted)) is None:
+            encrypted_size = self._transport.receive_nowait()
+            if encrypted_size is None:
                 return None
-            self._hear(encrypted)
-        return data
+            self._take_encrypted(self._transport.buffer[:encrypted_size])
+        if self._unread:  # The next read of any connection overwrites the buffer.
+            self._unread = memoryview(bytes(self._unread))
+        return size
 
-    def _decrypt(self, max_size: int) -> bytes | None:
-        """Return what has come, nothing at the end, ``None`` if there is nothing yet."""
-        pieces = []
+    def _decrypt(self, wanted: int) -> int | None:
+        """Fill the buffer; return 0 at the end of the stream, ``None`` if nothing has come."""
         size = 0
         self.is_drained = False
         try:
-            while size < max_size and self._error is None:
+            while size < wanted and self._error is None:
                 try:
-                    piece = self._object.read(min(_RECORD_SIZE, max_size - size))
+                    view = self.buffer[size:wanted]
+                    # typeshed says `bytes`, but with a buffer the result is a number.
+                    count: int = self._object.read(len(view), view)  # type: ignore[assignment]
                 except ssl.SSLWantReadError:
                     if self._feed():
                         continue
                     raise
-                if not piece:
+                if not count:
                     break
-                pieces.append(piece)
-                size += len(piece)
+                size += count
         except ssl.SSLWantReadError:
             self.is_drained = self._transport.is_drained
             with suppress(*_BROKEN):  # It will be read, too, that the connection is broken.
                 self._drain()  # T2
-            if not pieces:
+            if not size:
                 return None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             pass  # T3
         except ssl.SSLError as exc:
             self._error = exc
-        if self._error is not None and not pieces:
+        if self._error is not None and not size:
             raise _broken(self._error) from self._error
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return size
 
-    def _hear(self, data: bytes) -> None:
-        """Take bytes from the socket; none are its end."""
+    def _take_encrypted(self, data: bytes | memoryview) -> None:
+        """Take bytes from the socket; none are its end. All earlier ones were fed."""
         if data:
-            # What `receive_nowait` has left may still be here, if this task has waited meanwhile.
-            self._unread = memoryview(bytes(self._unread) + data if self._unread else data)
+            self._unread = memoryview(data)
             self._feed()
         else:
             self._incoming.write_eof()
-        self._heard.set()
-        self._heard = trio.Event()
+        self._has_read.set()
+        self._has_read = trio.Event()
 
     def _feed(self) -> bool:
         """Give OpenSSL the next bytes that were read; return whether there were any.

@@ -2,7 +2,7 @@
 
 Bytes from the server become events; messages, pings and Close become bytes. Start with `protocol`.
 
-* `reader` reads frames, with `header`, `utf8` and `partial_payload`.
+* `reader` reads frames, with `header` and `utf8`.
 * `closing` records how the connection ends.
 * `frames` has the fast functions on bytes, in C and in Python.
 * `deflate` and `extensions` change payloads.

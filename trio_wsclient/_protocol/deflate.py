@@ -282,7 +282,7 @@ class Deflate(Extension):
         self._inflated_size = 0
         self._has_input = False
 
-    def inflate(self, data: bytes, budget: WorkBudget) -> tuple[bytes, int]:
+    def inflate(self, data: bytes | memoryview, budget: WorkBudget) -> tuple[bytes, int]:
         """Inflate a piece of a payload, until the budget is spent.
 
         Returns:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from trio_wsclient._protocol import frames_py
+from trio_wsclient._protocol.events import DataFrame, Entry
 from trio_wsclient._protocol.frames_py import (
     BINARY,
     COMPRESSED,
@@ -20,6 +21,17 @@ from trio_wsclient._protocol.frames_py import (
     TEXT,
     header,
 )
+
+_Decode: TypeAlias = Callable[
+    [
+        bytes | memoryview,
+        int,
+        int,
+        Callable[[bytes], DataFrame] | None,
+        Callable[[int, bytes], Entry | None] | None,
+    ],
+    tuple[list[Entry], int, int],
+]
 
 if TYPE_CHECKING:
     chosen = frames_py
@@ -37,6 +49,7 @@ else:
 __all__ = [
     "BINARY",
     "COMPRESSED",
+    "DECODES_VIEWS",
     "IMPLEMENTATION",
     "MAX_MESSAGES",
     "PIECE_SIZE",
@@ -44,17 +57,22 @@ __all__ = [
     "build",
     "build_in_pieces",
     "decode",
+    "decode_single",
 ]
 
 IMPLEMENTATION: Final[Literal["c", "python"]] = "python" if chosen is frames_py else "c"
 
 # Bytes. Both are multiples of 4, so that each piece starts at the first byte of the key.
-PIECE_SIZE: Final = 65_536
+PIECE_SIZE: Final = 262_144
 _MAX_HEADER_SIZE: Final = 16  # bytes, with the key, rounded up
 # Masking keys drawn at once: a call of the system costs more than the bytes.
 _KEY_BATCH: Final = struct.Struct("4s" * 1024)
 
-decode = chosen.decode
+# Whether `decode` takes a `memoryview`: in Python that would be slower than `bytes`.
+DECODES_VIEWS: Final = chosen is not frames_py
+
+decode: _Decode = chosen.decode  # type: ignore[assignment]  # views only if DECODES_VIEWS
+decode_single = chosen.decode_single
 _build = chosen.build
 _mask = chosen.mask
 

@@ -29,7 +29,7 @@
 #define KEY_SIZE 4
 #define MAX_HEADER_SIZE 10 /* without the key */
 #define MAX_MESSAGES 512   /* that one call decodes, as in `frames_py` */
-#define INTERFACE 2        /* of the functions, as in `frames_py` */
+#define INTERFACE 3        /* of the functions, as in `frames_py` */
 
 static int
 check_count(const char *name, Py_ssize_t count, Py_ssize_t expected)
@@ -77,16 +77,23 @@ struct decoding {
     uint64_t taken;
 };
 
-/* Each `make_…` returns NULL without an exception set where decoding has to stop. */
+/* Each function here returns NULL without an exception set where decoding has to stop. */
+
+static PyObject *
+decode_utf8(const char *data, Py_ssize_t size)
+{
+    PyObject *text = PyUnicode_DecodeUTF8(data, size, NULL);
+    if (text == NULL && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+        PyErr_Clear();
+    }
+    return text;
+}
 
 static PyObject *
 make_str(struct decoding *task, const char *data, Py_ssize_t size)
 {
-    PyObject *text = PyUnicode_DecodeUTF8(data, size, NULL);
+    PyObject *text = decode_utf8(data, size);
     if (text == NULL) {
-        if (PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
-            PyErr_Clear();
-        }
         return NULL;
     }
     Py_ssize_t length = PyUnicode_GetLength(text);
@@ -206,6 +213,50 @@ decode(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     return Py_BuildValue("(NnK)", messages, start, (unsigned long long)task.taken);
+}
+
+/* As `decode` does with a single plain frame, but without its list and its tuple. */
+static PyObject *
+decode_single(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (check_count("decode_single", count, 3)) {
+        return NULL;
+    }
+    long long max_size = PyLong_AsLongLong(args[1]);
+    if (max_size == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (max_size < 0) {
+        PyErr_SetString(PyExc_ValueError, "max_size can't be negative");
+        return NULL;
+    }
+    int decodes_text = PyObject_IsTrue(args[2]);
+    if (decodes_text == -1) {
+        return NULL;
+    }
+    Py_buffer data;
+    if (PyObject_GetBuffer(args[0], &data, PyBUF_SIMPLE)) {
+        return NULL;
+    }
+    const unsigned char *frame = data.buf;
+    uint64_t size;
+    PyObject *message = NULL;
+    Py_ssize_t header_size = read_header(frame, data.len, &size);
+    if (header_size != 0 && (frame[0] == TEXT || frame[0] == BINARY)
+        && size == (uint64_t)(data.len - header_size) && size <= (uint64_t)max_size) {
+        const char *payload = (const char *)frame + header_size;
+        if (frame[0] == BINARY || !decodes_text) {
+            message = PyBytes_FromStringAndSize(payload, (Py_ssize_t)size);
+        } else {
+            message = decode_utf8(payload, (Py_ssize_t)size);
+        }
+    }
+    PyBuffer_Release(&data);
+    if (message == NULL && PyErr_Occurred() == NULL) {
+        Py_RETURN_NONE;
+    }
+    return message;
 }
 
 /* Building */
@@ -352,6 +403,8 @@ mask(PyObject *module, PyObject *const *args, Py_ssize_t count)
 static PyMethodDef methods[] = {
     {"decode", (PyCFunction)(void (*)(void))decode, METH_FASTCALL,
      PyDoc_STR("Do as `frames_py.decode`.")},
+    {"decode_single", (PyCFunction)(void (*)(void))decode_single, METH_FASTCALL,
+     PyDoc_STR("Do as `frames_py.decode_single`.")},
     {"build", (PyCFunction)(void (*)(void))build, METH_FASTCALL,
      PyDoc_STR("Do as `frames_py.build`.")},
     {"mask", (PyCFunction)(void (*)(void))mask, METH_FASTCALL,

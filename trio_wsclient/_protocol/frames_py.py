@@ -21,7 +21,7 @@ BINARY: Final = FIN | Opcode.BINARY
 COMPRESSED: Final = RSV1  # RFC 7692 §6
 
 MAX_MESSAGES: Final = 512  # that one call decodes: up to 2 ms, while other tasks wait
-INTERFACE: Final = 2  # a number for the functions as they are here, of both variants
+INTERFACE: Final = 3  # a number for the functions as they are here, of both variants
 _LONG: Final = 512  # bytes from which on `bytes.translate` masks faster than one large integer
 
 # What masking by each byte makes of all bytes.
@@ -87,7 +87,31 @@ def decode(
     return messages, start, taken
 
 
-def long_size(data: bytes, start: int) -> tuple[int, int]:
+def decode_single(data: bytes | memoryview, max_size: int, decode_text: bool) -> str | bytes | None:
+    """Decode a plain frame that is the whole input; return ``None`` if the input is anything else.
+
+    Args:
+        data: The input.
+        max_size: Bytes of a payload; a larger one is not plain.
+        decode_text: Whether Text is decoded to a ``str``.
+    """
+    if len(data) < 2 or data[0] not in {TEXT, BINARY}:
+        return None
+    begin, size = 2, data[1]
+    if size > 125:
+        begin, size = long_size(data, 0)
+    if not 0 <= size <= max_size or begin + size != len(data):
+        return None
+    payload = bytes(data[begin:])
+    if data[0] == BINARY or not decode_text:
+        return payload
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def long_size(data: bytes | memoryview, start: int) -> tuple[int, int]:
     """Return where the payload of a frame begins whose second byte is over 125, and its size.
 
     The size is -1 if it has not come completely, if it is not in its shortest form, or if the frame

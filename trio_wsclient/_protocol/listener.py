@@ -59,7 +59,7 @@ class FrameReport:
         self._is_sent = False
         self.add(b"")  # An empty payload is complete already.
 
-    def add(self, piece: bytes) -> None:
+    def add(self, piece: bytes | memoryview) -> None:
         """Add a piece of the payload, and send the report if that is enough."""
         if self._is_sent:
             return

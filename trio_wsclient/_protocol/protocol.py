@@ -68,6 +68,7 @@ class Protocol:
             server's Close is the last event: call `receive_close` with it, after the pings before
             it are answered. A violation is no event: it is in ``violation``, and takes effect when
             the caller says so, by `fail_by_violation`.
+        read_single: Take bytes from the server only if they are a whole message, and return it.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Protocol:
         self.drop_data: Final = self._reader.drop_data
         self.receive_data: Final = self._reader.feed
         self.next_events: Final = self._reader.read
+        self.read_single: Final = self._reader.read_single
 
     # Input
 
@@ -217,7 +219,9 @@ class Protocol:
             has_rsv1, ready = self._deflate.compress(payload, fin=fin)
             if has_rsv1:
                 first_byte |= header.RSV1
-        return self._build(first_byte, ready, reports=reports)
+        if reports:
+            self._report(first_byte, ready)
+        return frames.build(first_byte, ready)
 
     def prepare_data(
         self, opcode: Opcode, payload: bytes, *, fin: bool
