@@ -11,6 +11,7 @@ import wire
 from log_records import KeepingLogger
 from recorder import Recorder, opened
 from scripted_server import Peer, echo_script, loopback_server, memory_server
+from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import (
     ClientStatistics,
@@ -246,3 +247,27 @@ async def test_observer_may_ask_for_the_outcome_in_frame_received():
             await ws.send("go")
             assert [await ws.receive() for _ in range(3)] == ["one", "two", "three"]
             assert outcomes == [None] * 4
+
+
+async def test_observer_may_read_another_connection_in_frame_received():
+    """All connections read into one buffer, and the frames of this one are still in it."""
+
+    class Reads(Observer):
+        def frame_received(self, connection_id: int, opcode: int, size: int) -> None:
+            if opcode == wire.TEXT:
+                # Only what has not been read yet is read here, so send it now.
+                other_server.peer.stream.socket._sock.send(wire.text("x" * 100))
+                assert other.outcome is None
+
+    server, other_server = Recorder(), Recorder()
+    with trio.fail_after(30):
+        async with (
+            loopback_server(server) as url,
+            loopback_server(other_server) as other_url,
+            open_websocket_client(other_url) as other,
+            open_websocket_client(url, observer=Reads()) as ws,
+        ):
+            await wait_all_tasks_blocked()
+            await server.peer.send(wire.text("one") + wire.text("two") + wire.text("three"))
+            assert [await ws.receive() for _ in range(3)] == ["one", "two", "three"]
+            assert [await other.receive() for _ in range(3)] == ["x" * 100] * 3

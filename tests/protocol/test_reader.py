@@ -7,10 +7,11 @@ import zlib
 
 import pytest
 import wire
-from extensions import Unoffered
+from extensions import NO_BITS, Unoffered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protocol_tables import flat, make_protocol, read, sent, text
+from wsproto.frame_protocol import RsvBits
 
 from trio_wsclient import CloseFrame, Opcode, PerMessageDeflate
 from trio_wsclient._protocol.closing import ClosedBy
@@ -440,6 +441,42 @@ def test_listener_gets_frames_however_they_are_made(
 
 def test_text_that_is_not_decoded_is_handed_over_as_frames():
     assert read(Protocol(decode_text=False), wire.text("a")) == [text(b"a", fin=True)]
+
+
+# The buffer of the input is used again
+
+
+class Overwrites(Unoffered, FrameListener):
+    """User's code that reads another connection, which overwrites the buffer."""
+
+    wants_payloads = False
+
+    def __init__(self, buffer: bytearray) -> None:
+        super().__init__()
+        self.buffer = buffer
+
+    def overwrite(self) -> None:
+        self.buffer[:] = b"\xee" * len(self.buffer)
+
+    def wants_frames(self) -> bool:
+        return True
+
+    def frame_received(self, first_byte: int, size: int, payload: bytes) -> None:
+        self.overwrite()
+
+    def frame_inbound_header(self, *args: object) -> RsvBits:
+        self.overwrite()
+        return NO_BITS
+
+
+@pytest.mark.parametrize("role", ["extension", "listener"])
+def test_users_code_may_overwrite_the_input(role: str):
+    buffer = bytearray(wire.text("a") + wire.binary(b"b") + wire.ping(b"c"))
+    users = Overwrites(buffer)
+    options = {"extensions": [users]} if role == "extension" else {"listener": users}
+    protocol = Protocol(**options)
+    protocol.receive_data(memoryview(buffer))
+    assert flat(protocol.next_events()) == ["a", b"b", Ping(b"c")]
 
 
 # A message that comes alone

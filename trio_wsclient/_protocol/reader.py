@@ -149,14 +149,17 @@ class FrameReader:
         return 0 if self._payload is None else self._payload.tell()
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Take bytes from the server; the content of a view must not change before `read`."""
+        """Take bytes from the server; call `read` before the content of a view changes."""
         if not self._is_stopped:
             if self._data:
                 data = b"".join((self._data[self._position :], data))
                 self._position = 0
-            self._data = data if frames.DECODES_VIEWS else bytes(data)
-            self.is_starved = False
             self._reports_frames = self._listener is not None and self._listener.wants_frames()
+            # The listener and the extensions of a user may read another connection, which
+            # overwrites the content of a view.
+            may_change = self._reports_frames or self.chain is not None
+            self._data = data if frames.DECODES_VIEWS and not may_change else bytes(data)
+            self.is_starved = False
 
     def read_single(self, data: bytes | memoryview) -> str | bytes | None:
         """Return the message that is all of these bytes from the server.
