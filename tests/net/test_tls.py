@@ -215,6 +215,16 @@ async def test_write_that_needs_a_read_follows_it(pair):
     assert await pair.theirs.receive_some() == b"hello"
 
 
+async def test_write_that_needs_a_read_ends_when_the_stream_is_closed(pair):
+    pair.ours._object = Waits(pair.ours._object)
+    assert not pair.ours.send_nowait(b"hello")
+    with pytest.RaisesGroup(trio.ClosedResourceError):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pair.ours.flush)
+            await wait_all_tasks_blocked()
+            pair.ours.close()
+
+
 # Cases that only openssl's own server can show
 
 

@@ -52,7 +52,7 @@ class EagerTLSStream(EagerStream):
         )
         self._unwritten = _NOTHING  # what OpenSSL has not taken yet
         self._unread = _NOTHING  # bytes from the socket that OpenSSL has not taken yet
-        self._has_read = trio.Event()  # set when bytes have come from the socket
+        self._has_read = trio.Event()  # set when bytes have come from the socket, or at the end
         self.is_drained = False
         self._error: ssl.SSLError | None = None  # OpenSSL tells it once: it stays broken
 
@@ -89,6 +89,8 @@ class EagerTLSStream(EagerStream):
             await self._transport.flush_some()
         if not self._send_unwritten() and not self._transport.has_unsent:
             await has_read.wait()  # A renegotiation is under way.
+            if self.socket.fileno() == -1:
+                raise trio.ClosedResourceError("this stream was closed")
         return not (self._unwritten or self._transport.has_unsent)
 
     def _send_unwritten(self) -> bool:
@@ -199,6 +201,7 @@ class EagerTLSStream(EagerStream):
     def close(self) -> None:
         self._send_close_notify()
         self._transport.close()
+        self._has_read.set()  # A writer may wait for that.
 
     def _send_close_notify(self) -> None:
         """Send close_notify (RFC 8446 §6.1) if there is room for it."""
