@@ -121,6 +121,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         return self._connection.log.connection_id
 
     @property
+    @enable_ki_protection
     def outcome(self) -> ConnectionClosed | None:
         """How the connection ended, as its calls would raise it; ``None`` until that is known.
 

@@ -7,11 +7,13 @@ import signal
 import pytest
 import trio
 import wire
-from scripted_server import Peer, memory_server
+from recorder import Recorder
+from scripted_server import Peer, loopback_server, memory_server
 from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import DataFrame, open_websocket_client
 from trio_wsclient._connection.queue import ReceiveQueue
+from trio_wsclient._net.sockets import EagerSocketStream
 
 
 async def test_a_large_message_comes_to_receive_nowait(autojump_clock):
@@ -61,3 +63,33 @@ def test_ctrl_c_does_not_strike_within_receive_nowait(monkeypatch):
 
     monkeypatch.setattr(ReceiveQueue, "_join", strike)
     assert trio.run(main) == ["ab", "c"]
+
+
+def test_ctrl_c_does_not_strike_within_outcome(monkeypatch):
+    receive_nowait = EagerSocketStream.receive_nowait
+
+    def strike(stream: EagerSocketStream, *args: int) -> int | None:
+        size = receive_nowait(stream, *args)
+        if is_armed:
+            signal.raise_signal(signal.SIGINT)  # the bytes are read, and not handled yet
+        return size
+
+    async def main() -> None:
+        nonlocal is_armed
+        server = Recorder()
+        async with loopback_server(server) as url, open_websocket_client(url) as ws:
+            await wait_all_tasks_blocked()
+            # Without a schedule point, so that `outcome` reads this.
+            server.peer.stream.socket._sock.send(wire.text("a") + wire.text("b"))
+            is_armed = True
+            with pytest.raises(KeyboardInterrupt):
+                assert ws.outcome is None
+                is_armed = False
+                await trio.lowlevel.checkpoint()
+            is_armed = False
+            with trio.fail_after(10):
+                assert [await ws.receive(), await ws.receive()] == ["a", "b"]
+
+    is_armed = False
+    monkeypatch.setattr(EagerSocketStream, "receive_nowait", strike)
+    trio.run(main)
