@@ -15,9 +15,25 @@ from scripted_server import Peer, loopback_server
 from situations import reset
 from trio.testing import wait_all_tasks_blocked
 
-from trio_wsclient import ConnectionClosed, HandshakeError, open_websocket_client
+from trio_wsclient import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    HandshakeError,
+    open_websocket_client,
+)
 
 N = 20  # connections; the first ones warm up
+DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
+REFUSALS = {
+    "/refuse": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+}
+# Packages whose objects only the client makes: the server of these tests does without them.
+OURS = ("trio_wsclient",)
+VIOLATIONS = {
+    b"a reserved opcode": wire.frame(3),
+    b"not UTF-8": wire.frame(wire.TEXT, b"\xff", fin=False),
+    b"cut off": wire.frame(wire.BINARY, b"\xf2\x48\xcd", rsv=4),
+}
 
 
 async def fine(url: str, options: dict[str, object]) -> None:
@@ -26,8 +42,14 @@ async def fine(url: str, options: dict[str, object]) -> None:
         assert await ws.receive() == "x"
 
 
-async def compressed(url: str, options: dict[str, object]) -> None:
+async def kept_alive(url: str, options: dict[str, object]) -> None:
     await fine(url, {**options, "ping_interval": 100})
+
+
+async def compressed(url: str, options: dict[str, object]) -> None:
+    async with open_websocket_client(url, compression="deflate", **options) as ws:
+        await ws.send("x" * 1_000)
+        assert await ws.receive() == "x" * 1_000
 
 
 async def unread(url: str, options: dict[str, object]) -> None:
@@ -102,6 +124,25 @@ async def writer_left_by_an_exception(url: str, options: dict[str, object]) -> N
             raise ZeroDivisionError
 
 
+async def violated(url: str, options: dict[str, object], violation: str) -> None:
+    with pytest.raises(ConnectionClosedError, match="failed by this side"):
+        async with open_websocket_client(url, compression="deflate", **options) as ws:
+            await ws.send(violation)
+            await ws.receive()
+
+
+async def reserved_opcode(url: str, options: dict[str, object]) -> None:
+    await violated(url, options, "a reserved opcode")
+
+
+async def not_utf8(url: str, options: dict[str, object]) -> None:
+    await violated(url, options, "not UTF-8")
+
+
+async def cut_deflate(url: str, options: dict[str, object]) -> None:
+    await violated(url, options, "cut off")
+
+
 async def refused(url: str, options: dict[str, object]) -> None:
     with suppress(HandshakeError):
         async with open_websocket_client(f"{url}refuse", **options):
@@ -115,10 +156,13 @@ async def not_reached(url: str, options: dict[str, object]) -> None:
 
 
 async def script(peer: Peer) -> None:
-    if b"/refuse" in (await peer.read_request()).split(b"\r\n")[0]:
-        await peer.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    request = await peer.read_request()
+    path = request.split()[1].decode()
+    if path in REFUSALS:
+        await peer.send(REFUSALS[path])
+        await peer.stream.aclose()
         return
-    await peer.accept()
+    await peer.accept(*([DEFLATE] if b"permessage-deflate" in request else []))
     with suppress(trio.BrokenResourceError):
         while (frame := await peer.next_frame()) is not None:
             if frame.payload == b"end":
@@ -133,12 +177,16 @@ async def script(peer: Peer) -> None:
                 await trio.sleep_forever()
             if frame.payload == b"close":
                 await peer.send(wire.close(1011))
+            elif frame.payload in VIOLATIONS:
+                await peer.send(VIOLATIONS[frame.payload])
             elif frame.opcode == wire.CLOSE:
                 await peer.send(wire.close(frame.code))
                 await peer.stream.aclose()
                 return
             else:
-                await peer.send(wire.frame(frame.opcode, frame.payload, fin=frame.fin))
+                await peer.send(
+                    wire.frame(frame.opcode, frame.payload, fin=frame.fin, rsv=frame.rsv)
+                )
 
 
 @contextmanager
@@ -159,23 +207,24 @@ def collector_off() -> Iterator[list[object]]:
 
 
 def is_ours(item: object) -> bool:
-    """Return whether an object is of our classes, or of a function of ours."""
+    """Return whether an object is of our classes or functions, or of a library that only we use."""
     if isinstance(item, types.FunctionType):
-        return item.__module__.startswith("trio_wsclient")
+        return item.__module__.startswith(OURS)
     if isinstance(item, types.FrameType):
-        return item.f_globals.get("__name__", "").startswith("trio_wsclient")
+        return item.f_globals.get("__name__", "").startswith(OURS)
     if isinstance(item, types.MethodType):
         return is_ours(item.__func__)
-    return type(item).__module__.startswith("trio_wsclient")
+    return type(item).__module__.startswith(OURS)
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
 @pytest.mark.parametrize(
     "program",
     [
-        *(fine, compressed, unread, cancelled, closed_by_the_server),
-        *(ended_by_tcp, refused, not_reached, reset_while_receiving, reset_while_sending),
-        *(torn, writer_left_by_an_exception),
+        *(fine, kept_alive, compressed, unread, cancelled, closed_by_the_server),
+        *(ended_by_tcp, reset_while_receiving, reset_while_sending),
+        *(reserved_opcode, not_utf8, cut_deflate, torn, writer_left_by_an_exception),
+        *(refused, not_reached),
     ],
     ids=lambda program: program.__name__,
 )

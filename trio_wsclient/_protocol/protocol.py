@@ -170,6 +170,8 @@ class Protocol:
     def close_stream(self) -> None:
         """Take note that the stream is closed."""
         self._reader.stop()
+        # Break a cycle: the traceback of the violation refers to frames, and they to the reader.
+        self._reader.violation = None
         self.closing.stream_closed = True
 
     def take_close(self) -> bytes:

@@ -109,7 +109,6 @@ class FrameReader:
         self._max_plain_size = min(header.MAX_SIZE if limit is None else limit for limit in limits)
         self._make_text = None if decode_text else _text_frame
         self._message_cost = MESSAGE_COST if decode_text else TEXT_FRAME_COST
-        self._inflate = None if self.deflate is None else self._inflate_message
         self._inflated_size = 0  # bytes of the messages inflated in the call under way
 
         # The input
@@ -233,8 +232,10 @@ class FrameReader:
         """Take the whole plain messages at the front; return whether the next frame may be one."""
         data = self._data
         self._inflated_size = 0
+        # Not an attribute, because a bound method refers to its object: that would be a cycle.
+        inflate = None if self.deflate is None else self._inflate_message
         messages, stop, size = frames.decode(
-            data, self._position, self._max_plain_size, self._make_text, self._inflate
+            data, self._position, self._max_plain_size, self._make_text, inflate
         )
         if messages:
             events.append((messages, size + self._inflated_size))
