@@ -18,6 +18,7 @@ from trio.testing import wait_all_tasks_blocked
 from trio_wsclient import (
     ConnectionClosed,
     ConnectionClosedError,
+    ConnectionRejected,
     HandshakeError,
     open_websocket_client,
 )
@@ -26,9 +27,12 @@ N = 20  # connections; the first ones warm up
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 REFUSALS = {
     "/refuse": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+    "/refuse?half": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nhalf",
+    "/end": b"",
+    "/malformed": b"HTTP/1.1 no number\r\n\r\n",
 }
 # Packages whose objects only the client makes: the server of these tests does without them.
-OURS = ("trio_wsclient",)
+OURS = ("trio_wsclient", "h11")
 VIOLATIONS = {
     b"a reserved opcode": wire.frame(3),
     b"not UTF-8": wire.frame(wire.TEXT, b"\xff", fin=False),
@@ -149,6 +153,24 @@ async def refused(url: str, options: dict[str, object]) -> None:
             pytest.fail("it is not open")
 
 
+async def refused_by_half(url: str, options: dict[str, object]) -> None:
+    with pytest.raises(ConnectionRejected):
+        async with open_websocket_client(f"{url}refuse?half", **options):
+            pytest.fail("it is not open")
+
+
+async def cut_off_in_the_handshake(url: str, options: dict[str, object]) -> None:
+    with pytest.raises(HandshakeError):
+        async with open_websocket_client(f"{url}end", **options):
+            pytest.fail("it is not open")
+
+
+async def malformed(url: str, options: dict[str, object]) -> None:
+    with pytest.raises(HandshakeError):
+        async with open_websocket_client(f"{url}malformed", **options):
+            pytest.fail("it is not open")
+
+
 async def not_reached(url: str, options: dict[str, object]) -> None:
     with suppress(HandshakeError):
         async with open_websocket_client("ws://127.0.0.1:1/"):
@@ -224,7 +246,7 @@ def is_ours(item: object) -> bool:
         *(fine, kept_alive, compressed, unread, cancelled, closed_by_the_server),
         *(ended_by_tcp, reset_while_receiving, reset_while_sending),
         *(reserved_opcode, not_utf8, cut_deflate, torn, writer_left_by_an_exception),
-        *(refused, not_reached),
+        *(refused, refused_by_half, malformed, cut_off_in_the_handshake, not_reached),
     ],
     ids=lambda program: program.__name__,
 )

@@ -87,6 +87,8 @@ class Exchange:
                 self._http.receive_data(piece)
                 self._next_events(len(piece))
             except h11.RemoteProtocolError as exc:
+                # Break a cycle: h11 raises some of these in a frame that refers to them.
+                exc.__traceback__ = None
                 if self.refused:  # A refusal stays one, also with half a body.
                     self._body_complete = True
                 elif not piece:
