@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 import pytest
 import trio
 import wire
+from extensions import Unoffered
 from scripted_server import Peer, loopback_server
 from situations import reset
 from trio.testing import wait_all_tasks_blocked
@@ -32,7 +33,7 @@ REFUSALS = {
     "/malformed": b"HTTP/1.1 no number\r\n\r\n",
 }
 # Packages whose objects only the client makes: the server of these tests does without them.
-OURS = ("trio_wsclient", "h11")
+OURS = ("trio_wsclient", "wsproto", "h11")
 VIOLATIONS = {
     b"a reserved opcode": wire.frame(3),
     b"not UTF-8": wire.frame(wire.TEXT, b"\xff", fin=False),
@@ -54,6 +55,10 @@ async def compressed(url: str, options: dict[str, object]) -> None:
     async with open_websocket_client(url, compression="deflate", **options) as ws:
         await ws.send("x" * 1_000)
         assert await ws.receive() == "x" * 1_000
+
+
+async def extended(url: str, options: dict[str, object]) -> None:
+    await fine(url, {**options, "extensions": [Unoffered()]})
 
 
 async def unread(url: str, options: dict[str, object]) -> None:
@@ -243,7 +248,7 @@ def is_ours(item: object) -> bool:
 @pytest.mark.parametrize(
     "program",
     [
-        *(fine, kept_alive, compressed, unread, cancelled, closed_by_the_server),
+        *(fine, kept_alive, compressed, extended, unread, cancelled, closed_by_the_server),
         *(ended_by_tcp, reset_while_receiving, reset_while_sending),
         *(reserved_opcode, not_utf8, cut_deflate, torn, writer_left_by_an_exception),
         *(refused, refused_by_half, malformed, cut_off_in_the_handshake, not_reached),

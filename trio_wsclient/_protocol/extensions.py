@@ -37,6 +37,11 @@ _T = TypeVar("_T")
 _Result: TypeAlias = _T | CloseReason
 _Proto: TypeAlias = FrameDecoder | FrameProtocol
 
+# Hooks get an object of wsproto's, of which they may ask which side they are on. All connections
+# share it, because each of these objects is a cycle of references.
+_DECODER: Final = FrameDecoder(client=True)
+_ENCODER: Final = FrameProtocol(client=True, extensions=[])
+
 _NO_RSV: Final = RsvBits(False, False, False)
 _RSV1: Final = RsvBits(True, False, False)
 
@@ -57,9 +62,6 @@ class ExtensionChain:
         self._outgoing: Sequence[_Hooks] = outgoing
         self._incoming: Sequence[_Hooks] = outgoing[::-1]
         self.send_cost: int = len(outgoing) * SENT_HOOK_COST  # of a message, in nanoseconds
-        # Hooks get an object of wsproto's, of which they may ask which side they are on.
-        self._decoder = FrameDecoder(client=True)
-        self._encoder = FrameProtocol(client=True, extensions=[])
 
     # Each method raises a ProtocolViolation if an extension fails, or refuses the frame.
 
@@ -68,14 +70,14 @@ class ExtensionChain:
         bits = RsvBits(bool(rsv & 4), bool(rsv & 2), bool(rsv & 1))
         used = 0
         for extension in self._incoming:
-            result = _call(extension, _header, self._decoder, Opcode(opcode), bits, size)
+            result = _call(extension, _header, _DECODER, Opcode(opcode), bits, size)
             used |= result.rsv1 << 2 | result.rsv2 << 1 | result.rsv3
         return used
 
     def receive(self, data: bytes) -> bytes:
         """Pass a piece of a payload through the extensions."""
         for extension in self._incoming:
-            data = _call(extension, _payload, self._decoder, data)
+            data = _call(extension, _payload, _DECODER, data)
         return data
 
     def end_frame(self, *, fin: bool) -> bytes:
@@ -83,8 +85,8 @@ class ExtensionChain:
         data = b""
         for extension in self._incoming:
             if data:
-                data = _call(extension, _payload, self._decoder, data)
-            data += _call(extension, _complete, self._decoder, fin)
+                data = _call(extension, _payload, _DECODER, data)
+            data += _call(extension, _complete, _DECODER, fin)
         return data
 
     @property
@@ -108,9 +110,7 @@ class ExtensionChain:
         if is_compressed is not None:
             rsv, extensions = RsvBits(is_compressed, False, False), extensions[1:]
         for extension in extensions:
-            rsv, payload = _call(
-                extension, _outbound, self._encoder, Opcode(opcode), rsv, payload, fin
-            )
+            rsv, payload = _call(extension, _outbound, _ENCODER, Opcode(opcode), rsv, payload, fin)
         return rsv.rsv1 << 2 | rsv.rsv2 << 1 | rsv.rsv3, payload
 
 
