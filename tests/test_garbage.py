@@ -22,6 +22,7 @@ from trio_wsclient import (
     ConnectionRejected,
     HandshakeError,
     open_websocket_client,
+    reconnecting,
 )
 
 N = 20  # connections; the first ones warm up
@@ -176,6 +177,32 @@ async def malformed(url: str, options: dict[str, object]) -> None:
             pytest.fail("it is not open")
 
 
+async def reconnected(url: str, options: dict[str, object]) -> None:
+    """The block is left by an exception after the second failure."""
+    with suppress(ZeroDivisionError):
+        async for connection in reconnecting(url, first_delay=0, **options):
+            async with connection as ws:
+                if connection.attempt == 3:
+                    raise ZeroDivisionError
+                await ws.send("end")
+                await ws.receive()
+
+
+async def given_up(url: str, options: dict[str, object]) -> None:
+    with suppress(ConnectionRejected):
+        async for connection in reconnecting(f"{url}refuse", first_delay=0, **options):
+            async with connection:
+                pytest.fail("it is not open")
+
+
+async def given_up_after_a_violation(url: str, options: dict[str, object]) -> None:
+    with suppress(ConnectionClosedError):
+        async for connection in reconnecting(url, first_delay=0, **options):
+            async with connection as ws:
+                await ws.send("a reserved opcode")
+                await ws.receive()
+
+
 async def not_reached(url: str, options: dict[str, object]) -> None:
     with suppress(HandshakeError):
         async with open_websocket_client("ws://127.0.0.1:1/"):
@@ -252,6 +279,7 @@ def is_ours(item: object) -> bool:
         *(ended_by_tcp, reset_while_receiving, reset_while_sending),
         *(reserved_opcode, not_utf8, cut_deflate, torn, writer_left_by_an_exception),
         *(refused, refused_by_half, malformed, cut_off_in_the_handshake, not_reached),
+        *(reconnected, given_up, given_up_after_a_violation),
     ],
     ids=lambda program: program.__name__,
 )

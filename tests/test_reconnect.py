@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import random
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -546,6 +548,26 @@ async def test_attempts_and_the_last_error_are_known(town, autojump_clock):
     assert second[2].code == 1001
     assert (third[0][0], third[1]) == (2, 2)
     assert isinstance(third[2], ConnectionClosedError)
+
+
+async def test_last_error_does_not_keep_its_connection_alive(town, autojump_clock):
+    async def cuts_after_two(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(wire.text("taken") + wire.text("not taken"))
+        await peer.stream.aclose()
+
+    town(cuts_after_two)
+    old: list[weakref.ref[WebSocketClient]] = []
+    async for connection in reconnecting(URL):
+        async with connection as ws:
+            if old:
+                assert isinstance(connection.last_error, ConnectionClosedError)
+                gc.collect()
+                assert old[0]() is None
+                break
+            old.append(weakref.ref(ws))
+            async for _ in ws:
+                pass
 
 
 async def test_each_pause_is_logged(town, autojump_clock, caplog):

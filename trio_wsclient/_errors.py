@@ -25,6 +25,22 @@ class WebSocketError(Exception):
         return type(self), arguments, vars(self)
 
 
+def drop_tracebacks(error: BaseException | None) -> None:
+    """Drop the tracebacks of an exception and of its causes.
+
+    A traceback refers to frames. If a frame refers to what holds the exception, that is a cycle.
+    The context of an exception may be one that the user was handling. It is left as it is, and
+    only the reference to it is dropped.
+    """
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        error.__traceback__ = None
+        if error.__context__ is not error.__cause__:
+            error.__context__ = None
+        error = error.__cause__
+
+
 class InvalidURL(WebSocketError, ValueError):
     """The URL is not one that a WebSocket can be opened on (RFC 6455 §3).
 

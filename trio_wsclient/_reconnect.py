@@ -25,6 +25,7 @@ from trio_wsclient._errors import (
     ConnectionClosedOK,
     HandshakeError,
     WebSocketError,
+    drop_tracebacks,
 )
 from trio_wsclient._open import open_websocket_client
 from trio_wsclient._options import ClientOptions, Options, check_seconds
@@ -175,20 +176,24 @@ class _Schedule:
             try:
                 return block, await block.__aenter__()
             except (HandshakeError, ConnectionClosed, BaseExceptionGroup) as exc:
-                error = _failure(exc)
-                if error is None or not self.goes_on_after(error):
+                if not self._goes_on_after_failing_to_open(exc):
                     raise
+
+    # Break a cycle: the traceback of the exception refers to the frame of `open`. So the exception
+    # is handled in another frame, which is gone afterwards.
+    def _goes_on_after_failing_to_open(self, exc: BaseException) -> bool:
+        error = _failure(exc)
+        return error is not None and self.goes_on_after(error)
 
     def goes_on_after(self, error: WebSocketError, *, lasted: float | None = None) -> bool:
         """Take note of a failure, and tell whether to try again.
 
         Args:
-            error: What it was.
+            error: What it was. If there is another try, `keep` keeps it.
             lasted: Seconds that the connection did; ``None`` if none came about.
         """
         has_lasted = lasted is not None and lasted >= self._reset_after
         self.failures = 1 if has_lasted else self.failures + 1
-        self.last_error = error
         least = self._retry_delay(error, self.failures)
         if least is None:
             self.is_over = True
@@ -197,7 +202,16 @@ class _Schedule:
         # Full jitter: clients that were cut off together do not come back together.
         self._pause = least + random.uniform(0, most)  # noqa: S311 nothing secret
         self._logger.info("trying again in %.1f s: %s", self._pause, error)
+        self.keep(error)
         return True
+
+    def keep(self, error: WebSocketError) -> None:
+        """Keep an error that is not raised again as ``last_error``.
+
+        Its traceback refers to frames, and they to its connection, which would stay in memory.
+        """
+        drop_tracebacks(error)
+        self.last_error = error
 
 
 class Reconnecting:
@@ -234,7 +248,7 @@ class Reconnection(AbstractAsyncContextManager[WebSocketClient]):
 
     @property
     def last_error(self) -> WebSocketError | None:
-        """What the latest failure was; ``None`` if there was none yet."""
+        """The latest failure, without its traceback; ``None`` if there was none yet."""
         return self._schedule.last_error
 
     @enable_ki_protection
@@ -261,24 +275,29 @@ class Reconnection(AbstractAsyncContextManager[WebSocketClient]):
     ) -> bool:
         """Close the connection; swallow its own end if the loop goes on, or is over in order."""
         lasted = trio.current_time() - self._opened_at
-        leaves = exc
         try:
             # Bounded by close_timeout.
             if await self._block.__aexit__(exc_type, exc, traceback):  # noqa: ASYNC102
-                leaves = None
+                exc = None
         # A nursery of the user's around the connection puts its end into a group.
         except (ConnectionClosed, BaseExceptionGroup) as replaced:
-            leaves = replaced
+            if self._swallows(replaced, lasted):
+                return True
+            raise
+        return self._swallows(exc, lasted)
+
+    # It has a frame of its own for the reason given at `_goes_on_after_failing_to_open`.
+    def _swallows(self, leaves: BaseException | None, lasted: float) -> bool:
         if leaves is None:
             error: WebSocketError | None = self._client.outcome
         else:
             error = _failure(leaves, of=self._client.connection_id)
         if error is not None:
-            goes_on = self._schedule.goes_on_after(error, lasted=lasted)
-            if goes_on or isinstance(error, ConnectionClosedOK):
+            if self._schedule.goes_on_after(error, lasted=lasted):
                 return True
-        if leaves is not None and leaves is not exc:
-            raise leaves
+            if isinstance(error, ConnectionClosedOK):
+                self._schedule.keep(error)
+                return True
         return leaves is None
 
 

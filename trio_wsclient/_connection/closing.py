@@ -38,6 +38,7 @@ from trio_wsclient._errors import (
     ConnectionClosedOK,
     WebSocketError,
     WebSocketInternalError,
+    drop_tracebacks,
 )
 from trio_wsclient._net.sockets import EagerStream
 from trio_wsclient._protocol.closing import ClosedBy, CloseFrame
@@ -192,12 +193,7 @@ class ClosingHandshake:
         if self._unfinished is not None:
             self._unfinished.__cause__ = None
         for error in (self.record.cause, self.record.write_error):
-            if error is not None:
-                error.__traceback__ = None
-                if error.__cause__ is not None:
-                    error.__cause__.__traceback__ = None
-                if error.__context__ is not error.__cause__:
-                    error.__context__ = None
+            drop_tracebacks(error)
 
     def fail_by_violation(self) -> None:
         """Fail the connection for what the server has done wrong, which was held back until now."""
