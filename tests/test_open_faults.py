@@ -62,6 +62,18 @@ async def test_x2_a_bug_of_ours_is_an_internal_error_that_holds_it():
 
 
 @pytest.mark.usefixtures("bug")
+@pytest.mark.parametrize("call", ["receive", "wait_closed"])
+async def test_x2_bug_keeps_its_traceback(call):
+    async with memory_server(speaks) as stream:
+        with pytest.raises(WebSocketInternalError) as caught:
+            async with open_websocket_client("ws://server/", stream=stream) as ws:
+                await getattr(ws, call)()
+    bug = caught.value.__cause__
+    assert isinstance(bug, Bug)
+    assert traceback.extract_tb(bug.__traceback__)[-1].name == "broken"
+
+
+@pytest.mark.usefixtures("bug")
 async def test_x1_a_bug_of_ours_and_the_users_exception_are_both_kept():
     async with memory_server(speaks) as stream:
         with pytest.raises(WebSocketInternalError) as caught:

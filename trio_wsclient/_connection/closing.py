@@ -193,7 +193,8 @@ class ClosingHandshake:
         if self._unfinished is not None:
             self._unfinished.__cause__ = None
         for error in (self.record.cause, self.record.write_error):
-            drop_tracebacks(error)
+            if error is not self.bug:  # The report of a bug needs its traceback.
+                drop_tracebacks(error)
 
     def fail_by_violation(self) -> None:
         """Fail the connection for what the server has done wrong, which was held back until now."""
