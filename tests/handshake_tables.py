@@ -5,7 +5,7 @@ from __future__ import annotations
 import wire
 
 from trio_wsclient import Headers, InvalidResponse
-from trio_wsclient._handshake import Handshake
+from trio_wsclient._http.handshake import Handshake
 from trio_wsclient._url import parse
 
 FRAMES = wire.text("Hello") + wire.ping(b"p")

@@ -30,7 +30,7 @@ LAYERS = {
     "errors": {"_errors"},
     "without I/O": {
         *("_authority", "_url", "_proxy", "_no_proxy", "_options", "_observe"),
-        *("_http", "_handshake", "_redirects", "_negotiation"),
+        *("_http", "_http.http11", "_http.handshake", "_http.negotiation", "_redirects"),
         *("_connection.close_error", "_connection.queue"),
     },
     "streams": {
@@ -59,7 +59,7 @@ PUBLIC = [*LAYERS].index("the public names")
 # What modules above the public names may import from below them.
 PRIVATE_IMPORTS = {
     # Golden bytes are made by taking the place of what draws keys and nonces.
-    "testing": {"_protocol.frames", "_handshake"},
+    "testing": {"_protocol.frames", "_http.handshake"},
     # A server's text is shown on a terminal as it is shown in an error.
     "_talk": {"_text"},
     "_terminal": {"_text"},

@@ -1,7 +1,7 @@
 """HTTP header fields of the opening handshake, and their grammar, as data.
 
 This module knows the fields (RFC 9110 §5), lists of tokens, and the grammar of
-``Sec-WebSocket-Extensions`` (RFC 6455 §9.1). ``_handshake`` and ``_extensions`` decide what the
+``Sec-WebSocket-Extensions`` (RFC 6455 §9.1). ``_http`` and ``_protocol.extensions`` decide what the
 values mean.
 """
 

@@ -20,8 +20,8 @@ from trio_wsclient._client import Opened, WebSocketClient
 from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.queue import ReceiveQueue
 from trio_wsclient._errors import ConnectionRejected, HandshakeError, OpenTimeout, Phase
-from trio_wsclient._handshake import Accepted, Handshake, check_extra_headers
-from trio_wsclient._http import BODY_PATIENCE
+from trio_wsclient._http.handshake import Accepted, Handshake, check_extra_headers
+from trio_wsclient._http.http11 import BODY_PATIENCE
 from trio_wsclient._http_connect import PrefixedStream
 from trio_wsclient._net.sockets import READ_SIZE, EagerStream
 from trio_wsclient._no_proxy import proxy_from_environment

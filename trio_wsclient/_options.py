@@ -14,9 +14,9 @@ from typing import Final, Literal, TypeAlias, TypedDict
 import trio
 from wsproto.extensions import Extension
 
-from trio_wsclient._handshake import check_extra_headers, check_subprotocols
 from trio_wsclient._headers import HeadersLike, check_field
-from trio_wsclient._negotiation import check_extensions
+from trio_wsclient._http.handshake import check_extra_headers, check_subprotocols
+from trio_wsclient._http.negotiation import check_extensions
 from trio_wsclient._observe import Observer
 from trio_wsclient._protocol.deflate import PerMessageDeflate
 from trio_wsclient._proxy import Proxy

@@ -18,8 +18,8 @@ from protocol_tables import read as read_events
 from test_against_wsproto import is_intended, read, read_by_wsproto
 
 from trio_wsclient import PerMessageDeflate, ProxyError, _socks
-from trio_wsclient._handshake import Handshake
-from trio_wsclient._http import Exchange, MalformedAnswer
+from trio_wsclient._http.handshake import Handshake
+from trio_wsclient._http.http11 import Exchange, MalformedAnswer
 from trio_wsclient._protocol.closing import ProtocolViolation
 from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.limits import Limits

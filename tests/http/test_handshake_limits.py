@@ -16,7 +16,7 @@ from handshake_tables import (
 )
 
 from trio_wsclient import InvalidResponse
-from trio_wsclient._http import MAX_HEAD_SIZE
+from trio_wsclient._http.http11 import MAX_HEAD_SIZE
 
 
 def head_of(size: int, *, status: str = "HTTP/1.1 101 OK", name: str = "X-Fill") -> bytes:

@@ -11,8 +11,8 @@ from handshake_tables import complete, switching
 from wsproto.extensions import Extension
 
 from trio_wsclient import Headers, InvalidResponse
-from trio_wsclient._handshake import Handshake
-from trio_wsclient._negotiation import NegotiationError, check_extensions, negotiate, offer
+from trio_wsclient._http.handshake import Handshake
+from trio_wsclient._http.negotiation import NegotiationError, check_extensions, negotiate, offer
 from trio_wsclient._url import parse
 
 

@@ -11,7 +11,7 @@ from handshake_tables import CONTINUE, EARLY_HINTS, FRAMES, JUNK, REFUSALS, refu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_wsclient._http import MAX_HEAD_SIZE, Exchange, MalformedAnswer
+from trio_wsclient._http.http11 import MAX_HEAD_SIZE, Exchange, MalformedAnswer
 
 
 def upgrade() -> Exchange:

@@ -1,6 +1,6 @@
 """Opening handshake (RFC 6455 §4.1), without I/O.
 
-``_http`` reads the answer; what makes it the answer to *this* request is judged here. Bytes go in
+``http11`` reads the answer; what makes it the answer to *this* request is judged here. Bytes go in
 through ``receive_data``; once ``accepted`` or ``rejected`` is set, the outcome is known.
 """
 
@@ -18,8 +18,8 @@ from wsproto.extensions import Extension
 
 from trio_wsclient._errors import InvalidResponse
 from trio_wsclient._headers import Headers, HeadersLike, check_field, is_token, parse_extensions
-from trio_wsclient._http import Answer, Exchange, MalformedAnswer
-from trio_wsclient._negotiation import NegotiationError, negotiate, offer
+from trio_wsclient._http.http11 import Answer, Exchange, MalformedAnswer
+from trio_wsclient._http.negotiation import NegotiationError, negotiate, offer
 from trio_wsclient._text import quote
 from trio_wsclient._url import URL
 
