@@ -6,7 +6,7 @@ import wire
 
 from trio_wsclient import Headers, InvalidResponse
 from trio_wsclient._http.handshake import Handshake
-from trio_wsclient._url import parse
+from trio_wsclient._http.url import parse
 
 FRAMES = wire.text("Hello") + wire.ping(b"p")
 

@@ -29,8 +29,9 @@ LAYERS = {
     },
     "errors": {"_errors"},
     "without I/O": {
-        *("_authority", "_url", "_proxy", "_no_proxy", "_options", "_observe"),
-        *("_http", "_http.http11", "_http.handshake", "_http.negotiation", "_redirects"),
+        *("_proxy", "_no_proxy", "_options", "_observe"),
+        *("_http", "_http.authority", "_http.url", "_http.redirects"),
+        *("_http.http11", "_http.handshake", "_http.negotiation"),
         *("_connection.close_error", "_connection.queue"),
     },
     "streams": {

@@ -27,10 +27,10 @@ from trio_wsclient._connection.sending import (
 )
 from trio_wsclient._errors import ClosedOnSend, ConnectionClosed, ConnectionClosedOK
 from trio_wsclient._headers import Headers
+from trio_wsclient._http.url import URL
 from trio_wsclient._observe import ClientStatistics
 from trio_wsclient._protocol.closing import CloseFrame, check_close
 from trio_wsclient._protocol.events import Opcode
-from trio_wsclient._url import URL
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
 from urllib.request import getproxies
 
-from trio_wsclient._authority import parse_host_port
 from trio_wsclient._errors import ProxyError
+from trio_wsclient._http.authority import parse_host_port
 from trio_wsclient._proxy import Proxy
 
 _P = ParamSpec("_P")

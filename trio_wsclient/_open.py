@@ -29,10 +29,10 @@ from typing import Final, Unpack
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from trio_wsclient import _url
 from trio_wsclient._client import WebSocketClient
 from trio_wsclient._connection.keepalive import keepalive_task
 from trio_wsclient._errors import WebSocketInternalError
+from trio_wsclient._http.url import URL, parse
 from trio_wsclient._opening import Opening
 from trio_wsclient._options import ClientOptions, Options
 from trio_wsclient._protocol.closing import CloseFrame
@@ -80,7 +80,7 @@ def open_websocket_client(
         HandshakeError: No connection came about: TCP, TLS, or an answer that RFC 6455 §4.1 forbids.
         WebSocketInternalError: A bug of this library, raised when the block is left.
     """
-    return _Block(_url.parse(url), Options(**options))
+    return _Block(parse(url), Options(**options))
 
 
 async def run_websocket_client(
@@ -113,7 +113,7 @@ async def run_websocket_client(
 class _Block(AbstractAsyncContextManager[WebSocketClient]):
     """The block around an open connection."""
 
-    def __init__(self, url: _url.URL, options: Options) -> None:
+    def __init__(self, url: URL, options: Options) -> None:
         self._url = url
         self._options = options
         self._is_entered = False

@@ -15,13 +15,15 @@ from typing import Final
 import trio
 from wsproto.extensions import Extension
 
-from trio_wsclient import _redirects, _transport
+from trio_wsclient import _transport
 from trio_wsclient._client import Opened, WebSocketClient
 from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.queue import ReceiveQueue
 from trio_wsclient._errors import ConnectionRejected, HandshakeError, OpenTimeout, Phase
 from trio_wsclient._http.handshake import Accepted, Handshake, check_extra_headers
 from trio_wsclient._http.http11 import BODY_PATIENCE
+from trio_wsclient._http.redirects import RedirectRefused, follow
+from trio_wsclient._http.url import URL
 from trio_wsclient._http_connect import PrefixedStream
 from trio_wsclient._net.sockets import READ_SIZE, EagerStream
 from trio_wsclient._no_proxy import proxy_from_environment
@@ -33,7 +35,6 @@ from trio_wsclient._protocol.limits import Limits
 from trio_wsclient._protocol.protocol import Protocol
 from trio_wsclient._proxy import Proxy
 from trio_wsclient._tunnel import connect_through
-from trio_wsclient._url import URL
 
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -208,8 +209,8 @@ class Opening:
             return None, ""
         status_code, headers, _ = self._handshake.rejection
         try:
-            target = _redirects.follow(self._url, status_code, headers)
-        except _redirects.RedirectRefused as exc:
+            target = follow(self._url, status_code, headers)
+        except RedirectRefused as exc:
             return None, str(exc)
         if target is not None and len(self._redirects) >= max_redirects:
             return None, f"more than {max_redirects} redirects"

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from trio_wsclient._authority import (
+from trio_wsclient._headers import HeadersLike, check_field
+from trio_wsclient._http.authority import (
     basic,
     bracket,
     check_sendable,
     parse_host_port,
     parse_userinfo,
 )
-from trio_wsclient._headers import HeadersLike, check_field
 
 _URL: Final = re.compile(r"(?P<scheme>[A-Za-z0-9+.-]+)://(?P<authority>[^/?#]*)/?")
 _PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}

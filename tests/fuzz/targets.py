@@ -20,10 +20,10 @@ from test_against_wsproto import is_intended, read, read_by_wsproto
 from trio_wsclient import PerMessageDeflate, ProxyError, _socks
 from trio_wsclient._http.handshake import Handshake
 from trio_wsclient._http.http11 import Exchange, MalformedAnswer
+from trio_wsclient._http.url import parse
 from trio_wsclient._protocol.closing import ProtocolViolation
 from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.limits import Limits
-from trio_wsclient._url import parse
 
 LIMITS = [None, 1, 20, 125, 126, 1000, 65_535, 65_536]
 

@@ -23,7 +23,7 @@ from handshake_tables import (
 
 from trio_wsclient import InvalidResponse
 from trio_wsclient._http.handshake import Handshake
-from trio_wsclient._url import parse
+from trio_wsclient._http.url import parse
 
 # The request
 

@@ -13,7 +13,7 @@ from wsproto.extensions import Extension
 from trio_wsclient import Headers, InvalidResponse
 from trio_wsclient._http.handshake import Handshake
 from trio_wsclient._http.negotiation import NegotiationError, check_extensions, negotiate, offer
-from trio_wsclient._url import parse
+from trio_wsclient._http.url import parse
 
 
 def negotiated(extensions: Sequence[Extension], *values: str) -> tuple[Extension, ...]:

@@ -9,9 +9,9 @@ from handshake_tables import complete, switching
 
 from trio_wsclient import InvalidResponse, PerMessageDeflate
 from trio_wsclient._http.handshake import Handshake
+from trio_wsclient._http.url import parse
 from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.limits import Limits
-from trio_wsclient._url import parse
 
 DEFAULT = PerMessageDeflate()
 ALL = PerMessageDeflate(

@@ -20,8 +20,8 @@ from trio_wsclient._errors import InvalidResponse
 from trio_wsclient._headers import Headers, HeadersLike, check_field, is_token, parse_extensions
 from trio_wsclient._http.http11 import Answer, Exchange, MalformedAnswer
 from trio_wsclient._http.negotiation import NegotiationError, negotiate, offer
+from trio_wsclient._http.url import URL
 from trio_wsclient._text import quote
-from trio_wsclient._url import URL
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 _MAX_HEADER_FIELDS: Final = 256  # twice what http.client and websockets take

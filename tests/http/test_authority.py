@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shown import shown_of
 
-from trio_wsclient._authority import (
+from trio_wsclient._http.authority import (
     basic,
     bracket,
     check_sendable,

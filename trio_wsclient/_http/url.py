@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
 
-from trio_wsclient._authority import (
+from trio_wsclient._errors import InvalidURL
+from trio_wsclient._http.authority import (
     basic,
     bracket,
     check_sendable,
     parse_host_port,
     parse_userinfo,
 )
-from trio_wsclient._errors import InvalidURL
 
 _URL: Final = re.compile(r"(?P<scheme>wss?)://(?P<authority>[^/?]*)(?P<target>.*)", re.IGNORECASE)
 PRINTABLE_ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_wsclient._headers import Headers
-from trio_wsclient._redirects import RedirectRefused, follow
-from trio_wsclient._url import URL, parse
+from trio_wsclient._http.redirects import RedirectRefused, follow
+from trio_wsclient._http.url import URL, parse
 
 STATUSES = [301, 302, 303, 307, 308]
 RFC_BASE = "ws://a/b/c/d;p?q"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_wsclient import InvalidURL
-from trio_wsclient._url import URL, parse
+from trio_wsclient._http.url import URL, parse
 
 
 def basic(credentials: str) -> str:

@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
-from trio_wsclient import _url
 from trio_wsclient._errors import InvalidURL
 from trio_wsclient._headers import Headers
-from trio_wsclient._url import PRINTABLE_ASCII, URL
+from trio_wsclient._http.url import PRINTABLE_ASCII, URL, parse
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _SCHEMES: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
@@ -53,7 +52,7 @@ def follow(url: URL, status_code: int, headers: Headers) -> URL | None:
     if url.secure and scheme == "ws":
         raise RedirectRefused("a redirect from wss to ws")
     try:
-        target = _url.parse(f"{scheme}://{_decode(authority)}{_without_dots(path)}{query}")
+        target = parse(f"{scheme}://{_decode(authority)}{_without_dots(path)}{query}")
     except InvalidURL as exc:
         raise RedirectRefused(f"a redirect to an invalid URL: {exc.problem}") from None
     # Userinfo that the server names is used, as browsers do. It is no secret of ours, and leads to
