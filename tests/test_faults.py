@@ -45,8 +45,8 @@ from trio_wsclient import (
     ConnectionClosedError,
     HandshakeError,
     WebSocketClient,
-    _transport,
 )
+from trio_wsclient._net import connect
 from trio_wsclient._net.sockets import EagerSocketStream
 
 
@@ -202,7 +202,7 @@ async def with_faulty_socket(
         return EagerSocketStream(faulty)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_transport, "take_over", take_over)
+        patch.setattr(connect, "take_over", take_over)
         trial.strike.arm(lambda: None)
         await session(trial)
 

@@ -29,14 +29,14 @@ LAYERS = {
     },
     "errors": {"_errors"},
     "without I/O": {
-        *("_proxy", "_no_proxy", "_options", "_observe"),
+        *("_net", "_net.proxy", "_net.no_proxy", "_options", "_observe"),
         *("_http", "_http.authority", "_http.url", "_http.redirects"),
         *("_http.http11", "_http.handshake", "_http.negotiation"),
         *("_connection.close_error", "_connection.queue"),
     },
     "streams": {
-        *("_net", "_net.read_buffer", "_net.sockets", "_net.tls"),
-        *("_transport", "_tunnel", "_http_connect", "_socks"),
+        *("_net.connect", "_net.read_buffer", "_net.sockets", "_net.tls"),
+        *("_net.tunnel", "_net.http_connect", "_net.socks"),
     },
     "the connection": {
         *("_connection", "_connection.slot", "_connection.pings", "_connection.shared_reader"),

@@ -33,9 +33,9 @@ from trio_wsclient import (
     ConnectionClosedError,
     ConnectionClosedOK,
     WebSocketClient,
-    _transport,
     open_websocket_client,
 )
+from trio_wsclient._net import connect
 
 CLOSE_TIMEOUT = 10  # seconds
 REST = 1.5  # seconds in which a resting task has come back
@@ -168,7 +168,7 @@ class ClientAndServer(RuleBasedStateMachine):
 
     async def _client(self) -> None:
         self.leave = trio.Event()
-        with mock.patch.object(_transport, "connect_tcp", AsyncMock(return_value=self.valve)):
+        with mock.patch.object(connect, "connect_tcp", AsyncMock(return_value=self.valve)):
             opening = open_websocket_client(
                 "ws://x/",
                 stream=self.stream,

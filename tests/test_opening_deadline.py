@@ -16,9 +16,9 @@ from trio.testing import lockstep_stream_pair
 from trio_wsclient import (
     ConnectionRejected,
     OpenTimeout,
-    _transport,
     open_websocket_client,
 )
+from trio_wsclient._net import connect
 
 BOUND = 10  # seconds for what takes a fraction of one
 
@@ -124,15 +124,15 @@ async def test_the_making_of_the_default_context_is_covered(monkeypatch):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     released = threading.Event()
-    monkeypatch.setattr(_transport, "_default_context", None)
-    monkeypatch.setattr(_transport, "_new_default_context", slow)
+    monkeypatch.setattr(connect, "_default_context", None)
+    monkeypatch.setattr(connect, "_new_default_context", slow)
     async with memory_server(Peer.wait_eof) as stream:
         with pytest.raises(OpenTimeout) as caught:
             async with open_websocket_client("wss://server/", stream=stream, open_timeout=0.1):
                 pytest.fail("it is not open")
     assert caught.value.phase == "tls"
     released.set()
-    await _transport.default_ssl_context()  # So that the thread does not outlive this test.
+    await connect.default_ssl_context()  # So that the thread does not outlive this test.
 
 
 # Handshake

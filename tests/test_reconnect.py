@@ -27,11 +27,11 @@ from trio_wsclient import (
     Reconnection,
     WebSocketClient,
     WebSocketError,
-    _transport,
     open_websocket_client,
     reconnecting,
     retry_delay,
 )
+from trio_wsclient._net import connect
 from trio_wsclient._scheduling import call_after_ticks
 
 URL = "ws://server/"
@@ -74,7 +74,7 @@ class Town:
 def town(monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery) -> Callable[..., Town]:
     def make(*servers: Server) -> Town:
         made = Town(nursery, *servers)
-        monkeypatch.setattr(_transport, "connect_tcp", made.connect)
+        monkeypatch.setattr(connect, "connect_tcp", made.connect)
         return made
 
     return make

@@ -25,7 +25,7 @@ from trio_wsclient import (
     WebSocketInternalError,
     retry_delay,
 )
-from trio_wsclient._socks import AddressError, UnreachableError
+from trio_wsclient._net.socks import AddressError, UnreachableError
 
 NOTHING = Headers()
 

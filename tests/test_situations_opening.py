@@ -15,9 +15,9 @@ from trio_wsclient import (
     ConnectionRejected,
     HandshakeError,
     OpenTimeout,
-    _transport,
     open_websocket_client,
 )
+from trio_wsclient._net import connect
 
 BOUND = 10  # seconds for what takes a fraction of one
 ANSWER = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
@@ -44,7 +44,7 @@ async def test_e11_tcp_end_before_request_is_noticed():
 
 
 async def test_e13_host_header_of_ipv6_has_brackets(monkeypatch):
-    monkeypatch.setattr(_transport, "connect_tcp", situations.open_ipv6_as_ipv4)
+    monkeypatch.setattr(connect, "connect_tcp", situations.open_ipv6_as_ipv4)
     with trio.fail_after(BOUND):
         async with scene(situations.accepts) as server:
             port = server.url.rpartition(":")[2]

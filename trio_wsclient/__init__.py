@@ -17,6 +17,7 @@ from trio_wsclient._errors import (
     WebSocketInternalError,
 )
 from trio_wsclient._headers import Headers
+from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._observe import ClientStatistics, Observer
 from trio_wsclient._open import open_websocket_client, run_websocket_client
 from trio_wsclient._options import ClientOptions
@@ -24,7 +25,6 @@ from trio_wsclient._protocol.closing import CloseFrame
 from trio_wsclient._protocol.deflate import PerMessageDeflate
 from trio_wsclient._protocol.events import DataFrame, Opcode
 from trio_wsclient._protocol.frames import IMPLEMENTATION
-from trio_wsclient._proxy import Proxy
 from trio_wsclient._reconnect import Reconnecting, Reconnection, reconnecting
 from trio_wsclient._retry import retry_delay
 from trio_wsclient._version import __version__

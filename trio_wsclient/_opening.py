@@ -15,7 +15,6 @@ from typing import Final
 import trio
 from wsproto.extensions import Extension
 
-from trio_wsclient import _transport
 from trio_wsclient._client import Opened, WebSocketClient
 from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.queue import ReceiveQueue
@@ -24,17 +23,18 @@ from trio_wsclient._http.handshake import Accepted, Handshake, check_extra_heade
 from trio_wsclient._http.http11 import BODY_PATIENCE
 from trio_wsclient._http.redirects import RedirectRefused, follow
 from trio_wsclient._http.url import URL
-from trio_wsclient._http_connect import PrefixedStream
+from trio_wsclient._net import connect
+from trio_wsclient._net.http_connect import PrefixedStream
+from trio_wsclient._net.no_proxy import proxy_from_environment
+from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._net.sockets import READ_SIZE, EagerStream
-from trio_wsclient._no_proxy import proxy_from_environment
+from trio_wsclient._net.tunnel import connect_through
 from trio_wsclient._observe import Log
 from trio_wsclient._options import Options
 from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.frames import IMPLEMENTATION
 from trio_wsclient._protocol.limits import Limits
 from trio_wsclient._protocol.protocol import Protocol
-from trio_wsclient._proxy import Proxy
-from trio_wsclient._tunnel import connect_through
 
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -98,7 +98,7 @@ class Opening:
         addresses = _addresses(self._stream)
         if url.secure:
             self._enter("tls", "TLS with %s", self._server_hostname)
-            self._stream = await _transport.start_tls(
+            self._stream = await connect.start_tls(
                 self._stream,
                 ssl_context=options.ssl_context,
                 server_hostname=self._server_hostname,
@@ -113,7 +113,7 @@ class Opening:
     async def _cut(self) -> None:
         if self._stream is not None:
             stream, self._stream = self._stream, None
-            await _transport.close_forcefully(stream)
+            await connect.close_forcefully(stream)
 
     def _enter(self, phase: Phase, message: str, *args: object) -> None:
         self._leave_phase()
@@ -136,11 +136,11 @@ class Opening:
         options, url = self._options, self._url
         if options.unix_socket is not None:
             self._enter("connect", "connecting to a unix socket")
-            return await _transport.connect_unix(options.unix_socket)
+            return await connect.connect_unix(options.unix_socket)
         proxy = self._proxy()
         if proxy is None:
             self._enter("connect", "connecting to %s port %d", url.host, url.port)
-            return await _transport.connect_tcp(
+            return await connect.connect_tcp(
                 url.host, url.port, local_address=options.local_address
             )
         self._enter("connect", "connecting to the proxy %s", proxy)
@@ -180,7 +180,7 @@ class Opening:
                 handshake.receive_data(bytes(await stream.receive_some(READ_SIZE)))
         except _BROKEN as exc:
             cause = exc.__cause__ or exc
-            text = f"the connection broke in the handshake: {_transport.fault(cause)}"
+            text = f"the connection broke in the handshake: {connect.fault(cause)}"
             raise HandshakeError(text) from cause
         if handshake.accepted is not None:
             return handshake.accepted

@@ -17,9 +17,9 @@ from wsproto.extensions import Extension
 from trio_wsclient._headers import HeadersLike, check_field
 from trio_wsclient._http.handshake import check_extra_headers, check_subprotocols
 from trio_wsclient._http.negotiation import check_extensions
+from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._observe import Observer
 from trio_wsclient._protocol.deflate import PerMessageDeflate
-from trio_wsclient._proxy import Proxy
 from trio_wsclient._version import __version__
 
 _MIB: Final = 1_048_576  # bytes

@@ -19,8 +19,8 @@ from trio_wsclient._errors import (
     WebSocketError,
 )
 from trio_wsclient._headers import Headers
+from trio_wsclient._net.socks import UnreachableError
 from trio_wsclient._protocol.closing import ABNORMAL, NO_STATUS
-from trio_wsclient._socks import UnreachableError
 
 # RFC 6455 §7.4.1 and the registry of IANA: it went away, or could not go on this time.
 _CODES: Final = frozenset({1001, NO_STATUS, ABNORMAL, 1011, 1012, 1013, 1014})

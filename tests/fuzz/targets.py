@@ -17,10 +17,11 @@ from protocol_tables import make_protocol, sent
 from protocol_tables import read as read_events
 from test_against_wsproto import is_intended, read, read_by_wsproto
 
-from trio_wsclient import PerMessageDeflate, ProxyError, _socks
+from trio_wsclient import PerMessageDeflate, ProxyError
 from trio_wsclient._http.handshake import Handshake
 from trio_wsclient._http.http11 import Exchange, MalformedAnswer
 from trio_wsclient._http.url import parse
+from trio_wsclient._net.socks import connect as connect_by_socks
 from trio_wsclient._protocol.closing import ProtocolViolation
 from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.limits import Limits
@@ -196,7 +197,7 @@ def socks(data: bytes) -> None:
     def result(size: int) -> tuple[str, bytes]:
         stream = Canned(choices.rest, size)
         try:
-            run(_socks.connect(stream, "host.example", 80, credentials=credentials))
+            run(connect_by_socks(stream, "host.example", 80, credentials=credentials))
         except ProxyError as exc:
             assert "\n" not in str(exc)
             return str(exc), b""

@@ -40,11 +40,11 @@ from trio_wsclient._errors import (
     WebSocketInternalError,
     drop_tracebacks,
 )
+from trio_wsclient._net.connect import close_forcefully
 from trio_wsclient._net.sockets import EagerStream
 from trio_wsclient._protocol.closing import ClosedBy, CloseFrame
 from trio_wsclient._protocol.protocol import Protocol
 from trio_wsclient._scheduling import UNBLOCKED_TICKS, call_after_ticks
-from trio_wsclient._transport import close_forcefully
 
 
 class _DeadlineScope:

@@ -1,7 +1,7 @@
 """One HTTP/1.1 request and its answer (RFC 9112), without I/O.
 
 h11 parses; limits are kept here, so that the verdict does not depend on how the bytes were cut.
-What the answer means is for ``handshake`` and ``_http_connect`` to judge.
+What the answer means is for ``handshake`` and ``_net.http_connect`` to judge.
 """
 
 from __future__ import annotations

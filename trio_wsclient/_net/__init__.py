@@ -1,5 +1,7 @@
-"""The ways to a server: sockets and TLS.
+"""The ways to a server: TCP, TLS and proxies.
 
-* `sockets` reads and writes a TCP socket.
-* `tls` does the same for TLS on such a socket.
+* `connect` opens a stream, and starts TLS on it.
+* `sockets` reads and writes a TCP socket. `tls` does the same for TLS on such a socket.
+* `proxy` has a proxy as data. `no_proxy` finds the one that the environment asks for.
+* `tunnel` goes through a proxy, by `http_connect` or `socks`.
 """

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_wsclient._no_proxy import bypasses
+from trio_wsclient._net.no_proxy import bypasses
 
 # no_proxy, host, port, and whether it is bypassed
 ALL_HOSTS = [

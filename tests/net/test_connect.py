@@ -12,7 +12,8 @@ import trio
 import truststore
 from scripted_server import echo_script, loopback_server
 
-from trio_wsclient import HandshakeError, InvalidURL, _transport, open_websocket_client
+from trio_wsclient import HandshakeError, InvalidURL, open_websocket_client
+from trio_wsclient._net import connect
 
 BOUND = 10  # seconds for what takes a fraction of one
 
@@ -68,7 +69,7 @@ class NoSuchName(Resolver):
     ],
 )
 def test_an_address_is_told_from_a_name(host: str, family: int | None):
-    assert _transport._family(host) == family
+    assert connect._family(host) == family
 
 
 async def test_an_unknown_host_name_is_a_handshake_error_about_the_look_up():
@@ -129,7 +130,7 @@ def test_a_local_address_that_is_none_raises_in_the_call(local_address):
 @pytest.fixture
 def first_use(monkeypatch):
     """As at the first use of TLS in the process."""
-    monkeypatch.setattr(_transport, "_default_context", None)
+    monkeypatch.setattr(connect, "_default_context", None)
 
 
 class Builder:
@@ -139,8 +140,8 @@ class Builder:
         self.started = threading.Event()
         self.released = threading.Event()
         self.threads = []
-        monkeypatch.setattr(_transport, "_default_context", None)
-        monkeypatch.setattr(_transport, "_new_default_context", self)
+        monkeypatch.setattr(connect, "_default_context", None)
+        monkeypatch.setattr(connect, "_new_default_context", self)
 
     def __call__(self, platform):
         assert platform == sys.platform
@@ -156,18 +157,18 @@ class Builder:
 async def test_the_default_context_is_built_once_off_the_event_loop(monkeypatch):
     builder = Builder(monkeypatch)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_transport.default_ssl_context)
+        nursery.start_soon(connect.default_ssl_context)
         await builder.wait_started()
         builder.released.set()  # The event loop got here while the context was being built.
-    context = await _transport.default_ssl_context()
-    assert await _transport.default_ssl_context() is context
+    context = await connect.default_ssl_context()
+    assert await connect.default_ssl_context() is context
     assert len(builder.threads) == 1
     assert threading.get_ident() not in builder.threads
 
 
 async def test_first_uses_at_the_same_time_build_one_context(monkeypatch):
     async def use() -> None:
-        contexts.append(await _transport.default_ssl_context())
+        contexts.append(await connect.default_ssl_context())
 
     contexts = []
     builder = Builder(monkeypatch)
@@ -183,11 +184,11 @@ async def test_first_uses_at_the_same_time_build_one_context(monkeypatch):
 async def test_a_cancelled_first_use_does_not_wait_and_its_work_is_not_lost(monkeypatch):
     builder = Builder(monkeypatch)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_transport.default_ssl_context)
+        nursery.start_soon(connect.default_ssl_context)
         await builder.wait_started()
         nursery.cancel_scope.cancel()
     builder.released.set()
-    await _transport.default_ssl_context()
+    await connect.default_ssl_context()
     assert len(builder.threads) == 1
 
 
@@ -201,7 +202,7 @@ def no_cas_named(monkeypatch):
 @pytest.mark.usefixtures("no_cas_named")
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_on_macos_and_windows_the_platform_is_asked(platform):
-    context = _transport._new_default_context(platform)
+    context = connect._new_default_context(platform)
     assert isinstance(context, truststore.SSLContext)
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
@@ -212,14 +213,14 @@ def test_on_macos_and_windows_the_platform_is_asked(platform):
 def test_who_names_cas_in_the_environment_has_decided(monkeypatch, platform, name):
     cas_of_openssl(monkeypatch)  # A wrong path must not fall back to trust in others.
     monkeypatch.setenv(name, "/nowhere")
-    assert type(_transport._new_default_context(platform)) is ssl.SSLContext
+    assert type(connect._new_default_context(platform)) is ssl.SSLContext
 
 
 @pytest.mark.usefixtures("no_cas_named")
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
 def test_an_empty_variable_decides_nothing(monkeypatch, name):
     monkeypatch.setenv(name, "")
-    assert isinstance(_transport._new_default_context("darwin"), truststore.SSLContext)
+    assert isinstance(connect._new_default_context("darwin"), truststore.SSLContext)
 
 
 def cas_of_openssl(monkeypatch, cafile=None, capath=None):
@@ -230,7 +231,7 @@ def cas_of_openssl(monkeypatch, cafile=None, capath=None):
 @pytest.mark.usefixtures("no_cas_named")
 def test_on_linux_openssl_reads_its_cas_once(monkeypatch):
     cas_of_openssl(monkeypatch, cafile="/etc/ssl/cert.pem")
-    context = _transport._new_default_context("linux")
+    context = connect._new_default_context("linux")
     assert type(context) is ssl.SSLContext
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
@@ -249,13 +250,13 @@ def test_a_directory_of_cas_counts_if_openssl_would_find_one(monkeypatch, tmp_pa
     for name in names:
         (tmp_path / name).touch()
     cas_of_openssl(monkeypatch, capath=str(tmp_path))
-    assert _transport._openssl_has_cas() is has_cas
+    assert connect._openssl_has_cas() is has_cas
 
 
 @pytest.mark.usefixtures("no_cas_named")
 def test_where_openssl_has_no_cas_truststore_looks_for_some(monkeypatch):
     cas_of_openssl(monkeypatch)
-    assert isinstance(_transport._new_default_context("linux"), truststore.SSLContext)
+    assert isinstance(connect._new_default_context("linux"), truststore.SSLContext)
 
 
 @pytest.mark.skipif(sys.platform in {"darwin", "win32"}, reason="the platform is asked there")
@@ -272,7 +273,7 @@ async def test_where_openssl_has_no_cas_they_are_read_off_the_event_loop_too(mon
     client, server = trio.testing.memory_stream_pair()
     await server.aclose()
     with pytest.raises(HandshakeError):
-        await _transport.start_tls(client, ssl_context=None, server_hostname="server.example")
+        await connect.start_tls(client, ssl_context=None, server_hostname="server.example")
     assert threading.get_ident() not in threads
 
 
@@ -330,7 +331,7 @@ async def test_a_stream_is_cut_without_waiting_and_without_an_error(
     with trio.CancelScope() as scope:
         if cancelled:
             scope.cancel()
-        await _transport.close_forcefully(stream)
+        await connect.close_forcefully(stream)
     assert stream.closed
     assert not scope.cancelled_caught
 
@@ -344,5 +345,5 @@ async def test_ctrl_c_while_a_stream_is_cut_is_not_lost(second):
     """A stream of two halves closes the second one after it, which is cancelled or fails."""
     halves = Closable(interrupted), Closable(second)
     with pytest.raises(KeyboardInterrupt):
-        await _transport.close_forcefully(trio.StapledStream(*halves))
+        await connect.close_forcefully(trio.StapledStream(*halves))
     assert [half.closed for half in halves] == [True, True]

@@ -9,7 +9,7 @@ from proxy_variables import set_proxy_variables
 from shown import shown_of
 
 from trio_wsclient import HandshakeError, Proxy, ProxyError
-from trio_wsclient._no_proxy import proxy_from_environment
+from trio_wsclient._net.no_proxy import proxy_from_environment
 
 cases_differ = pytest.mark.skipif(
     sys.platform == "win32", reason="names of variables have no case there"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import trio
 
-from trio_wsclient import _http_connect, _socks, _transport
 from trio_wsclient._errors import HandshakeError, ProxyError
-from trio_wsclient._proxy import Proxy
+from trio_wsclient._net import connect, http_connect, socks
+from trio_wsclient._net.proxy import Proxy
 
 
 async def connect_through(
@@ -31,7 +31,7 @@ async def connect_through(
         local_address: The IP address of this machine to connect from.
         user_agent: The value of User-Agent, if there is to be one.
         connected: Called when TCP to the proxy stands.
-        refused: See ``_http_connect``.
+        refused: See ``http_connect``.
 
     Raises:
         ProxyError: The proxy could not be reached, or did not connect.
@@ -42,11 +42,11 @@ async def connect_through(
             connected()
             if proxy.is_secure:
                 stream = await _start_tls(stream, proxy)
-            return await _http_connect.connect(
+            return await http_connect.connect(
                 stream, proxy, host, port, user_agent=user_agent, refused=refused
             )
         except BaseException:
-            await _transport.close_forcefully(stream)  # noqa: ASYNC102 shielded inside
+            await connect.close_forcefully(stream)  # noqa: ASYNC102 shielded inside
             raise
     addresses = [host] if proxy.resolves else await _resolve(host, port)
     while True:
@@ -54,13 +54,13 @@ async def connect_through(
         try:
             connected()
             address = addresses.pop(0)
-            await _socks.connect(stream, address, port, credentials=proxy.credentials)
-        except _socks.AddressError:
-            await _transport.close_forcefully(stream)  # noqa: ASYNC120 shielded inside
+            await socks.connect(stream, address, port, credentials=proxy.credentials)
+        except socks.AddressError:
+            await connect.close_forcefully(stream)  # noqa: ASYNC120 shielded inside
             if not addresses:
                 raise
         except BaseException:
-            await _transport.close_forcefully(stream)  # noqa: ASYNC102 shielded inside
+            await connect.close_forcefully(stream)  # noqa: ASYNC102 shielded inside
             raise
         else:
             return stream
@@ -68,14 +68,14 @@ async def connect_through(
 
 async def _reach(proxy: Proxy, local_address: str | None) -> trio.abc.Stream:
     try:
-        return await _transport.connect_tcp(proxy.host, proxy.port, local_address=local_address)
+        return await connect.connect_tcp(proxy.host, proxy.port, local_address=local_address)
     except HandshakeError as exc:
         raise ProxyError(f"the proxy: {exc}") from exc.__cause__
 
 
 async def _start_tls(stream: trio.abc.Stream, proxy: Proxy) -> trio.abc.Stream:
     try:
-        return await _transport.start_tls(
+        return await connect.start_tls(
             stream, ssl_context=proxy.ssl_context, server_hostname=proxy.host.removesuffix(".")
         )
     except HandshakeError as exc:

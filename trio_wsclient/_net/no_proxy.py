@@ -11,7 +11,7 @@ from urllib.request import getproxies
 
 from trio_wsclient._errors import ProxyError
 from trio_wsclient._http.authority import parse_host_port
-from trio_wsclient._proxy import Proxy
+from trio_wsclient._net.proxy import Proxy
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

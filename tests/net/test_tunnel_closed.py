@@ -14,7 +14,7 @@ from socks_tables import BOUND_IPV4, NO_AUTH, PASSWORD, WELCOME
 from sweep import AtOwnStep
 
 from trio_wsclient import Proxy, ProxyError
-from trio_wsclient._tunnel import connect_through
+from trio_wsclient._net.tunnel import connect_through
 
 BOUND = 10  # seconds for what takes a fraction of one
 HTTP, SOCKS5, SOCKS5H = (

@@ -21,7 +21,7 @@ from socks_tables import (
 )
 
 from trio_wsclient import HandshakeError, ProxyError
-from trio_wsclient._socks import AddressError, UnreachableError, connect
+from trio_wsclient._net.socks import AddressError, UnreachableError, connect
 
 BOUND = 10  # seconds for what takes no time
 CREDENTIALS = (b"n4me", b"s3cret")

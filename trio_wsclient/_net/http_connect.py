@@ -12,8 +12,8 @@ import trio
 from trio_wsclient._errors import ProxyError
 from trio_wsclient._http.authority import bracket
 from trio_wsclient._http.http11 import BODY_PATIENCE, Exchange, MalformedAnswer
+from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._net.sockets import READ_SIZE
-from trio_wsclient._proxy import Proxy
 
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 

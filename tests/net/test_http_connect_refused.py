@@ -11,12 +11,13 @@ import wire
 from canned_stream import CannedStream, eof, reset
 from handshake_tables import CONTINUE, EARLY_HINTS, JUNK, REFUSALS, refusal
 
-from trio_wsclient import HandshakeError, Proxy, ProxyError, _http_connect
+from trio_wsclient import HandshakeError, Proxy, ProxyError
+from trio_wsclient._net import http_connect
 
 BOUND = 10  # seconds for what takes one at most
 PROXY = Proxy("http://proxy.example")
 
-connect = partial(_http_connect.connect, refused=lambda _: None)
+connect = partial(http_connect.connect, refused=lambda _: None)
 
 
 async def error_over(stream: trio.abc.Stream) -> ProxyError:

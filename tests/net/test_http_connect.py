@@ -12,14 +12,15 @@ from canned_stream import CannedStream
 from handshake_tables import CONTINUE, EARLY_HINTS, FRAMES, refusal
 from trio.testing import assert_checkpoints, memory_stream_pair, wait_all_tasks_blocked
 
-from trio_wsclient import Proxy, _http_connect
-from trio_wsclient._http_connect import PrefixedStream
+from trio_wsclient import Proxy
+from trio_wsclient._net import http_connect
+from trio_wsclient._net.http_connect import PrefixedStream
 
 PROXY = Proxy("http://proxy.example")
 OK = b"HTTP/1.1 200 OK\r\n\r\n"
 BASIC = "Basic " + base64.b64encode(b"na@me:pass:word").decode()
 
-connect = partial(_http_connect.connect, refused=lambda _: None)
+connect = partial(http_connect.connect, refused=lambda _: None)
 
 
 async def read_all(stream: trio.abc.Stream, max_bytes: int | None = None) -> bytes:

@@ -19,7 +19,7 @@ from socks_tables import (
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from trio_wsclient import ProxyError
-from trio_wsclient._socks import connect
+from trio_wsclient._net.socks import connect
 
 BEHIND = b"\x05\x00 what the server says"
 
