@@ -18,7 +18,7 @@ from trio_wsclient import (
     OpenTimeout,
     open_websocket_client,
 )
-from trio_wsclient._net import connect
+from trio_wsclient._net import trust
 
 BOUND = 10  # seconds for what takes a fraction of one
 
@@ -124,15 +124,15 @@ async def test_the_making_of_the_default_context_is_covered(monkeypatch):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     released = threading.Event()
-    monkeypatch.setattr(connect, "_default_context", None)
-    monkeypatch.setattr(connect, "_new_default_context", slow)
+    monkeypatch.setattr(trust, "_default_context", None)
+    monkeypatch.setattr(trust, "_new_default_context", slow)
     async with memory_server(Peer.wait_eof) as stream:
         with pytest.raises(OpenTimeout) as caught:
             async with open_websocket_client("wss://server/", stream=stream, open_timeout=0.1):
                 pytest.fail("it is not open")
     assert caught.value.phase == "tls"
     released.set()
-    await connect.default_ssl_context()  # So that the thread does not outlive this test.
+    await trust.default_ssl_context()  # So that the thread does not outlive this test.
 
 
 # Handshake

@@ -14,7 +14,7 @@ from scripted_proxy import HTTPProxy, SOCKSProxy, as_proxy
 from scripted_server import Peer, echo_script, loopback_server, tls_of
 
 from trio_wsclient import Proxy, ProxyError, WebSocketClient, open_websocket_client
-from trio_wsclient._net import connect
+from trio_wsclient._net import trust
 
 BOUND = 10  # seconds for what takes a fraction of one
 BIG = bytes(range(256)) * 1000
@@ -116,7 +116,7 @@ async def test_the_context_for_the_server_is_not_for_the_proxy(
     monkeypatch, proxy_tls, client_ssl_context
 ):
     trusts_nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    monkeypatch.setattr(connect, "_default_context", trusts_nobody)
+    monkeypatch.setattr(trust, "_default_context", trusts_nobody)
     async with loopback_server(Peer.wait_eof, ssl_context=proxy_tls) as proxy_url:
         with trio.fail_after(BOUND), pytest.raises(ProxyError, match="the proxy: no TLS with"):
             async with open_websocket_client(

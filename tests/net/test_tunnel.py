@@ -17,7 +17,7 @@ from scripted_server import Peer, loopback_server, tls_of
 from socks_tables import BOUND_IPV4, GREETING, NO_AUTH
 
 from trio_wsclient import Proxy, ProxyError
-from trio_wsclient._net import connect
+from trio_wsclient._net import trust
 from trio_wsclient._net.tunnel import connect_through
 
 BOUND = 10  # seconds for what takes a fraction of one
@@ -123,7 +123,7 @@ async def test_an_https_proxy_has_to_be_who_its_url_says(ca, client_ssl_context,
 async def test_without_a_context_of_its_own_an_https_proxy_has_the_systems_trust(
     monkeypatch, server_ssl_context, client_ssl_context
 ):
-    monkeypatch.setattr(connect, "_default_context", client_ssl_context)
+    monkeypatch.setattr(trust, "_default_context", client_ssl_context)
     async with loopback_server(echo_bytes) as target:
         proxy = HTTPProxy({"server.example:80": target})
         async with loopback_server(proxy, ssl_context=server_ssl_context) as url:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import ssl
 import sys
-import threading
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from typing import Final
 
 import trio
 import truststore
@@ -19,10 +15,7 @@ import truststore
 from trio_wsclient._errors import HandshakeError
 from trio_wsclient._net.sockets import EagerSocketStream, EagerStream, take_over
 from trio_wsclient._net.tls import EagerTLSStream
-
-_HASHED_NAME: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")
-_default_context_lock: Final = threading.Lock()
-_default_context: ssl.SSLContext | None = None
+from trio_wsclient._net.trust import default_ssl_context
 
 
 async def connect_tcp(host: str, port: int, *, local_address: str | None = None) -> trio.abc.Stream:
@@ -156,41 +149,3 @@ def fault(cause: BaseException) -> str:
     if isinstance(cause, ssl.SSLError) and cause.reason:
         return cause.reason.replace("_", " ").lower()
     return str(cause) or type(cause).__name__
-
-
-async def default_ssl_context() -> ssl.SSLContext:
-    """Return the context for who names none: made once, off the event loop.
-
-    It takes OpenSSL some 20 to 60 ms to parse a bundle of CA certificates.
-    """
-    if _default_context is not None:
-        return _default_context
-    return await trio.to_thread.run_sync(_make_default_context, abandon_on_cancel=True)
-
-
-def _make_default_context() -> ssl.SSLContext:
-    global _default_context  # noqa: PLW0603 one for the process, that is the point of it
-    with _default_context_lock:
-        if _default_context is None:
-            _default_context = _new_default_context(sys.platform)
-        return _default_context
-
-
-def _new_default_context(platform: str) -> ssl.SSLContext:
-    # Who sets these has decided, on any platform; truststore would not look at them.
-    is_told = any(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
-    # On Linux truststore parses the CA bundle anew for each connection, in the event loop. On macOS
-    # and Windows it asks the platform, which knows more than a bundle does.
-    if is_told or (platform not in {"darwin", "win32"} and _openssl_has_cas()):
-        return ssl.create_default_context()
-    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def _openssl_has_cas() -> bool:
-    """Tell whether OpenSSL finds CAs by itself; a standalone build of Python may not."""
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile is not None:
-        return True
-    # openssl-rehash(1): in a directory only names of this form are looked at.
-    files = [] if paths.capath is None else Path(paths.capath).iterdir()
-    return any(_HASHED_NAME.fullmatch(file.name) for file in files)
