@@ -45,7 +45,7 @@ LAYERS = {
         *("_connection.connection", "_connection.keepalive"),
         *("_connection.receiving", "_connection.sending"),
     },
-    "what a user holds": {"_client", "_opening", "_open"},
+    "what a user holds": {"_client", "_connect", "_open"},
     "a loop of them": {"_retry", "_reconnect"},
     "the public names": {"__init__"},
     "command line, testing": {

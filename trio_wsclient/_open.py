@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 
-``_opening`` opens, without a nursery, so that its errors are never in a group. Then the nursery is
+``_connect`` opens, without a nursery, so that its errors are never in a group. Then the nursery is
 opened for the tasks of the connection, and the block runs inside it.
 
 X1  The exception of the user's block never enters the nursery. The nursery is left with no
@@ -30,10 +30,10 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._client import WebSocketClient
+from trio_wsclient._connect import Opening
 from trio_wsclient._connection.keepalive import keepalive_task
 from trio_wsclient._errors import WebSocketInternalError
 from trio_wsclient._http.url import URL, parse
-from trio_wsclient._opening import Opening
 from trio_wsclient._options import ClientOptions, Options
 from trio_wsclient._protocol.closing import CloseFrame
 
