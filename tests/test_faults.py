@@ -192,7 +192,7 @@ async def with_faulty_socket(
 ) -> None:
     assert isinstance(trial.strike, AtCall)
 
-    def take_over(stream: trio.SocketStream) -> EagerSocketStream:
+    def adopt_socket(stream: trio.SocketStream) -> EagerSocketStream:
         held = stream.socket
         family, kind, proto = held.family, held.type, held.proto
         faulty = FaultySocket(family, kind, proto, fileno=held.detach())
@@ -202,7 +202,7 @@ async def with_faulty_socket(
         return EagerSocketStream(faulty)
 
     with monkeypatch.context() as patch:
-        patch.setattr(connect, "take_over", take_over)
+        patch.setattr(connect, "adopt_socket", adopt_socket)
         trial.strike.arm(lambda: None)
         await session(trial)
 

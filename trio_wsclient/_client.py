@@ -34,7 +34,7 @@ from trio_wsclient._protocol.events import Opcode
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class ConnectionInfo:
     """What is known from opening the connection."""
 
     url: URL
@@ -61,59 +61,59 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     asked for the end, ``ConnectionClosedError`` otherwise.
     """
 
-    def __init__(self, connection: Connection, opened: Opened) -> None:
+    def __init__(self, connection: Connection, info: ConnectionInfo) -> None:
         self._connection = connection
         self._queue = connection.queue
         self._time_slice = connection.time_slice
         self._receiver = Receiver(connection)
-        self._sender = Sender(connection, fragment_size=opened.fragment_size)
-        self._opened = opened
+        self._sender = Sender(connection, fragment_size=info.fragment_size)
+        self._info = info
 
     def __repr__(self) -> str:
         state = self._connection.record.state.name
-        return f"<WebSocketClient {self._opened.url.redacted} {state}>"
+        return f"<WebSocketClient {self._info.url.redacted} {state}>"
 
     # About the connection
 
     @property
     def url(self) -> str:
         """The URL, without the userinfo; after redirects the last one."""
-        return str(self._opened.url)
+        return str(self._info.url)
 
     @property
     def redirects(self) -> tuple[str, ...]:
         """The URLs that have redirected us, in their order, without userinfo."""
-        return self._opened.redirects
+        return self._info.redirects
 
     @property
     def subprotocol(self) -> str | None:
         """The subprotocol that the server has chosen (RFC 6455 §1.9)."""
-        return self._opened.subprotocol
+        return self._info.subprotocol
 
     @property
     def extensions(self) -> tuple[str, ...]:
         """The names of the extensions in use, in their order (RFC 6455 §9)."""
-        return self._opened.extensions
+        return self._info.extensions
 
     @property
     def response_headers(self) -> Headers:
-        """The header fields of the server's answer to the handshake."""
-        return self._opened.response_headers
+        """The header fields of the server's response to the handshake."""
+        return self._info.response_headers
 
     @property
     def local_address(self) -> object:
         """The address of this side, from ``socket.getsockname``; ``None`` if not on a socket."""
-        return self._opened.local_address
+        return self._info.local_address
 
     @property
     def remote_address(self) -> object:
         """The address of the other side, from ``socket.getpeername``, or ``None``."""
-        return self._opened.remote_address
+        return self._info.remote_address
 
     @property
     def logger(self) -> logging.Logger:
         """Where the connection logs."""
-        return self._opened.logger
+        return self._info.logger
 
     @property
     def connection_id(self) -> int:

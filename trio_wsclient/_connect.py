@@ -15,13 +15,13 @@ from typing import Final
 import trio
 from wsproto.extensions import Extension
 
-from trio_wsclient._client import Opened, WebSocketClient
+from trio_wsclient._client import ConnectionInfo, WebSocketClient
 from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.queue import ReceiveQueue
 from trio_wsclient._errors import ConnectionRejected, HandshakeError, OpenTimeout, Phase
-from trio_wsclient._http.handshake import Accepted, Handshake, check_extra_headers
+from trio_wsclient._http.handshake import AcceptedUpgrade, Handshake, check_extra_headers
 from trio_wsclient._http.http11 import BODY_PATIENCE
-from trio_wsclient._http.redirects import RedirectRefused, follow
+from trio_wsclient._http.redirects import RedirectRejected, follow
 from trio_wsclient._http.url import URL
 from trio_wsclient._net import connect
 from trio_wsclient._net.http_connect import PrefixedStream
@@ -39,7 +39,7 @@ from trio_wsclient._protocol.protocol import Protocol
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
-class Opening:
+class Connector:
     """One opening.
 
     Args:
@@ -56,10 +56,10 @@ class Opening:
         self._phases: dict[str, float] = {}  # seconds spent in each
         self._redirects: list[str] = []  # the URLs that were left behind
         self._extra_headers = check_extra_headers(options.extra_headers)
-        self._is_at_home = True  # whether no redirect has led to another origin
+        self._same_origin = True  # whether no redirect has led to another origin
         self._handshake: Handshake
-        # What makes the error of a refusal, whose body is still coming.
-        self._refusal: Callable[[], HandshakeError] | None = None
+        # What makes the error of a rejection, whose body is still coming.
+        self._pending_rejection: Callable[[], HandshakeError] | None = None
         self._stream = options.stream  # what is open, and ours to close if all does not end well
 
     async def open(self) -> tuple[Connection, WebSocketClient]:
@@ -69,11 +69,11 @@ class Opening:
         try:
             with trio.move_on_after(timeout):
                 while True:
-                    opened = await self._hop()
+                    opened = await self._attempt()
                     if opened is not None:
                         return opened
-            if self._refusal is not None:
-                raise self._refusal()
+            if self._pending_rejection is not None:
+                raise self._pending_rejection()
             raise OpenTimeout(timeout, self._phase)
         except BaseException as exc:
             await self._cut()  # noqa: ASYNC102 shielded inside
@@ -82,9 +82,10 @@ class Opening:
                 self._log.debug("not open: %s", exc, phase=self._phase)
             raise
         finally:
-            self._refusal = None  # It refers to this object, so both would wait for the collector.
+            # It refers to this object, so both would wait for the collector.
+            self._pending_rejection = None
 
-    async def _hop(self) -> tuple[Connection, WebSocketClient] | None:
+    async def _attempt(self) -> tuple[Connection, WebSocketClient] | None:
         """Open at the present URL; return ``None`` if that has redirected us."""
         options, url = self._options, self._url
         self._handshake = Handshake(
@@ -129,7 +130,7 @@ class Opening:
 
     @property
     def _server_hostname(self) -> str:
-        own = self._options.server_hostname if self._is_at_home else None
+        own = self._options.server_hostname if self._same_origin else None
         return own or self._url.server_hostname
 
     async def _connect(self) -> trio.abc.Stream:
@@ -151,7 +152,7 @@ class Opening:
             local_address=options.local_address,
             user_agent=options.user_agent,
             connected=lambda: self._enter("proxy", "asking the proxy for %s", url.authority),
-            refused=self._note_refusal,
+            rejected=self._note_rejection,
         )
 
     def _proxy(self) -> Proxy | None:
@@ -171,7 +172,7 @@ class Opening:
         deflate = Deflate(options.deflate, Limits(options.max_message_size))
         return [deflate, *options.extensions]
 
-    async def _shake_hands(self, stream: trio.abc.Stream) -> Accepted | None:
+    async def _shake_hands(self, stream: trio.abc.Stream) -> AcceptedUpgrade | None:
         """Shake hands for WebSocket; return ``None`` if a redirect is to be followed."""
         handshake = self._handshake
         try:
@@ -180,7 +181,7 @@ class Opening:
                 handshake.receive_data(bytes(await stream.receive_some(READ_SIZE)))
         except _BROKEN as exc:
             cause = exc.__cause__ or exc
-            text = f"the connection broke in the handshake: {connect.fault(cause)}"
+            text = f"the connection broke in the handshake: {connect.describe_error(cause)}"
             raise HandshakeError(text) from cause
         if handshake.accepted is not None:
             return handshake.accepted
@@ -188,14 +189,14 @@ class Opening:
         if target is not None:
             self._follow(target)
             return None
-        self._note_refusal(lambda: self._rejection(problem))
+        self._note_rejection(lambda: self._rejection(problem))
         with suppress(*_BROKEN), trio.move_on_after(BODY_PATIENCE):
             while not handshake.complete:
                 handshake.receive_data(bytes(await stream.receive_some(READ_SIZE)))
         raise self._rejection(problem)
 
-    def _note_refusal(self, refusal: Callable[[], HandshakeError]) -> None:
-        self._refusal = refusal
+    def _note_rejection(self, rejection: Callable[[], HandshakeError]) -> None:
+        self._pending_rejection = rejection
 
     def _rejection(self, problem: str) -> ConnectionRejected:
         return ConnectionRejected(*self._handshake.rejection, problem)
@@ -203,14 +204,14 @@ class Opening:
     # Redirects
 
     def _redirect_target(self) -> tuple[URL | None, str]:
-        """Return where to follow the answer to, if anywhere, or else why not."""
+        """Return where to follow the response to, if anywhere, or else why not."""
         max_redirects = self._options.max_redirects
         if not max_redirects:
             return None, ""
         status_code, headers, _ = self._handshake.rejection
         try:
             target = follow(self._url, status_code, headers)
-        except RedirectRefused as exc:
+        except RedirectRejected as exc:
             return None, str(exc)
         if target is not None and len(self._redirects) >= max_redirects:
             return None, f"more than {max_redirects} redirects"
@@ -230,7 +231,7 @@ class Opening:
             # A header may hold a credential that is for the first origin only.
             keep = self._options.redirect_headers
             self._extra_headers = () if keep is None else check_extra_headers(keep(str(target)))
-            self._is_at_home = False
+            self._same_origin = False
         self._redirects.append(str(self._url))
         self._url = target
         self._log.url = target.redacted
@@ -238,7 +239,7 @@ class Opening:
     # The outcome
 
     def _opened(
-        self, stream: trio.abc.Stream, accepted: Accepted, addresses: tuple[object, object]
+        self, stream: trio.abc.Stream, accepted: AcceptedUpgrade, addresses: tuple[object, object]
     ) -> tuple[Connection, WebSocketClient]:
         options = self._options
         in_use = tuple(extension.name for extension in accepted.extensions)
@@ -268,7 +269,7 @@ class Opening:
             shares_reading=isinstance(stream, EagerStream),
         )
         connection.stream_reader.bytes_received = len(accepted.trailing_data)
-        opened = Opened(
+        opened = ConnectionInfo(
             url=self._url,
             redirects=tuple(self._redirects),
             subprotocol=accepted.subprotocol,

@@ -30,7 +30,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._client import WebSocketClient
-from trio_wsclient._connect import Opening
+from trio_wsclient._connect import Connector
 from trio_wsclient._connection.keepalive import keepalive_task
 from trio_wsclient._errors import WebSocketInternalError
 from trio_wsclient._http.url import URL, parse
@@ -124,7 +124,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
             raise RuntimeError("this block was entered already; open another one")
         self._is_entered = True
         try:
-            self._connection, self._client = await Opening(self._url, self._options).open()
+            self._connection, self._client = await Connector(self._url, self._options).open()
         except BaseExceptionGroup as group:
             # trio.open_tcp_stream, when it is cancelled, may raise a group of nothing else.
             if group.split(_INTERRUPTS)[1] is not None:
@@ -163,7 +163,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
             await self._nurseries.__aexit__(None, None, None)  # noqa: ASYNC102
         except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
-        self._tell_closed()
+        self._report_closed()
         self._connection.closing.release()
         leaves = self._what_leaves(ours, exc)
         try:
@@ -203,7 +203,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         # X1 (your exception leaves as it is): a cancel while closing does not replace it.
         return interrupt if isinstance(interrupt, KeyboardInterrupt) or exc is None else None
 
-    def _tell_closed(self) -> None:
+    def _report_closed(self) -> None:
         log, closing, client = self._connection.log, self._connection.record, self._client
         log.debug("over; received %s, sent %s", closing.received, closing.sent)
         outcome = client.outcome

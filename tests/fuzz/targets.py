@@ -19,7 +19,7 @@ from test_against_wsproto import is_intended, read, read_by_wsproto
 
 from trio_wsclient import PerMessageDeflate, ProxyError
 from trio_wsclient._http.handshake import Handshake
-from trio_wsclient._http.http11 import Exchange, MalformedAnswer
+from trio_wsclient._http.http11 import HTTP11Exchange, MalformedResponse
 from trio_wsclient._http.url import parse
 from trio_wsclient._net.socks import connect as connect_by_socks
 from trio_wsclient._protocol.closing import ProtocolViolation
@@ -212,17 +212,19 @@ def connect(data: bytes) -> None:
     size = 1 + choices.number(255)
 
     def result(pieces: list[bytes]) -> tuple[object, ...]:
-        exchange = Exchange(h11.Request(method="CONNECT", target="x:1", headers=[("Host", "x:1")]))
+        exchange = HTTP11Exchange(
+            h11.Request(method="CONNECT", target="x:1", headers=[("Host", "x:1")])
+        )
         try:
             for number, piece in enumerate(pieces):
                 if exchange.complete:
                     rest = b"".join(pieces[number:])
-                    return exchange.answer, exchange.trailing_data + rest, exchange.body
+                    return exchange.response, exchange.trailing_data + rest, exchange.body
                 exchange.receive_data(piece)
-        except MalformedAnswer as exc:
+        except MalformedResponse as exc:
             assert "\n" not in str(exc)
             return (str(exc).partition(": ")[0],)
-        return exchange.answer, exchange.trailing_data, exchange.body
+        return exchange.response, exchange.trailing_data, exchange.body
 
     answer = choices.rest
     whole, cut = result([answer] if answer else []), result(pieces_of(answer, size))

@@ -232,5 +232,5 @@ def test_the_error_of_a_long_answer_is_short(answer: bytes):
 def test_an_answer_that_is_cut_off_is_said_to_be(size: int):
     for before in (b"", CONTINUE):
         shake = handshake()
-        with pytest.raises(InvalidResponse, match="TCP ended before the answer was complete"):
+        with pytest.raises(InvalidResponse, match="TCP ended before the response was complete"):
             feed(shake, before + complete(shake, switching())[:size], b"")

@@ -11,35 +11,35 @@ from handshake_tables import CONTINUE, EARLY_HINTS, FRAMES, JUNK, REFUSALS, refu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_wsclient._http.http11 import MAX_HEAD_SIZE, Exchange, MalformedAnswer
+from trio_wsclient._http.http11 import MAX_HEAD_SIZE, HTTP11Exchange, MalformedResponse
 
 
-def upgrade() -> Exchange:
+def upgrade() -> HTTP11Exchange:
     headers = [("Host", "example.org"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
-    return Exchange(h11.Request(method="GET", target="/chat", headers=headers))
+    return HTTP11Exchange(h11.Request(method="GET", target="/chat", headers=headers))
 
 
-def connect() -> Exchange:
+def connect() -> HTTP11Exchange:
     headers = [("Host", "example.org:443")]
-    return Exchange(h11.Request(method="CONNECT", target="example.org:443", headers=headers))
+    return HTTP11Exchange(h11.Request(method="CONNECT", target="example.org:443", headers=headers))
 
 
 EXCHANGES = {"upgrade": upgrade, "CONNECT": connect}
 either = pytest.mark.parametrize("begin", EXCHANGES.values(), ids=EXCHANGES)
 
 
-def outcome(exchange: Exchange, *pieces: bytes) -> tuple[object, ...]:
+def outcome(exchange: HTTP11Exchange, *pieces: bytes) -> tuple[object, ...]:
     """Return all that an exchange tells about an answer, for comparing."""
     try:
         for piece in pieces:
             exchange.receive_data(piece)
-    except MalformedAnswer as exc:
+    except MalformedResponse as exc:
         # h11's words may depend on how the bytes were cut.
         return ("malformed", str(exc).partition(": ")[0])
-    facts = (exchange.switched, exchange.refused, exchange.complete)
-    if exchange.answer is None:
+    facts = (exchange.switched, exchange.rejected, exchange.complete)
+    if exchange.response is None:
         return facts
-    answer = exchange.answer
+    answer = exchange.response
     head = (answer.status_code, answer.http_version, answer.headers.raw)
     return (*facts, *head, exchange.body, exchange.trailing_data)
 
@@ -86,9 +86,9 @@ def test_bytes_after_a_2xx_to_connect_are_kept(answer: bytes, behind: bytes):
     exchange.receive_data(answer + behind)
     assert exchange.switched
     assert exchange.complete
-    assert not exchange.refused
-    assert exchange.answer is not None
-    assert exchange.answer.status_code // 100 == 2
+    assert not exchange.rejected
+    assert exchange.response is not None
+    assert exchange.response.status_code // 100 == 2
     assert (exchange.trailing_data, exchange.body) == (behind, b"")
 
 
@@ -111,13 +111,13 @@ def test_later_bytes_after_a_switch_are_kept(begin, answer: bytes):
 def test_version_and_headers_are_those_of_the_last_answer():
     exchange = connect()
     exchange.receive_data(EARLY_HINTS + b"HTTP/1.0 200 OK\r\nVia: a\r\nvia: J\xf6rg\r\n\r\n")
-    assert exchange.answer is not None
-    assert exchange.answer.http_version == "1.0"
-    assert exchange.answer.headers.raw == (("Via", "a"), ("via", "J\xf6rg"))
+    assert exchange.response is not None
+    assert exchange.response.http_version == "1.0"
+    assert exchange.response.headers.raw == (("Via", "a"), ("via", "J\xf6rg"))
 
 
 def test_a_101_to_connect_is_no_answer():
-    with pytest.raises(MalformedAnswer, match=r"not HTTP/1\.1: "):
+    with pytest.raises(MalformedResponse, match=r"not HTTP/1\.1: "):
         connect().receive_data(SWITCHING)
 
 
@@ -125,7 +125,7 @@ def test_a_101_to_connect_is_no_answer():
 def test_a_2xx_to_an_upgrade_is_a_refusal(status: str):
     exchange = upgrade()
     exchange.receive_data(refusal(status, "Content-Length: 2", body=b"ok"))
-    assert exchange.refused
+    assert exchange.rejected
     assert not exchange.switched
     assert (exchange.body, exchange.trailing_data) == (b"ok", b"")
 
@@ -147,11 +147,11 @@ CONNECT_REFUSALS = {
 def test_another_status_to_connect_is_a_refusal(answer: bytes, expected: tuple[int, bytes]):
     exchange = connect()
     exchange.receive_data(answer)
-    assert exchange.refused
+    assert exchange.rejected
     assert exchange.complete
     assert not exchange.switched
-    assert exchange.answer is not None
-    assert (exchange.answer.status_code, exchange.body) == expected
+    assert exchange.response is not None
+    assert (exchange.response.status_code, exchange.body) == expected
     assert exchange.trailing_data == b""
 
 
@@ -159,7 +159,7 @@ def test_another_status_to_connect_is_a_refusal(answer: bytes, expected: tuple[i
 def test_a_refusal_is_known_before_its_body_has_come_and_complete_with_it(begin):
     exchange = begin()
     exchange.receive_data(refusal("403 Forbidden", "Content-Length: 3", body=b"no"))
-    assert exchange.refused
+    assert exchange.rejected
     assert not exchange.complete
     assert exchange.body == b"no"
     exchange.receive_data(b".")
@@ -186,7 +186,7 @@ def test_a_refusal_stays_one_whatever_its_body_is(begin, body: bytes, kept: byte
     exchange = begin()
     exchange.receive_data(refusal("403 Forbidden", "Transfer-Encoding: chunked", body=body))
     exchange.receive_data(b"")
-    assert exchange.refused
+    assert exchange.rejected
     assert exchange.complete
     assert exchange.body == kept
 
@@ -224,7 +224,7 @@ def test_nothing_is_allocated_by_the_length_that_a_refusal_claims(begin):
 @either
 @pytest.mark.parametrize("answer", JUNK.values(), ids=JUNK)
 def test_what_is_not_http_is_refused_in_a_printable_line(begin, answer: bytes):
-    with pytest.raises(MalformedAnswer, match=r"not HTTP/1\.1: ") as caught:
+    with pytest.raises(MalformedResponse, match=r"not HTTP/1\.1: ") as caught:
         begin().receive_data(answer)
     assert str(caught.value).isprintable()
     assert isinstance(caught.value.__cause__, h11.RemoteProtocolError)
@@ -232,7 +232,7 @@ def test_what_is_not_http_is_refused_in_a_printable_line(begin, answer: bytes):
 
 @either
 def test_what_is_obviously_no_answer_is_called_one_all_the_same(begin):
-    with pytest.raises(MalformedAnswer, match=r"not HTTP/1\.1: illegal status line"):
+    with pytest.raises(MalformedResponse, match=r"not HTTP/1\.1: illegal status line"):
         begin().receive_data(b"\x16\x03\x01")
 
 
@@ -243,7 +243,7 @@ def test_an_answer_that_is_cut_off_is_said_to_be(begin, size: int, interim: byte
     exchange = begin()
     if size or interim:
         exchange.receive_data(interim + refusal("200 OK", "X-Name: value")[:size])
-    with pytest.raises(MalformedAnswer, match="TCP ended before the answer was complete"):
+    with pytest.raises(MalformedResponse, match="TCP ended before the response was complete"):
         exchange.receive_data(b"")
 
 
@@ -277,9 +277,9 @@ def test_a_head_may_have_65536_bytes_and_not_one_more(begin, cut, interim: bytes
     exchange = begin()
     for piece in cut(head_of(MAX_HEAD_SIZE, interim)):
         exchange.receive_data(piece)
-    assert exchange.answer is not None
+    assert exchange.response is not None
     exchange = begin()
-    with pytest.raises(MalformedAnswer, match="more than 65536 bytes of response headers"):
+    with pytest.raises(MalformedResponse, match="more than 65536 bytes of response headers"):
         for piece in cut(head_of(MAX_HEAD_SIZE + 1, interim) + b"after it"):
             exchange.receive_data(piece)
 

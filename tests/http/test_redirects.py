@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_wsclient._headers import Headers
-from trio_wsclient._http.redirects import RedirectRefused, follow
+from trio_wsclient._http.redirects import RedirectRejected, follow
 from trio_wsclient._http.url import URL, parse
 
 STATUSES = [301, 302, 303, 307, 308]
@@ -28,7 +28,7 @@ def led(base: str, location: str) -> URL:
 def refusal(base: str, *locations: str) -> str:
     """Return why a redirect is refused."""
     headers = Headers([("Location", location) for location in locations])
-    with pytest.raises(RedirectRefused) as caught:
+    with pytest.raises(RedirectRejected) as caught:
         follow(parse(base), 302, headers)
     return str(caught.value)
 
@@ -296,7 +296,7 @@ def test_a_refusal_shows_neither_credentials_nor_the_query(location: str):
 def test_a_long_location_takes_no_time(location: str):
     headers = Headers([("Location", location)])
     start = time.perf_counter()
-    with suppress(RedirectRefused):
+    with suppress(RedirectRejected):
         follow(parse("ws://a/"), 302, headers)
     assert time.perf_counter() - start < 5
 
@@ -325,7 +325,7 @@ def test_whatever_the_location_it_is_refused_or_leads_to_a_url_that_can_be_sent(
     url = parse(base)
     try:
         target = follow(url, status_code, Headers([("Location", location)]))
-    except RedirectRefused as exc:
+    except RedirectRejected as exc:
         assert str(exc).isprintable()
         return
     assert target is not None

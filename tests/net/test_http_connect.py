@@ -20,7 +20,7 @@ PROXY = Proxy("http://proxy.example")
 OK = b"HTTP/1.1 200 OK\r\n\r\n"
 BASIC = "Basic " + base64.b64encode(b"na@me:pass:word").decode()
 
-connect = partial(http_connect.connect, refused=lambda _: None)
+connect = partial(http_connect.connect, rejected=lambda _: None)
 
 
 async def read_all(stream: trio.abc.Stream, max_bytes: int | None = None) -> bytes:

@@ -17,7 +17,7 @@ from trio_wsclient._net import http_connect
 BOUND = 10  # seconds for what takes one at most
 PROXY = Proxy("http://proxy.example")
 
-connect = partial(http_connect.connect, refused=lambda _: None)
+connect = partial(http_connect.connect, rejected=lambda _: None)
 
 
 async def error_over(stream: trio.abc.Stream) -> ProxyError:
@@ -152,7 +152,7 @@ async def test_cancelled_within_the_body_of_a_refusal_only_the_cancel_comes_out(
 async def test_what_is_not_http_is_an_error_that_says_so(answer: bytes):
     for pieces in ([answer], wire.cut(answer, range(len(answer)))):
         error = await error_over(CannedStream(*pieces, end=trio.sleep_forever))
-        assert str(error).startswith("the proxy's answer to CONNECT: not HTTP/1.1: ")
+        assert str(error).startswith("the proxy's response to CONNECT: not HTTP/1.1: ")
         assert isinstance(error.__cause__, h11.RemoteProtocolError)
         assert_no_answer(error)
 
@@ -172,7 +172,9 @@ WHOLE = CONTINUE + refusal("200 OK", "Via: x")
 @pytest.mark.parametrize("size", range(len(WHOLE)))
 async def test_tcp_that_ends_before_the_head_does_is_an_error(size: int):
     error = await error_over(CannedStream(*wire.cut(WHOLE[:size], [size // 2])))
-    assert str(error) == "the proxy's answer to CONNECT: TCP ended before the answer was complete"
+    assert (
+        str(error) == "the proxy's response to CONNECT: TCP ended before the response was complete"
+    )
     assert_no_answer(error)
 
 

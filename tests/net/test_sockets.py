@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
-from trio_wsclient._net.sockets import EagerSocketStream, take_over
+from trio_wsclient._net.sockets import EagerSocketStream, adopt_socket
 
 BIG = bytes(range(256)) * 40_000  # more than the buffers of two sockets take
 
@@ -173,7 +173,7 @@ async def test_the_socket_of_trios_stream_is_taken_over():
     with theirs:
         held = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
         descriptor = held.socket.fileno()
-        stream = take_over(held)
+        stream = adopt_socket(held)
         assert isinstance(stream, EagerSocketStream)
         assert stream.socket.fileno() == descriptor
         assert stream.socket.family == theirs.family
@@ -193,7 +193,7 @@ async def test_any_other_stream_is_left_as_it_is():
             pass
 
     for stream in (memory_stream_pair()[0], trio.SocketStream(MadeUp())):
-        assert take_over(stream) is stream
+        assert adopt_socket(stream) is stream
 
 
 async def test_waking_the_reader_leaves_a_blocked_write_alone(pair):

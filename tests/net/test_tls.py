@@ -17,7 +17,7 @@ import trio
 import trustme
 from trio.testing import wait_all_tasks_blocked
 
-from trio_wsclient._net.sockets import EagerSocketStream, take_over
+from trio_wsclient._net.sockets import EagerSocketStream, adopt_socket
 from trio_wsclient._net.tls import EagerTLSStream
 
 BIG = os.urandom(3_000_000)  # more than the buffers of two sockets take
@@ -287,7 +287,7 @@ async def test_keys_may_change_between_messages(
 ):
     with trio.fail_after(BOUND):
         async with s_server(certificate, version) as (process, port):
-            stream = take_over(await trio.open_tcp_stream("127.0.0.1", port))
+            stream = adopt_socket(await trio.open_tcp_stream("127.0.0.1", port))
             assert isinstance(stream, EagerSocketStream)
             tls = EagerTLSStream(stream, client_ssl_context, "127.0.0.1")
             await tls.do_handshake()

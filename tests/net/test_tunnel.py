@@ -38,7 +38,7 @@ async def through(
         local_address=local_address,
         user_agent="me/1",
         connected=connected,
-        refused=lambda _: None,
+        rejected=lambda _: None,
     )
 
 

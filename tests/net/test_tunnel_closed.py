@@ -36,7 +36,7 @@ async def through(
         local_address=None,
         user_agent=None,
         connected=connected,
-        refused=lambda _: None,
+        rejected=lambda _: None,
     )
 
 

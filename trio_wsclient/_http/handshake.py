@@ -1,7 +1,7 @@
 """Opening handshake (RFC 6455 §4.1), without I/O.
 
-``http11`` reads the answer; what makes it the answer to *this* request is judged here. Bytes go in
-through ``receive_data``; once ``accepted`` or ``rejected`` is set, the outcome is known.
+``http11`` reads the response; whether it is the response to *this* request is judged here. Bytes go
+in through ``receive_data``; once ``accepted`` or ``rejected`` is set, the outcome is known.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wsproto.extensions import Extension
 
 from trio_wsclient._errors import InvalidResponse
 from trio_wsclient._headers import Headers, HeadersLike, check_field, is_token, parse_extensions
-from trio_wsclient._http.http11 import Answer, Exchange, MalformedAnswer
+from trio_wsclient._http.http11 import HTTP11Exchange, MalformedResponse, Response
 from trio_wsclient._http.negotiation import NegotiationError, negotiate, offer
 from trio_wsclient._http.url import URL
 from trio_wsclient._text import quote
@@ -44,7 +44,7 @@ _OWN_FIELDS: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedUpgrade:
     """The server agreed: status 101 and all that RFC 6455 §4.1 asks of it."""
 
     subprotocol: str | None
@@ -100,7 +100,7 @@ def check_extra_headers(extra_headers: HeadersLike) -> tuple[tuple[str, str], ..
 
 
 def make_nonce() -> bytes:
-    """Return what makes an answer one to this request (RFC 6455 §4.1, item 7)."""
+    """Return what makes a response one to this request (RFC 6455 §4.1, item 7)."""
     return os.urandom(16)
 
 
@@ -129,7 +129,7 @@ class Handshake:
         self._subprotocols = subprotocols
         self._extensions = extensions
         self._offered = offer(extensions)
-        self._accepted: Accepted | None = None
+        self._accepted: AcceptedUpgrade | None = None
         head = [
             ("Host", url.authority),
             ("Upgrade", "websocket"),
@@ -143,13 +143,13 @@ class Handshake:
             head.append(("Sec-WebSocket-Extensions", self._offered))
         if url.authorization and not any(name.lower() == "authorization" for name, _ in fields):
             head.append(("Authorization", url.authorization))
-        self._exchange = Exchange(
+        self._exchange = HTTP11Exchange(
             h11.Request(method="GET", target=url.target, headers=[*head, *fields])
         )
         self.request_data: Final = self._exchange.request_data
 
     @property
-    def accepted(self) -> Accepted | None:
+    def accepted(self) -> AcceptedUpgrade | None:
         """The outcome, if the server has agreed."""
         return self._accepted
 
@@ -163,8 +163,8 @@ class Handshake:
 
     @property
     def rejected(self) -> bool:
-        """Whether the head of an answer with another status than 101 has come."""
-        return self._exchange.refused
+        """Whether the head of a response with another status than 101 has come."""
+        return self._exchange.rejected
 
     @property
     def complete(self) -> bool:
@@ -174,31 +174,31 @@ class Handshake:
     @property
     def rejection(self) -> tuple[int, Headers, bytes]:
         """Status, headers and what has come of the body."""
-        answer = self._exchange.answer
-        assert answer is not None
-        return answer.status_code, answer.headers, self._exchange.body
+        response = self._exchange.response
+        assert response is not None
+        return response.status_code, response.headers, self._exchange.body
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the server; ``b""`` is the end of its stream.
 
         Raises:
-            InvalidResponse: The answer breaks HTTP/1.1 or RFC 6455 §4.1.
+            InvalidResponse: The response breaks HTTP/1.1 or RFC 6455 §4.1.
         """
         try:
             self._exchange.receive_data(data)
-        except MalformedAnswer as exc:
+        except MalformedResponse as exc:
             raise InvalidResponse(str(exc)) from exc.__cause__
         if self._exchange.switched:
             if self._accepted is None:
-                assert self._exchange.answer is not None
-                self._accepted = self._judge(self._exchange.answer)
+                assert self._exchange.response is not None
+                self._accepted = self._judge(self._exchange.response)
             self._accepted = replace(self._accepted, trailing_data=self._exchange.trailing_data)
 
-    def _judge(self, answer: Answer) -> Accepted:
+    def _judge(self, response: Response) -> AcceptedUpgrade:
         """Judge a 101 by RFC 6455 §4.1, the second list."""
-        headers = answer.headers
-        if answer.http_version != "1.1":
-            raise InvalidResponse(f"HTTP/{answer.http_version}, not HTTP/1.1")
+        headers = response.headers
+        if response.http_version != "1.1":
+            raise InvalidResponse(f"HTTP/{response.http_version}, not HTTP/1.1")
         if len(headers.raw) > _MAX_HEADER_FIELDS:
             raise InvalidResponse(f"more than {_MAX_HEADER_FIELDS} response headers")
         if [value.lower() for value in headers.get_all("Upgrade")] != ["websocket"]:
@@ -212,7 +212,7 @@ class Handshake:
             offered = ", ".join(self._subprotocols)
             raise _wrong(headers, "Sec-WebSocket-Protocol", f"one of those offered ({offered})")
         extensions = self._negotiate(headers)
-        return Accepted(chosen[0] if chosen else None, headers, extensions)
+        return AcceptedUpgrade(chosen[0] if chosen else None, headers, extensions)
 
     def _negotiate(self, headers: Headers) -> tuple[Extension, ...]:
         try:

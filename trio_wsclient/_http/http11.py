@@ -1,7 +1,7 @@
-"""One HTTP/1.1 request and its answer (RFC 9112), without I/O.
+"""One HTTP/1.1 request and its response (RFC 9112), without I/O.
 
 h11 parses; limits are kept here, so that the verdict does not depend on how the bytes were cut.
-What the answer means is for ``handshake`` and ``_net.http_connect`` to judge.
+What the response means is for ``handshake`` and ``_net.http_connect`` to judge.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ import h11
 from trio_wsclient._headers import Headers
 from trio_wsclient._text import quote
 
-MAX_HEAD_SIZE: Final = 65_536  # bytes, interim answers included; four times h11's own default
-BODY_PATIENCE: Final = 1.0  # seconds: a refusal is a refusal, with or without its error page
-_MAX_BODY_SIZE: Final = 65_536  # bytes of a refusal's body that are kept: an error page
+MAX_HEAD_SIZE: Final = 65_536  # bytes, interim responses included; four times h11's own default
+BODY_PATIENCE: Final = 1.0  # seconds: a rejection is one, with or without its error page
+_MAX_BODY_SIZE: Final = 65_536  # bytes of a rejection's body that are kept: an error page
 # bytes: h11 applies its limit to what is in its buffer, so the verdict would depend on how the
 # bytes were cut. Fed in small pieces, under a limit that they never reach, ours is the only one.
 _PIECE: Final = 4096
 
 
-class MalformedAnswer(Exception):
-    """The answer breaks HTTP/1.1, or ended before its head was complete; the text says how."""
+class MalformedResponse(Exception):
+    """The response breaks HTTP/1.1, or ended before its head was complete; the text says how."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The head of an answer."""
+class Response:
+    """The head of a response."""
 
     status_code: int
     http_version: str
     headers: Headers
 
 
-class Exchange:
-    """A request without a body, and what the peer answers.
+class HTTP11Exchange:
+    """A request without a body, and what the peer responds.
 
     Args:
         request: The request, for an upgrade or with CONNECT.
@@ -47,17 +47,17 @@ class Exchange:
         self._head_size = 0
         self._body = bytearray()
         self._body_complete = False
-        self.answer: Answer | None = None
-        self.switched: bool = False  # whether the answer ends HTTP: a 101, or a 2xx to CONNECT
-        self.trailing_data: bytes = b""  # what came behind such an answer
+        self.response: Response | None = None
+        self.switched: bool = False  # whether the response ends HTTP: a 101, or a 2xx to CONNECT
+        self.trailing_data: bytes = b""  # what came after such a response
         self.request_data: Final = (self._http.send(request) or b"") + (
             self._http.send(h11.EndOfMessage()) or b""
         )
 
     @property
-    def refused(self) -> bool:
-        """Whether the head of an answer has come that does not end HTTP."""
-        return self.answer is not None and not self.switched
+    def rejected(self) -> bool:
+        """Whether the head of a response has come that does not end HTTP."""
+        return self.response is not None and not self.switched
 
     @property
     def complete(self) -> bool:
@@ -66,21 +66,21 @@ class Exchange:
 
     @property
     def body(self) -> bytes:
-        """What has come of a refusal's body."""
+        """What has come of a rejection's body."""
         return bytes(self._body)
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the peer; ``b""`` is the end of its stream.
 
         Raises:
-            MalformedAnswer: See there. Once there is a refusal its body may be anything.
+            MalformedResponse: See there. Once there is a rejection its body may be anything.
         """
         start = 0
         while not self.complete:
             # Of the head no byte beyond the limit is looked at, however the bytes were cut.
-            size = _PIECE if self.refused else min(_PIECE, MAX_HEAD_SIZE - self._head_size)
+            size = _PIECE if self.rejected else min(_PIECE, MAX_HEAD_SIZE - self._head_size)
             if data and size == 0:
-                raise MalformedAnswer(f"more than {MAX_HEAD_SIZE} bytes of response headers")
+                raise MalformedResponse(f"more than {MAX_HEAD_SIZE} bytes of response headers")
             piece = data[start : start + size]
             start += len(piece)
             try:
@@ -89,22 +89,22 @@ class Exchange:
             except h11.RemoteProtocolError as exc:
                 # Break a cycle: h11 raises some of these in a frame that refers to them.
                 exc.__traceback__ = None
-                if self.refused:  # A refusal stays one, also with half a body.
+                if self.rejected:  # A rejection stays one, also with half a body.
                     self._body_complete = True
                 elif not piece:
-                    text = "TCP ended before the answer was complete"
-                    raise MalformedAnswer(text) from EOFError(str(exc))
+                    text = "TCP ended before the response was complete"
+                    raise MalformedResponse(text) from EOFError(str(exc))
                 else:
-                    # So h11 calls what it gives up at the first byte, answers too.
+                    # h11 calls it so for responses too, if it gives up at the first byte.
                     text = str(exc).replace("illegal request line", "illegal status line")
-                    raise MalformedAnswer(f"not HTTP/1.1: {quote(text)}") from exc
+                    raise MalformedResponse(f"not HTTP/1.1: {quote(text)}") from exc
             if start == len(data):
                 break
         if self.switched:
             self.trailing_data += data[start:]
 
     def _next_events(self, size: int) -> None:
-        if not self.refused:
+        if not self.rejected:
             self._head_size += size
         while True:
             event = self._http.next_event()
@@ -112,7 +112,7 @@ class Exchange:
                 self.switched = self._http.their_state is h11.SWITCHED_PROTOCOL
                 # RFC 9110 §15.2: a client takes 100, 103 and their like and waits on.
                 if isinstance(event, h11.Response) or self.switched:
-                    self.answer = _answer(event)
+                    self.response = _response(event)
                 if self.switched:
                     self.trailing_data, _ = self._http.trailing_data
                     return
@@ -129,9 +129,9 @@ class Exchange:
                 return
 
 
-def _answer(event: h11.Response | h11.InformationalResponse) -> Answer:
+def _response(event: h11.Response | h11.InformationalResponse) -> Response:
     fields = event.headers.raw_items()
-    return Answer(
+    return Response(
         event.status_code,
         event.http_version.decode("ascii"),
         Headers((name.decode("ascii"), value.decode("latin-1")) for name, value in fields),

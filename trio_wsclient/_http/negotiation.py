@@ -14,7 +14,7 @@ _HEADER: Final = "Sec-WebSocket-Extensions"
 
 
 class NegotiationError(Exception):
-    """The server's answer does not fit what was offered (RFC 6455 §9.1)."""
+    """The server's response does not fit what was offered (RFC 6455 §9.1)."""
 
 
 def check_extensions(extensions: Iterable[Extension]) -> tuple[Extension, ...]:
@@ -58,13 +58,13 @@ def offer(extensions: Iterable[Extension]) -> str:
 def negotiate(
     extensions: Sequence[Extension], offered: str, headers: Headers
 ) -> tuple[Extension, ...]:
-    """Return the extensions that are in use after the server's answer, in their order.
+    """Return the extensions that are in use after the server's response, in their order.
 
     Those that work without negotiation come first, then the negotiated ones in the order of the
     answer (RFC 6455 §9.1).
 
     Raises:
-        NegotiationError: The answer has an extension that was not offered, or one twice, or
+        NegotiationError: The response has an extension that was not offered, or one twice, or
             parameters that the extension does not take.
     """
     names = {element.name for element in parse_extensions(offered)}

@@ -22,20 +22,20 @@ _REFERENCE: Final = re.compile(
 _UNSENDABLE: Final = re.compile(r"[\x00-\x20\x7f]")
 
 
-class RedirectRefused(ValueError):
+class RedirectRejected(ValueError):
     """A redirect that is not to be followed; the text says why, without showing its URL."""
 
 
 def follow(url: URL, status_code: int, headers: Headers) -> URL | None:
-    """Return the URL that an answer redirects to, ``None`` if it is no redirect.
+    """Return the URL that a response redirects to, ``None`` if it is no redirect.
 
     Args:
-        url: Whose answer it is.
-        status_code: The status of the answer.
+        url: Who has sent it.
+        status_code: The status of the response.
         headers: Its header fields, their values in Latin-1.
 
     Raises:
-        RedirectRefused: It names no URL of a WebSocket, or leads from ``wss`` to ``ws``.
+        RedirectRejected: It names no URL of a WebSocket, or leads from ``wss`` to ``ws``.
     """
     if status_code not in _REDIRECTS:
         return None
@@ -48,13 +48,13 @@ def follow(url: URL, status_code: int, headers: Headers) -> URL | None:
     own_scheme = "wss" if url.secure else "ws"
     scheme = own_scheme if scheme is None else _SCHEMES.get(scheme.lower())
     if scheme is None or authority is None:
-        raise RedirectRefused("a redirect to what is no URL of a WebSocket")
+        raise RedirectRejected("a redirect to what is no URL of a WebSocket")
     if url.secure and scheme == "ws":
-        raise RedirectRefused("a redirect from wss to ws")
+        raise RedirectRejected("a redirect from wss to ws")
     try:
         target = parse(f"{scheme}://{_decode(authority)}{_without_dots(path)}{query}")
     except InvalidURL as exc:
-        raise RedirectRefused(f"a redirect to an invalid URL: {exc.problem}") from None
+        raise RedirectRejected(f"a redirect to an invalid URL: {exc.problem}") from None
     # Userinfo that the server names is used, as browsers do. It is no secret of ours, and leads to
     # nothing that a token in the query would not. Ours stays within its origin.
     if target.authorization is None and target.origin == url.origin:
@@ -65,12 +65,12 @@ def follow(url: URL, status_code: int, headers: Headers) -> URL | None:
 def _location(headers: Headers) -> str:
     locations = set(headers.get_all("Location"))
     if len(locations) > 1:
-        raise RedirectRefused("a redirect with more than one Location")
+        raise RedirectRejected("a redirect with more than one Location")
     location = "".join(locations)
     if not location:  # An empty one would be the same URL again: browsers take it for none, too.
-        raise RedirectRefused("a redirect without a Location")
+        raise RedirectRejected("a redirect without a Location")
     if _UNSENDABLE.search(location):
-        raise RedirectRefused("a redirect to a URL with a space or a control character")
+        raise RedirectRejected("a redirect to a URL with a space or a control character")
     return location
 
 

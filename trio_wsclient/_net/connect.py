@@ -13,7 +13,7 @@ import trio
 import truststore
 
 from trio_wsclient._errors import HandshakeError
-from trio_wsclient._net.sockets import EagerSocketStream, EagerStream, take_over
+from trio_wsclient._net.sockets import EagerSocketStream, EagerStream, adopt_socket
 from trio_wsclient._net.tls import EagerTLSStream
 from trio_wsclient._net.trust import default_ssl_context
 
@@ -32,7 +32,7 @@ async def connect_tcp(host: str, port: int, *, local_address: str | None = None)
             stream = await _connect_to_address(family, host, port)
     except OSError as exc:
         raise HandshakeError(f"no TCP connection to {host} port {port}: {_reasons(exc)}") from exc
-    return take_over(stream)
+    return adopt_socket(stream)
 
 
 def _family(host: str) -> int | None:
@@ -64,8 +64,8 @@ async def connect_unix(path: str | os.PathLike[str]) -> trio.abc.Stream:
     try:
         stream = await trio.open_unix_socket(path)
     except (OSError, RuntimeError) as exc:
-        raise HandshakeError(f"no connection to the unix socket: {fault(exc)}") from exc
-    return take_over(stream)
+        raise HandshakeError(f"no connection to the unix socket: {describe_error(exc)}") from exc
+    return adopt_socket(stream)
 
 
 def _reasons(exc: OSError) -> str:
@@ -101,7 +101,7 @@ async def start_tls(
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ValueError) as exc:
         await close_forcefully(stream)  # noqa: ASYNC120 shielded inside
         cause = exc.__cause__ or exc
-        raise HandshakeError(f"no TLS with {server_hostname}: {fault(cause)}") from cause
+        raise HandshakeError(f"no TLS with {server_hostname}: {describe_error(cause)}") from cause
     except BaseException:
         await close_forcefully(stream)  # noqa: ASYNC102 shielded inside
         raise
@@ -140,7 +140,7 @@ async def close_forcefully(stream: trio.abc.Stream) -> None:
             raise
 
 
-def fault(cause: BaseException) -> str:
+def describe_error(cause: BaseException) -> str:
     """Say in words what broke a stream."""
     if isinstance(cause, ssl.SSLCertVerificationError):
         return cause.verify_message

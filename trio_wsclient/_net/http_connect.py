@@ -11,7 +11,7 @@ import trio
 
 from trio_wsclient._errors import ProxyError
 from trio_wsclient._http.authority import bracket
-from trio_wsclient._http.http11 import BODY_PATIENCE, Exchange, MalformedAnswer
+from trio_wsclient._http.http11 import BODY_PATIENCE, HTTP11Exchange, MalformedResponse
 from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._net.sockets import READ_SIZE
 
@@ -25,7 +25,7 @@ async def connect(
     port: int,
     *,
     user_agent: str | None,
-    refused: Callable[[Callable[[], ProxyError]], None],
+    rejected: Callable[[Callable[[], ProxyError]], None],
 ) -> trio.abc.Stream:
     """Have an HTTP proxy connect to a host; the stream it returns leads there.
 
@@ -35,8 +35,8 @@ async def connect(
         host: A name or an address, without brackets.
         port: The port.
         user_agent: As in the options.
-        refused: Called when the head of a refusal has come, with what makes the error of what there
-            is of its body.
+        rejected: Called when the head of a rejection has come, with a function that makes the error
+            of what there is of its body.
 
     Raises:
         ProxyError: It did not.
@@ -45,35 +45,35 @@ async def connect(
     fields = proxy.fields
     if user_agent is not None and all(name.lower() != "user-agent" for name, _ in fields):
         fields = [("User-Agent", user_agent), *fields]
-    exchange = Exchange(
+    exchange = HTTP11Exchange(
         h11.Request(method="CONNECT", target=authority, headers=[("Host", authority), *fields])
     )
     try:
         await stream.send_all(exchange.request_data)
-        while exchange.answer is None:
+        while exchange.response is None:
             exchange.receive_data(bytes(await stream.receive_some(READ_SIZE)))
-    except MalformedAnswer as exc:
-        raise ProxyError(f"the proxy's answer to CONNECT: {exc}") from exc.__cause__
+    except MalformedResponse as exc:
+        raise ProxyError(f"the proxy's response to CONNECT: {exc}") from exc.__cause__
     except _BROKEN as exc:
         raise ProxyError("the proxy broke the connection at CONNECT") from exc
     if exchange.switched:
         data = exchange.trailing_data
         return PrefixedStream(data, stream) if data else stream
-    refused(lambda: _refusal(exchange))
+    rejected(lambda: _rejection(exchange))
     with suppress(*_BROKEN), trio.move_on_after(BODY_PATIENCE):
         while not exchange.complete:
             exchange.receive_data(bytes(await stream.receive_some(READ_SIZE)))
-    raise _refusal(exchange)
+    raise _rejection(exchange)
 
 
-def _refusal(exchange: Exchange) -> ProxyError:
-    answer = exchange.answer
-    assert answer is not None
-    what = "wants authentication" if answer.status_code == 407 else "refused"  # noqa: PLR2004
+def _rejection(exchange: HTTP11Exchange) -> ProxyError:
+    response = exchange.response
+    assert response is not None
+    what = "wants authentication" if response.status_code == 407 else "refused"  # noqa: PLR2004
     return ProxyError(
-        f"the proxy {what}: HTTP status {answer.status_code}",
-        answer.status_code,
-        answer.headers,
+        f"the proxy {what}: HTTP status {response.status_code}",
+        response.status_code,
+        response.headers,
         exchange.body,
     )
 

@@ -132,7 +132,7 @@ def stream_error(
     return trio.BrokenResourceError(f"the connection is broken: {exc}")
 
 
-def take_over(stream: trio.abc.Stream) -> trio.abc.Stream:
+def adopt_socket(stream: trio.abc.Stream) -> trio.abc.Stream:
     """Take the socket out of a stream that will not be used any more, if it is one of Trio's."""
     if not isinstance(stream, trio.SocketStream):
         return stream

@@ -20,7 +20,7 @@ async def connect_through(
     local_address: str | None,
     user_agent: str | None,
     connected: Callable[[], None],
-    refused: Callable[[Callable[[], ProxyError]], None],
+    rejected: Callable[[Callable[[], ProxyError]], None],
 ) -> trio.abc.Stream:
     """Connect to a host through a proxy; if that fails, nothing stays open.
 
@@ -31,7 +31,7 @@ async def connect_through(
         local_address: The IP address of this machine to connect from.
         user_agent: The value of User-Agent, if there is to be one.
         connected: Called when TCP to the proxy stands.
-        refused: See ``http_connect``.
+        rejected: See ``http_connect``.
 
     Raises:
         ProxyError: The proxy could not be reached, or did not connect.
@@ -43,7 +43,7 @@ async def connect_through(
             if proxy.is_secure:
                 stream = await _start_tls(stream, proxy)
             return await http_connect.connect(
-                stream, proxy, host, port, user_agent=user_agent, refused=refused
+                stream, proxy, host, port, user_agent=user_agent, rejected=rejected
             )
         except BaseException:
             await connect.close_forcefully(stream)  # noqa: ASYNC102 shielded inside
