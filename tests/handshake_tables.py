@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import wire
 
 from trio_wsclient import Headers, InvalidResponse
 from trio_wsclient._http.handshake import Handshake
+from trio_wsclient._http.upgrade import HTTP11Upgrade
 from trio_wsclient._http.url import parse
 
 FRAMES = wire.text("Hello") + wire.ping(b"p")
@@ -30,11 +33,16 @@ def refusal(status: str, *lines: str, body: bytes = b"") -> bytes:
     return "\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode() + body
 
 
-def handshake(*subprotocols: str, url: str = "ws://example.org/chat") -> Handshake:
-    return Handshake(parse(url), subprotocols=subprotocols)
+def upgrade(url: str = "ws://example.org/", **asked: Any) -> HTTP11Upgrade:
+    """Return a handshake over HTTP/1.1."""
+    return HTTP11Upgrade(Handshake(parse(url), **asked))
 
 
-def feed(shake: Handshake, *pieces: bytes) -> bytes:
+def handshake(*subprotocols: str, url: str = "ws://example.org/chat") -> HTTP11Upgrade:
+    return upgrade(url, subprotocols=subprotocols)
+
+
+def feed(shake: HTTP11Upgrade, *pieces: bytes) -> bytes:
     """Feed pieces of an answer until it is complete; return the pieces that are left."""
     queue = list(pieces)
     while queue and not shake.complete:
@@ -42,7 +50,7 @@ def feed(shake: Handshake, *pieces: bytes) -> bytes:
     return b"".join(queue)
 
 
-def complete(shake: Handshake, answer: bytes) -> bytes:
+def complete(shake: HTTP11Upgrade, answer: bytes) -> bytes:
     """Put in for ``<accept>`` what this handshake has to be answered with."""
     return answer.replace(b"<accept>", wire.accept_key(shake.request_data).encode())
 
@@ -52,7 +60,7 @@ def fields_of(headers: Headers) -> list[tuple[str, str]]:
     return [(name, value) for name, value in headers.raw if name.lower() != "sec-websocket-accept"]
 
 
-def outcome(shake: Handshake, *pieces: bytes) -> tuple[object, ...]:
+def outcome(shake: HTTP11Upgrade, *pieces: bytes) -> tuple[object, ...]:
     """Return all that a handshake tells about an answer, for comparing."""
     try:
         rest = feed(shake, *pieces)
@@ -64,8 +72,15 @@ def outcome(shake: Handshake, *pieces: bytes) -> tuple[object, ...]:
         fields = fields_of(accepted.headers)
         return "accepted", accepted.subprotocol, fields, accepted.trailing_data + rest
     if shake.rejected:
-        status_code, headers, body = shake.rejection
-        return "rejected", status_code, fields_of(headers), body, shake.complete
+        response = shake.response
+        assert response is not None
+        return (
+            "rejected",
+            response.status_code,
+            fields_of(response.headers),
+            shake.body,
+            shake.complete,
+        )
     return ("waiting",)
 
 

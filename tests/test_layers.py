@@ -30,8 +30,8 @@ LAYERS = {
     "errors": {"_errors"},
     "without I/O": {
         *("_net", "_net.proxy", "_net.no_proxy", "_options", "_observe"),
-        *("_http", "_http.authority", "_http.url", "_http.redirects"),
-        *("_http.http11", "_http.handshake", "_http.negotiation"),
+        *("_http", "_http.upgrade", "_http.authority", "_http.url", "_http.redirects"),
+        *("_http.response", "_http.http11", "_http.handshake", "_http.negotiation"),
         *("_connection.close_error", "_connection.queue"),
     },
     "streams": {
@@ -60,7 +60,7 @@ PUBLIC = [*LAYERS].index("the public names")
 # What modules above the public names may import from below them.
 PRIVATE_IMPORTS = {
     # Golden bytes are made by taking the place of what draws keys and nonces.
-    "testing": {"_protocol.frames", "_http.handshake"},
+    "testing": {"_protocol.frames", "_http.upgrade"},
     # A server's text is shown on a terminal as it is shown in an error.
     "_talk": {"_text"},
     "_terminal": {"_text"},

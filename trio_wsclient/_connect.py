@@ -22,6 +22,8 @@ from trio_wsclient._errors import ConnectionRejected, HandshakeError, OpenTimeou
 from trio_wsclient._http.handshake import AcceptedUpgrade, Handshake, check_extra_headers
 from trio_wsclient._http.http11 import BODY_PATIENCE
 from trio_wsclient._http.redirects import RedirectRejected, follow
+from trio_wsclient._http.response import Response
+from trio_wsclient._http.upgrade import HTTP11Upgrade
 from trio_wsclient._http.url import URL
 from trio_wsclient._net import connect
 from trio_wsclient._net.http_connect import PrefixedStream
@@ -58,6 +60,7 @@ class Connector:
         self._extra_headers = check_extra_headers(options.extra_headers)
         self._same_origin = True  # whether no redirect has led to another origin
         self._handshake: Handshake
+        self._upgrade: HTTP11Upgrade
         # What makes the error of a rejection, whose body is still coming.
         self._pending_rejection: Callable[[], HandshakeError] | None = None
         self._stream = options.stream  # what is open, and ours to close if all does not end well
@@ -94,6 +97,7 @@ class Connector:
             subprotocols=options.subprotocols,
             extensions=self._extensions(),
         )
+        self._upgrade = HTTP11Upgrade(self._handshake)
         if self._stream is None:
             self._stream = await self._connect()
         addresses = _addresses(self._stream)
@@ -174,32 +178,41 @@ class Connector:
 
     async def _shake_hands(self, stream: trio.abc.Stream) -> AcceptedUpgrade | None:
         """Shake hands for WebSocket; return ``None`` if a redirect is to be followed."""
-        handshake = self._handshake
+        upgrade = self._upgrade
         try:
-            await stream.send_all(handshake.request_data)
-            while not (handshake.complete or handshake.rejected):
-                handshake.receive_data(bytes(await stream.receive_some(READ_SIZE)))
+            await stream.send_all(upgrade.request_data)
+            while not (upgrade.complete or upgrade.rejected):
+                upgrade.receive_data(bytes(await stream.receive_some(READ_SIZE)))
         except _BROKEN as exc:
             cause = exc.__cause__ or exc
             text = f"the connection broke in the handshake: {connect.describe_error(cause)}"
             raise HandshakeError(text) from cause
-        if handshake.accepted is not None:
-            return handshake.accepted
+        if upgrade.accepted is not None:
+            return upgrade.accepted
         target, problem = self._redirect_target()
         if target is not None:
             self._follow(target)
             return None
         self._note_rejection(lambda: self._rejection(problem))
         with suppress(*_BROKEN), trio.move_on_after(BODY_PATIENCE):
-            while not handshake.complete:
-                handshake.receive_data(bytes(await stream.receive_some(READ_SIZE)))
+            while not upgrade.complete:
+                upgrade.receive_data(bytes(await stream.receive_some(READ_SIZE)))
         raise self._rejection(problem)
 
     def _note_rejection(self, rejection: Callable[[], HandshakeError]) -> None:
         self._pending_rejection = rejection
 
     def _rejection(self, problem: str) -> ConnectionRejected:
-        return ConnectionRejected(*self._handshake.rejection, problem)
+        response = self._response
+        return ConnectionRejected(
+            response.status_code, response.headers, self._upgrade.body, problem
+        )
+
+    @property
+    def _response(self) -> Response:
+        response = self._upgrade.response
+        assert response is not None
+        return response
 
     # Redirects
 
@@ -208,9 +221,9 @@ class Connector:
         max_redirects = self._options.max_redirects
         if not max_redirects:
             return None, ""
-        status_code, headers, _ = self._handshake.rejection
+        response = self._response
         try:
-            target = follow(self._url, status_code, headers)
+            target = follow(self._url, response.status_code, response.headers)
         except RedirectRejected as exc:
             return None, str(exc)
         if target is not None and len(self._redirects) >= max_redirects:
@@ -223,7 +236,7 @@ class Connector:
     def _follow(self, target: URL) -> None:
         self._log.debug(
             "redirected by status %d to %s",
-            self._handshake.rejection[0],
+            self._response.status_code,
             target.redacted,
             phase=self._phase,
         )
@@ -246,7 +259,7 @@ class Connector:
         self._log.debug(
             "open; extensions: %s; declined: %s; frames by %s",
             ", ".join(in_use) or "none",
-            ", ".join(self._handshake.declined) or "none",
+            ", ".join(self._handshake.declined(accepted)) or "none",
             IMPLEMENTATION,
             phase=self._phase,
         )

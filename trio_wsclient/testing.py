@@ -27,7 +27,7 @@ import trio
 import trio.testing
 
 from trio_wsclient import ClientOptions, WebSocketClient, open_websocket_client
-from trio_wsclient._http import handshake
+from trio_wsclient._http import upgrade
 from trio_wsclient._peer import Peer, Request
 from trio_wsclient._protocol import frames
 
@@ -176,7 +176,7 @@ def fixed_randomness(mask: bytes = bytes(4), nonce: bytes = bytes(16)) -> Iterat
     """
     if len(mask) != 4 or len(nonce) != 16:  # noqa: PLR2004 RFC 6455 §5.3 and §4.1
         raise ValueError("a mask has 4 bytes and a nonce has 16")
-    drawn = [(frames, "_take_key", mask), (handshake, "make_nonce", nonce)]
+    drawn = [(frames, "_take_key", mask), (upgrade, "make_nonce", nonce)]
     before = [getattr(module, name) for module, name, _ in drawn]
     for module, name, value in drawn:
         setattr(module, name, partial(bytes, value))

@@ -12,15 +12,13 @@ from unittest import mock
 import h11
 import trio
 import wire
-from handshake_tables import complete, outcome
+from handshake_tables import complete, outcome, upgrade
 from protocol_tables import make_protocol, sent
 from protocol_tables import read as read_events
 from test_against_wsproto import is_intended, read, read_by_wsproto
 
 from trio_wsclient import PerMessageDeflate, ProxyError
-from trio_wsclient._http.handshake import Handshake
 from trio_wsclient._http.http11 import HTTP11Exchange, MalformedResponse
-from trio_wsclient._http.url import parse
 from trio_wsclient._net.socks import connect as connect_by_socks
 from trio_wsclient._protocol.closing import ProtocolViolation
 from trio_wsclient._protocol.deflate import Deflate
@@ -149,7 +147,7 @@ def handshake(data: bytes) -> None:
 
     def result(cut: Callable[[bytes], list[bytes]]) -> tuple[object, ...]:
         extensions = [Deflate(PerMessageDeflate(), Limits(1000))] if has_deflate else []
-        shake = Handshake(parse("ws://x/"), subprotocols=subprotocols, extensions=extensions)
+        shake = upgrade("ws://x/", subprotocols=subprotocols, extensions=extensions)
         kind, *facts = outcome(shake, *cut(complete(shake, choices.rest)))
         # h11's words may depend on how the bytes were cut.
         return (kind, str(facts[0]).partition(": ")[0]) if kind == "invalid" else (kind, *facts)

@@ -19,16 +19,16 @@ from handshake_tables import (
     handshake,
     outcome_of,
     switching,
+    upgrade,
 )
 
 from trio_wsclient import InvalidResponse
-from trio_wsclient._http.handshake import Handshake
-from trio_wsclient._http.url import parse
+from trio_wsclient._http.upgrade import HTTP11Upgrade
 
 # The request
 
 
-def request_lines(shake: Handshake) -> list[str]:
+def request_lines(shake: HTTP11Upgrade) -> list[str]:
     assert shake.request_data.endswith(b"\r\n\r\n")
     return shake.request_data.decode("ascii").removesuffix("\r\n\r\n").split("\r\n")
 
@@ -84,7 +84,7 @@ def test_no_extension_is_offered():
 
 def test_further_fields_follow_as_they_are_and_in_order():
     fields = [("Cookie", "a=1"), ("X-B", ""), ("Cookie", "b=2")]
-    lines = request_lines(Handshake(parse("ws://example.org/"), fields=fields))
+    lines = request_lines(upgrade(fields=fields))
     assert lines[-3:] == ["Cookie: a=1", "X-B: ", "Cookie: b=2"]
 
 
@@ -96,8 +96,8 @@ def test_userinfo_is_sent_as_basic_authorization():
 
 
 def test_an_authorization_of_the_user_goes_before_the_urls():
-    url = parse("ws://user:secret@example.org/")
-    lines = request_lines(Handshake(url, fields=[("authorization", "Bearer token")]))
+    fields = [("authorization", "Bearer token")]
+    lines = request_lines(upgrade("ws://user:secret@example.org/", fields=fields))
     assert [line for line in lines if line.lower().startswith("authorization")] == [
         "authorization: Bearer token"
     ]

@@ -19,7 +19,7 @@ def test_a_refusal_has_its_headers():
     shake = handshake()
     lines = ["WWW-Authenticate: Basic", "www-authenticate: Bearer", "Content-Length: 0"]
     feed(shake, refusal("401 Unauthorized", *lines))
-    _, headers, _ = shake.rejection
+    headers = shake.response.headers
     assert headers.get_all("WWW-Authenticate") == ["Basic", "Bearer"]
     assert headers.raw[0] == ("WWW-Authenticate", "Basic")
 
@@ -29,10 +29,10 @@ def test_a_refusal_is_known_before_its_body_has_come():
     feed(shake, refusal("403 Forbidden", "Content-Length: 3"))
     assert shake.rejected
     assert not shake.complete
-    assert shake.rejection[2] == b""
+    assert shake.body == b""
     feed(shake, b"no")
     assert not shake.complete
-    assert shake.rejection[2] == b"no"
+    assert shake.body == b"no"
     feed(shake, b".")
     assert shake.complete
 
@@ -43,7 +43,7 @@ def test_a_body_without_a_length_ends_with_tcp():
     assert not shake.complete
     feed(shake, b"")
     assert shake.complete
-    assert shake.rejection[2] == b"no."
+    assert shake.body == b"no."
 
 
 @pytest.mark.parametrize("line", ["Content-Length: 10", "Transfer-Encoding: chunked"])
@@ -51,16 +51,16 @@ def test_a_refusal_stays_one_though_tcp_ends_within_its_body(line: str):
     shake = handshake()
     feed(shake, refusal("403 Forbidden", line, body=b"5\r\nno"), b"")
     assert shake.complete
-    assert shake.rejection[0] == 403
-    assert shake.rejection[2].endswith(b"no")
+    assert shake.response.status_code == 403
+    assert shake.body.endswith(b"no")
 
 
 def test_a_refusal_stays_one_though_its_body_is_broken():
     shake = handshake()
     feed(shake, refusal("403 Forbidden", "Transfer-Encoding: chunked", body=b"2\r\nnoJUNK"))
     assert shake.complete
-    assert shake.rejection[0] == 403
-    assert shake.rejection[2] == b"no"
+    assert shake.response.status_code == 403
+    assert shake.body == b"no"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_of_a_body_without_end_64_kib_are_kept(lines: list[str], size: int):
         assert taken < 65536
         shake.receive_data(b"x" * size)
         taken += size
-    assert shake.rejection[2] == b"x" * 65536
+    assert shake.body == b"x" * 65536
 
 
 def test_nothing_is_allocated_by_the_length_that_a_refusal_claims():
@@ -87,5 +87,5 @@ def test_nothing_is_allocated_by_the_length_that_a_refusal_claims():
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert shake.rejection[2] == b"no"
+    assert shake.body == b"no"
     assert peak < 1_000_000

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import pytest
 import wire
 from extensions import Named, Picky, Unoffered
-from handshake_tables import complete, switching
+from handshake_tables import complete, switching, upgrade
 from wsproto.extensions import Extension
 
 from trio_wsclient import Headers, InvalidResponse
-from trio_wsclient._http.handshake import Handshake
 from trio_wsclient._http.negotiation import NegotiationError, check_extensions, negotiate, offer
-from trio_wsclient._http.url import parse
+from trio_wsclient._http.upgrade import HTTP11Upgrade
 
 
 def negotiated(extensions: Sequence[Extension], *values: str) -> tuple[Extension, ...]:
@@ -81,7 +80,7 @@ def test_parameters_that_cannot_be_offered_are_a_value_error(params: str):
 
 def test_the_offer_is_one_header_of_the_request():
     extensions = [Named("a", "p=1"), Named("b")]
-    shake = Handshake(parse("ws://example.org/"), extensions=extensions)
+    shake = upgrade(extensions=extensions)
     assert b"\r\nSec-WebSocket-Extensions: a; p=1, b\r\n" in shake.request_data
 
 
@@ -155,8 +154,8 @@ def test_an_answer_that_an_extension_does_not_take_fails_the_handshake_with_its_
 # In the handshake
 
 
-def shaken(extensions: Sequence[Extension], *lines: str) -> Handshake:
-    shake = Handshake(parse("ws://example.org/"), extensions=extensions)
+def shaken(extensions: Sequence[Extension], *lines: str) -> HTTP11Upgrade:
+    shake = upgrade(extensions=extensions)
     shake.receive_data(complete(shake, switching(*lines)) + wire.text("behind"))
     return shake
 
@@ -166,7 +165,7 @@ def test_a_handshake_says_what_is_in_use_and_what_was_declined():
     shake = shaken([a, b, c, free], "Sec-WebSocket-Extensions: c")
     assert shake.accepted is not None
     assert shake.accepted.extensions == (free, c)
-    assert shake.declined == ["a", "b"]
+    assert shake._handshake.declined(shake.accepted) == ["a", "b"]
     assert shake.accepted.trailing_data == wire.text("behind")
 
 

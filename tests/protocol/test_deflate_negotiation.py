@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pytest
-from handshake_tables import complete, switching
+from handshake_tables import complete, switching, upgrade
 
 from trio_wsclient import InvalidResponse, PerMessageDeflate
-from trio_wsclient._http.handshake import Handshake
-from trio_wsclient._http.url import parse
+from trio_wsclient._http.upgrade import HTTP11Upgrade
 from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.limits import Limits
 
@@ -40,12 +39,12 @@ def agreed(deflate: Deflate) -> Agreed:
     )
 
 
-def offering(settings: PerMessageDeflate) -> tuple[Handshake, Deflate]:
+def offering(settings: PerMessageDeflate) -> tuple[HTTP11Upgrade, Deflate]:
     deflate = Deflate(settings, Limits(None))
-    return Handshake(parse("ws://example.org/"), extensions=[deflate]), deflate
+    return upgrade(extensions=[deflate]), deflate
 
 
-def shaken(settings: PerMessageDeflate, *values: str) -> tuple[Handshake, Deflate]:
+def shaken(settings: PerMessageDeflate, *values: str) -> tuple[HTTP11Upgrade, Deflate]:
     """Offer compression, and have the server answer by header fields of these values."""
     shake, deflate = offering(settings)
     lines = [f"Sec-WebSocket-Extensions: {value}" for value in values]

@@ -1,7 +1,7 @@
 """The opening handshake, from the URL to the verdict on the response (RFC 6455 §3, §4): no I/O.
 
 * `url` parses a URL, with `authority`. `redirects` says where a redirect leads.
-* `handshake` asks for a WebSocket, and checks the response.
+* `handshake` has what is asked for, and judges the response, in any version of HTTP.
 * `negotiation` settles which extensions are in use.
-* `http11` writes a request of HTTP/1.1, and reads the response.
+* `upgrade` carries a handshake over HTTP/1.1, by an exchange of `http11`.
 """

@@ -1,29 +1,24 @@
-"""Opening handshake (RFC 6455 §4.1), without I/O.
+"""What an opening handshake asks for, and whether the response grants it (RFC 6455 §4.1).
 
-``http11`` reads the response; whether it is the response to *this* request is judged here. Bytes go
-in through ``receive_data``; once ``accepted`` or ``rejected`` is set, the outcome is known.
+Nothing here depends on the version of HTTP. ``upgrade`` carries a handshake over HTTP/1.1. HTTP/2
+(RFC 8441 §5) would be another module beside it.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-import h11
 from wsproto.extensions import Extension
 
 from trio_wsclient._errors import InvalidResponse
 from trio_wsclient._headers import Headers, HeadersLike, check_field, is_token, parse_extensions
-from trio_wsclient._http.http11 import HTTP11Exchange, MalformedResponse, Response
 from trio_wsclient._http.negotiation import NegotiationError, negotiate, offer
+from trio_wsclient._http.response import Response
 from trio_wsclient._http.url import URL
 from trio_wsclient._text import quote
 
-_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 _MAX_HEADER_FIELDS: Final = 256  # twice what http.client and websockets take
 
 # What the handshake itself says, or what would give a GET a body (RFC 9112 §6).
@@ -99,20 +94,19 @@ def check_extra_headers(extra_headers: HeadersLike) -> tuple[tuple[str, str], ..
     return tuple(fields)
 
 
-def make_nonce() -> bytes:
-    """Return what makes a response one to this request (RFC 6455 §4.1, item 7)."""
-    return os.urandom(16)
-
-
 class Handshake:
-    """One opening handshake, from the client's side.
+    """What a client asks a server for.
 
     Args:
-        url: Whom to ask for what.
+        url: The URL of the WebSocket.
         fields: Further header fields, checked; an ``Authorization`` among them goes before the
             URL's userinfo.
         subprotocols: The names to offer, the preferred first.
         extensions: To offer, in their order.
+
+    Attributes:
+        url: The URL.
+        fields: The header fields of the request, in every version of HTTP.
     """
 
     def __init__(
@@ -123,105 +117,49 @@ class Handshake:
         subprotocols: Sequence[str] = (),
         extensions: Sequence[Extension] = (),
     ) -> None:
-        key = base64.b64encode(make_nonce())
-        digest = hashlib.sha1(key + _GUID).digest()  # noqa: S324 RFC 6455 §4.2.2 asks for it
-        self._expected_accept = base64.b64encode(digest).decode()
+        self.url: Final = url
         self._subprotocols = subprotocols
         self._extensions = extensions
         self._offered = offer(extensions)
-        self._accepted: AcceptedUpgrade | None = None
-        head = [
-            ("Host", url.authority),
-            ("Upgrade", "websocket"),
-            ("Connection", "Upgrade"),
-            ("Sec-WebSocket-Key", key.decode()),
-            ("Sec-WebSocket-Version", "13"),
-        ]
+        head = [("Sec-WebSocket-Version", "13")]
         if subprotocols:
             head.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
         if self._offered:
             head.append(("Sec-WebSocket-Extensions", self._offered))
         if url.authorization and not any(name.lower() == "authorization" for name, _ in fields):
             head.append(("Authorization", url.authorization))
-        self._exchange = HTTP11Exchange(
-            h11.Request(method="GET", target=url.target, headers=[*head, *fields])
-        )
-        self.request_data: Final = self._exchange.request_data
+        self.fields: Final = (*head, *fields)
 
-    @property
-    def accepted(self) -> AcceptedUpgrade | None:
-        """The outcome, if the server has agreed."""
-        return self._accepted
-
-    @property
-    def declined(self) -> list[str]:
-        """The names of the extensions that were offered and are not in use."""
-        assert self._accepted is not None
-        in_use = {extension.name for extension in self._accepted.extensions}
-        offered = dict.fromkeys(element.name for element in parse_extensions(self._offered))
-        return [name for name in offered if name not in in_use]
-
-    @property
-    def rejected(self) -> bool:
-        """Whether the head of a response with another status than 101 has come."""
-        return self._exchange.rejected
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing more needs to be read."""
-        return self._exchange.complete
-
-    @property
-    def rejection(self) -> tuple[int, Headers, bytes]:
-        """Status, headers and what has come of the body."""
-        response = self._exchange.response
-        assert response is not None
-        return response.status_code, response.headers, self._exchange.body
-
-    def receive_data(self, data: bytes) -> None:
-        """Take bytes from the server; ``b""`` is the end of its stream.
+    def accept(self, response: Response) -> AcceptedUpgrade:
+        """Return what a response that agrees has agreed to. Call it once.
 
         Raises:
-            InvalidResponse: The response breaks HTTP/1.1 or RFC 6455 §4.1.
+            InvalidResponse: The response agrees to something that was not asked for.
         """
-        try:
-            self._exchange.receive_data(data)
-        except MalformedResponse as exc:
-            raise InvalidResponse(str(exc)) from exc.__cause__
-        if self._exchange.switched:
-            if self._accepted is None:
-                assert self._exchange.response is not None
-                self._accepted = self._judge(self._exchange.response)
-            self._accepted = replace(self._accepted, trailing_data=self._exchange.trailing_data)
-
-    def _judge(self, response: Response) -> AcceptedUpgrade:
-        """Judge a 101 by RFC 6455 §4.1, the second list."""
         headers = response.headers
-        if response.http_version != "1.1":
-            raise InvalidResponse(f"HTTP/{response.http_version}, not HTTP/1.1")
         if len(headers.raw) > _MAX_HEADER_FIELDS:
             raise InvalidResponse(f"more than {_MAX_HEADER_FIELDS} response headers")
-        if [value.lower() for value in headers.get_all("Upgrade")] != ["websocket"]:
-            raise _wrong(headers, "Upgrade", "websocket")
-        if "upgrade" not in (token.lower() for token in headers.tokens("Connection")):
-            raise _wrong(headers, "Connection", "Upgrade")
-        if headers.get_all("Sec-WebSocket-Accept") != [self._expected_accept]:
-            raise _wrong(headers, "Sec-WebSocket-Accept", self._expected_accept)
         chosen = headers.get_all("Sec-WebSocket-Protocol")
         if len(chosen) > 1 or not set(chosen) <= set(self._subprotocols):
             offered = ", ".join(self._subprotocols)
-            raise _wrong(headers, "Sec-WebSocket-Protocol", f"one of those offered ({offered})")
-        extensions = self._negotiate(headers)
-        return AcceptedUpgrade(chosen[0] if chosen else None, headers, extensions)
-
-    def _negotiate(self, headers: Headers) -> tuple[Extension, ...]:
+            raise wrong_header(
+                headers, "Sec-WebSocket-Protocol", f"one of those offered ({offered})"
+            )
         try:
-            return negotiate(self._extensions, self._offered, headers)
+            extensions = negotiate(self._extensions, self._offered, headers)
         except NegotiationError as exc:
             raise InvalidResponse(str(exc)) from exc.__cause__
+        return AcceptedUpgrade(chosen[0] if chosen else None, headers, extensions)
+
+    def declined(self, accepted: AcceptedUpgrade) -> list[str]:
+        """Return the names of the extensions that were offered and are not in use."""
+        in_use = {extension.name for extension in accepted.extensions}
+        offered = dict.fromkeys(element.name for element in parse_extensions(self._offered))
+        return [name for name in offered if name not in in_use]
 
 
-def _wrong(headers: Headers, name: str, expected: str) -> InvalidResponse:
+def wrong_header(headers: Headers, name: str, expected: str) -> InvalidResponse:
+    """Return the error of a response with a wrong header; the text quotes its values."""
     values = [f"'{quote(value)}'" for value in headers.get_all(name)]
     found = quote(" and ".join(values)) if values else "missing"
     return InvalidResponse(f"header {name} is {found}; it has to be {expected}")

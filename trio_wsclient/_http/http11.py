@@ -1,17 +1,17 @@
 """One HTTP/1.1 request and its response (RFC 9112), without I/O.
 
 h11 parses; limits are kept here, so that the verdict does not depend on how the bytes were cut.
-What the response means is for ``handshake`` and ``_net.http_connect`` to judge.
+``upgrade`` and ``_net.http_connect`` judge what the response means.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import h11
 
 from trio_wsclient._headers import Headers
+from trio_wsclient._http.response import Response
 from trio_wsclient._text import quote
 
 MAX_HEAD_SIZE: Final = 65_536  # bytes, interim responses included; four times h11's own default
@@ -24,15 +24,6 @@ _PIECE: Final = 4096
 
 class MalformedResponse(Exception):
     """The response breaks HTTP/1.1, or ended before its head was complete; the text says how."""
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """The head of a response."""
-
-    status_code: int
-    http_version: str
-    headers: Headers
 
 
 class HTTP11Exchange:
@@ -132,7 +123,8 @@ class HTTP11Exchange:
 def _response(event: h11.Response | h11.InformationalResponse) -> Response:
     fields = event.headers.raw_items()
     return Response(
-        event.status_code,
         event.http_version.decode("ascii"),
+        event.status_code,
+        event.reason.decode("latin-1"),
         Headers((name.decode("ascii"), value.decode("latin-1")) for name, value in fields),
     )
