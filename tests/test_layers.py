@@ -35,7 +35,8 @@ LAYERS = {
         *("_connection.close_error", "_connection.queue"),
     },
     "streams": {
-        *("_net.connect", "_net.trust", "_net.read_buffer", "_net.sockets", "_net.tls"),
+        *("_net.connect", "_net.draining", "_net.trust"),
+        *("_net.read_buffer", "_net.sockets", "_net.tls"),
         *("_net.tunnel", "_net.http_connect", "_net.socks"),
     },
     "the connection": {

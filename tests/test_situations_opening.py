@@ -1,4 +1,4 @@
-"""E11, E13, E15, E16: opening a connection in situations that break other clients."""
+"""E11, E13, E15, E16, E35 to E37: opening a connection in situations that break other clients."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import pytest
 import situations
 import trio
 import trustme
+from canned_stream import CannedStream, reset
+from handshake_tables import refusal
+from scripted_server import Peer, tls_of
 from situations import scene
 
 from trio_wsclient import (
@@ -140,3 +143,44 @@ async def test_e16_a_bad_certificate_is_named_at_once(ca, client_ssl_context, ma
             assert trio.current_time() - start < 1
             assert await server.seen() == b"", "something was sent to a server that is not it"
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
+
+
+async def test_e35_response_counts_though_the_request_was_not_written():
+    stream = CannedStream(
+        refusal("503 Busy", "Content-Length: 4", body=b"busy"), end=reset, writes=0
+    )
+    with pytest.raises(ConnectionRejected) as caught:
+        async with open_websocket_client("ws://server/", stream=stream):
+            pytest.fail("it is not open")
+    assert (caught.value.status_code, caught.value.body) == (503, b"busy")
+    assert stream.closed
+
+
+async def test_e35_missing_client_certificate_is_named_every_time(ca, client_ssl_context):
+    """TLS 1.3: the alert comes after the client's handshake, often with a reset right after it."""
+    context = tls_of(ca, "127.0.0.1")
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    async def server(peer: Peer) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_side=True)
+        refused = False
+        while not refused:
+            incoming.write(await peer.stream.receive_some())
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError:
+                refused = True
+            await peer.send(outgoing.read())
+        await situations.reset(peer)
+
+    with trio.fail_after(BOUND):
+        for _ in range(20):
+            async with scene(server) as stage:
+                url = stage.url.replace("ws:", "wss:")
+                with pytest.raises(HandshakeError, match="certificate required"):
+                    async with open_websocket_client(url, ssl_context=client_ssl_context):
+                        pytest.fail("it is not open")
+                await stage.seen()

@@ -26,6 +26,7 @@ from trio_wsclient._http.response import Response
 from trio_wsclient._http.upgrade import HTTP11Upgrade
 from trio_wsclient._http.url import URL
 from trio_wsclient._net import connect
+from trio_wsclient._net.draining import BROKEN, DrainingStream
 from trio_wsclient._net.http_connect import PrefixedStream
 from trio_wsclient._net.no_proxy import proxy_from_environment
 from trio_wsclient._net.proxy import Proxy
@@ -37,8 +38,6 @@ from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.frames import IMPLEMENTATION
 from trio_wsclient._protocol.limits import Limits
 from trio_wsclient._protocol.protocol import Protocol
-
-_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class Connector:
@@ -178,12 +177,12 @@ class Connector:
 
     async def _shake_hands(self, stream: trio.abc.Stream) -> AcceptedUpgrade | None:
         """Shake hands for WebSocket; return ``None`` if a redirect is to be followed."""
-        upgrade = self._upgrade
+        upgrade, draining = self._upgrade, DrainingStream(stream)
         try:
-            await stream.send_all(upgrade.request_data)
+            await draining.send_all(upgrade.request_data)
             while not (upgrade.complete or upgrade.rejected):
-                upgrade.receive_data(bytes(await stream.receive_some(READ_SIZE)))
-        except _BROKEN as exc:
+                upgrade.receive_data(await draining.receive_some(READ_SIZE))
+        except BROKEN as exc:
             cause = exc.__cause__ or exc
             text = f"the connection broke in the handshake: {connect.describe_error(cause)}"
             raise HandshakeError(text) from cause
@@ -194,9 +193,9 @@ class Connector:
             self._follow(target)
             return None
         self._note_rejection(lambda: self._rejection(problem))
-        with suppress(*_BROKEN), trio.move_on_after(BODY_PATIENCE):
+        with suppress(*BROKEN), trio.move_on_after(BODY_PATIENCE):
             while not upgrade.complete:
-                upgrade.receive_data(bytes(await stream.receive_some(READ_SIZE)))
+                upgrade.receive_data(await draining.receive_some(READ_SIZE))
         raise self._rejection(problem)
 
     def _note_rejection(self, rejection: Callable[[], HandshakeError]) -> None:

@@ -213,3 +213,16 @@ async def test_what_else_a_stream_raises_leaves_as_it_is():
             await connect(
                 CannedStream(answer, end=fail), PROXY, "example.org", 443, user_agent=None
             )
+
+
+async def test_e35_refusal_counts_though_the_request_was_not_written():
+    answer = refusal("403 No", "Content-Length: 2", body=b"no")
+    for pieces in ([answer], [answer[:-1]]):
+        error = await error_over(CannedStream(*pieces, end=reset, writes=0))
+        assert error.status_code == 403
+        assert error.body.startswith(b"n")
+
+
+async def test_consent_to_a_request_that_was_not_written_is_an_error():
+    error = await error_over(CannedStream(refusal("200 OK"), end=reset, writes=0))
+    assert str(error) == "the proxy broke the connection at CONNECT"

@@ -186,3 +186,15 @@ async def test_a_reset_at_a_write_is_an_error_with_its_cause(writes: int):
     assert str(error) == "the SOCKS proxy broke the connection"
     assert isinstance(error.__cause__, trio.BrokenResourceError)
     assert len(stream.sent) == writes
+
+
+@pytest.mark.parametrize(
+    ("answer", "writes", "text"),
+    [
+        (NO_AUTH + b"\x05\x02\x00\x01" + bytes(6), 1, "the SOCKS proxy refused: not allowed"),
+        (b"\x05\xff", 0, "the SOCKS proxy wants authentication"),
+    ],
+)
+async def test_e35_refusal_counts_though_a_write_has_failed(answer: bytes, writes: int, text: str):
+    error = await error_over(CannedStream(answer, end=reset, writes=writes))
+    assert str(error).startswith(text)

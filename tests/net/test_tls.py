@@ -64,6 +64,21 @@ async def test_handshake_may_be_longer_than_a_record():
         assert await pair.ours.receive_some() == b"hello"
 
 
+ALERT = b"\x15\x03\x03\x00\x02\x02\x28"  # RFC 8446 §6: fatal, handshake_failure
+
+
+async def test_e35_alert_counts_though_the_hello_was_not_written(client_ssl_context):
+    ours, theirs = socket.socketpair()
+    tls = EagerTLSStream(EagerSocketStream(ours), client_ssl_context, "127.0.0.1")
+    with ours:
+        theirs.sendall(ALERT)
+        theirs.close()
+        with pytest.raises(trio.BrokenResourceError) as caught:
+            await tls.do_handshake()
+    assert isinstance(caught.value.__cause__, ssl.SSLError)
+    assert "HANDSHAKE_FAILURE" in caught.value.__cause__.reason
+
+
 async def read(stream: trio.abc.ReceiveStream, size: int) -> bytes:
     data = bytearray()
     while len(data) < size:

@@ -12,10 +12,9 @@ import trio
 from trio_wsclient._errors import ProxyError
 from trio_wsclient._http.authority import bracket
 from trio_wsclient._http.http11 import BODY_PATIENCE, HTTP11Exchange, MalformedResponse
+from trio_wsclient._net.draining import BROKEN, DrainingStream
 from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._net.sockets import READ_SIZE
-
-_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 async def connect(
@@ -48,21 +47,24 @@ async def connect(
     exchange = HTTP11Exchange(
         h11.Request(method="CONNECT", target=authority, headers=[("Host", authority), *fields])
     )
+    draining = DrainingStream(stream)
     try:
-        await stream.send_all(exchange.request_data)
+        await draining.send_all(exchange.request_data)
         while exchange.response is None:
-            exchange.receive_data(bytes(await stream.receive_some(READ_SIZE)))
+            exchange.receive_data(await draining.receive_some(READ_SIZE))
+        if exchange.switched:
+            draining.check_sent()
     except MalformedResponse as exc:
         raise ProxyError(f"the proxy's response to CONNECT: {exc}") from exc.__cause__
-    except _BROKEN as exc:
+    except BROKEN as exc:
         raise ProxyError("the proxy broke the connection at CONNECT") from exc
     if exchange.switched:
         data = exchange.trailing_data
         return PrefixedStream(data, stream) if data else stream
     rejected(lambda: _rejection(exchange))
-    with suppress(*_BROKEN), trio.move_on_after(BODY_PATIENCE):
+    with suppress(*BROKEN), trio.move_on_after(BODY_PATIENCE):
         while not exchange.complete:
-            exchange.receive_data(bytes(await stream.receive_some(READ_SIZE)))
+            exchange.receive_data(await draining.receive_some(READ_SIZE))
     raise _rejection(exchange)
 
 

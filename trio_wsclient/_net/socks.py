@@ -8,6 +8,7 @@ from typing import Final
 import trio
 
 from trio_wsclient._errors import ProxyError
+from trio_wsclient._net.draining import BROKEN, DrainingStream
 
 _VERSION: Final = 5
 _AUTH_VERSION: Final = 1  # RFC 1929 §2
@@ -56,11 +57,12 @@ async def connect(
         UnreachableError: It could not reach the host.
         ProxyError: It did not, for another reason.
     """
+    draining = DrainingStream(stream)
     request = bytes([_VERSION, _CONNECT, 0]) + _address(host) + port.to_bytes(2, "big")
     try:
-        await _authenticate(stream, credentials)
-        await stream.send_all(request)
-        version, reply, _, kind = await _receive_exactly(stream, 4)
+        await _authenticate(draining, credentials)
+        await draining.send_all(request)
+        version, reply, _, kind = await _receive_exactly(draining, 4)
         if version != _VERSION:
             raise ProxyError(f"not a SOCKS5 proxy: it answers with version {version}")
         if reply:
@@ -69,17 +71,19 @@ async def connect(
                 raise AddressError(text)
             raise UnreachableError(text) if reply == _GENERAL_FAILURE else ProxyError(text)
         if kind == _NAME:
-            (size,) = await _receive_exactly(stream, 1)
+            (size,) = await _receive_exactly(draining, 1)
         elif kind in _ADDRESS_SIZES:
             size = _ADDRESS_SIZES[kind]
         else:
             raise ProxyError(f"the SOCKS proxy's answer has an address of unknown type {kind}")
-        await _receive_exactly(stream, size + 2)  # the address that it connects from, and its port
-    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+        # The address that it connects from, and its port.
+        await _receive_exactly(draining, size + 2)
+        draining.check_sent()
+    except BROKEN as exc:
         raise ProxyError("the SOCKS proxy broke the connection") from exc
 
 
-async def _authenticate(stream: trio.abc.Stream, credentials: tuple[bytes, bytes] | None) -> None:
+async def _authenticate(stream: DrainingStream, credentials: tuple[bytes, bytes] | None) -> None:
     methods = [_NO_AUTH] if credentials is None else [_NO_AUTH, _PASSWORD]
     await stream.send_all(bytes([_VERSION, len(methods), *methods]))
     version, method = await _receive_exactly(stream, 2)
@@ -102,7 +106,7 @@ async def _authenticate(stream: trio.abc.Stream, credentials: tuple[bytes, bytes
             raise ProxyError("the SOCKS proxy refused name and password")
 
 
-async def _receive_exactly(stream: trio.abc.Stream, size: int) -> bytes:
+async def _receive_exactly(stream: DrainingStream, size: int) -> bytes:
     """Read so many bytes and no more: what follows is not the proxy's."""
     data = b""
     while len(data) < size:

@@ -66,7 +66,7 @@ class EagerTLSStream(EagerStream):
             try:
                 self._object.do_handshake()
             except ssl.SSLWantReadError:
-                await self._flush_outgoing()
+                await self._flush_handshake()
                 if not self._feed():
                     self._take_encrypted(await self._transport.receive_some())
             except ssl.SSLError as exc:
@@ -74,8 +74,13 @@ class EagerTLSStream(EagerStream):
                     self._drain()  # The alert that says why (RFC 8446 §6.2).
                 raise _broken(exc) from exc
             else:
-                await self._flush_outgoing()
+                await self._flush_handshake()
                 return
+
+    async def _flush_handshake(self) -> None:
+        """Send; a write that fails is not the verdict, as an alert may be here to be read."""
+        with suppress(trio.BrokenResourceError):
+            await self._flush_outgoing()
 
     # Sending
 
