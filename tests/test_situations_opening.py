@@ -11,13 +11,16 @@ import trio
 import trustme
 from canned_stream import CannedStream, reset
 from handshake_tables import refusal
-from scripted_server import Peer, tls_of
+from scripted_server import Peer, echo_script, tls_of
 from situations import scene
 
 from trio_wsclient import (
     ConnectionRejected,
     HandshakeError,
+    InvalidResponse,
     OpenTimeout,
+    Proxy,
+    ProxyError,
     open_websocket_client,
 )
 from trio_wsclient._net import connect
@@ -184,3 +187,56 @@ async def test_e35_missing_client_certificate_is_named_every_time(ca, client_ssl
                     async with open_websocket_client(url, ssl_context=client_ssl_context):
                         pytest.fail("it is not open")
                 await stage.seen()
+
+
+@pytest.fixture
+def h2_contexts(ca) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """TLS of a server and a client that prefer HTTP/2, as contexts of HTTP clients do."""
+    server, client = tls_of(ca, "127.0.0.1"), ssl.create_default_context()
+    ca.configure_trust(client)
+    for context in (server, client):
+        context.set_alpn_protocols(["h2", "http/1.1"])
+    return server, client
+
+
+async def test_e36_alpn_other_than_http11_is_named_before_the_request(h2_contexts):
+    server, client = h2_contexts
+    async with scene(Peer.wait_eof, ssl_context=server) as stage:
+        with pytest.raises(HandshakeError, match=r"^ALPN chose 'h2', not http/1\.1: ") as caught:
+            async with open_websocket_client(stage.url, ssl_context=client):
+                pytest.fail("it is not open")
+        assert await stage.seen() == b""
+    assert "set_alpn_protocols(['http/1.1'])" in str(caught.value)
+
+
+async def test_e36_alpn_of_a_proxy_is_checked_too(h2_contexts):
+    server, client = h2_contexts
+    async with scene(Peer.wait_eof, ssl_context=server) as stage:
+        proxy = Proxy(stage.url.replace("wss:", "https:"), ssl_context=client)
+        with pytest.raises(ProxyError, match=r"^the proxy: ALPN chose 'h2'"):
+            async with open_websocket_client("ws://server.example/", proxy=proxy):
+                pytest.fail("it is not open")
+        assert await stage.seen() == b""
+
+
+async def test_e36_alpn_may_choose_http11(ca):
+    server, client = tls_of(ca, "127.0.0.1"), ssl.create_default_context()
+    ca.configure_trust(client)
+    server.set_alpn_protocols(["http/1.1"])
+    client.set_alpn_protocols(["h2", "http/1.1"])
+    async with scene(echo_script, ssl_context=server) as stage:
+        async with open_websocket_client(stage.url, ssl_context=client) as ws:
+            await ws.send("hello")
+            assert await ws.receive() == "hello"
+
+
+async def test_e37_banner_of_another_service_is_shown_within_a_round_trip():
+    async def server(peer: Peer) -> None:
+        await peer.send(b"SSH-2.0-OpenSSH_9.6\r\n")
+        await peer.wait_eof()
+
+    with trio.fail_after(BOUND):
+        async with scene(server) as stage:
+            with pytest.raises(InvalidResponse, match=r"^not HTTP/1\.1: 'SSH-2\.0-OpenSSH_9\.6'$"):
+                async with open_websocket_client(stage.url, open_timeout=None):
+                    pytest.fail("it is not open")

@@ -228,9 +228,27 @@ def test_the_error_of_a_long_answer_is_short(answer: bytes):
     assert len(str(text)) < 1000
 
 
+@pytest.mark.parametrize(
+    ("url", "tls", "nothing"),
+    [
+        ("ws://example.org/", "; use wss", "; does the server want wss?"),
+        ("wss://example.org/", "", ""),
+    ],
+)
+def test_wss_is_advised_where_the_server_may_want_it(url: str, tls: str, nothing: str):
+    """E37."""
+    with pytest.raises(InvalidResponse) as caught:
+        handshake(url=url).receive_data(b"\x15\x03\x01\x00\x02\x02\x28")
+    assert str(caught.value) == f"not HTTP/1.1: a TLS record{tls}"
+    with pytest.raises(InvalidResponse) as caught:
+        handshake(url=url).receive_data(b"")
+    assert str(caught.value) == f"TCP ended without a response{nothing}"
+
+
 @pytest.mark.parametrize("size", [0, 1, 20, len(switching()) - 1])
 def test_an_answer_that_is_cut_off_is_said_to_be(size: int):
     for before in (b"", CONTINUE):
         shake = handshake()
-        with pytest.raises(InvalidResponse, match="TCP ended before the response was complete"):
+        how = "before the response was complete" if size or before else "without a response"
+        with pytest.raises(InvalidResponse, match=f"TCP ended {how}"):
             feed(shake, before + complete(shake, switching())[:size], b"")

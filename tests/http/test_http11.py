@@ -227,13 +227,41 @@ def test_what_is_not_http_is_refused_in_a_printable_line(begin, answer: bytes):
     with pytest.raises(MalformedResponse, match=r"not HTTP/1\.1: ") as caught:
         begin().receive_data(answer)
     assert str(caught.value).isprintable()
-    assert isinstance(caught.value.__cause__, h11.RemoteProtocolError)
+    assert isinstance(caught.value.__cause__, h11.RemoteProtocolError | None)
+
+
+def trickle(exchange: HTTP11Exchange, data: bytes) -> None:
+    for piece in wire.cut(data, range(len(data))):
+        exchange.receive_data(piece)
 
 
 @either
-def test_what_is_obviously_no_answer_is_called_one_all_the_same(begin):
+@pytest.mark.parametrize(
+    ("greeting", "shown"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "'SSH-2.0-OpenSSH_9.6'"),
+        (b"220 mail.example ESMTP\r\n", "'220 mail.example ESMTP'"),
+        (b"-ERR wrong number of arguments for 'get' command\r\n", "'-ERR wrong number of"),
+        (b"J\x00\x00\x00\n8.0.36\x00", r"'J\x00\x00\x00'"),
+        (b"HTCPCP/1.0 418", "'HTCPCP/1.0 418'"),
+        (b"\x16\x03\x01", "a TLS record"),
+        (b"\x15\x03\x03\x00\x02\x02\x28", "a TLS record"),
+    ],
+    ids=["SSH", "SMTP", "Redis", "MySQL", "almost HTTP", "TLS handshake", "TLS alert"],
+)
+def test_greeting_of_another_protocol_is_judged_at_once(begin, greeting: bytes, shown: str):
+    """E37: none of them has the blank line that ends a head of HTTP."""
+    with pytest.raises(MalformedResponse) as caught:
+        begin().receive_data(greeting)
+    assert str(caught.value).startswith(f"not HTTP/1.1: {shown}")
+    with pytest.raises(MalformedResponse, match=r"not HTTP/1\.1: "):
+        trickle(begin(), greeting)
+
+
+@either
+def test_junk_after_an_interim_response_is_called_a_status_line(begin):
     with pytest.raises(MalformedResponse, match=r"not HTTP/1\.1: illegal status line"):
-        begin().receive_data(b"\x16\x03\x01")
+        begin().receive_data(CONTINUE + b"\x16\x03\x01")
 
 
 @either
@@ -241,10 +269,14 @@ def test_what_is_obviously_no_answer_is_called_one_all_the_same(begin):
 @pytest.mark.parametrize("interim", [b"", CONTINUE], ids=["alone", "after a 100"])
 def test_an_answer_that_is_cut_off_is_said_to_be(begin, size: int, interim: bytes):
     exchange = begin()
+    text = "TCP ended without a response"
     if size or interim:
         exchange.receive_data(interim + refusal("200 OK", "X-Name: value")[:size])
-    with pytest.raises(MalformedResponse, match="TCP ended before the response was complete"):
+        text = "TCP ended before the response was complete"
+    with pytest.raises(MalformedResponse, match=text) as caught:
         exchange.receive_data(b"")
+    assert isinstance(caught.value.__cause__, EOFError)
+    assert "role=" not in repr(caught.value.__cause__)
 
 
 @either

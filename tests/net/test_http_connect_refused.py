@@ -153,8 +153,19 @@ async def test_what_is_not_http_is_an_error_that_says_so(answer: bytes):
     for pieces in ([answer], wire.cut(answer, range(len(answer)))):
         error = await error_over(CannedStream(*pieces, end=trio.sleep_forever))
         assert str(error).startswith("the proxy's response to CONNECT: not HTTP/1.1: ")
-        assert isinstance(error.__cause__, h11.RemoteProtocolError)
+        assert isinstance(error.__cause__, h11.RemoteProtocolError | None)
         assert_no_answer(error)
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"), [("http://proxy", "; use https in its URL"), ("https://proxy", "")]
+)
+async def test_proxy_that_speaks_tls_is_said_to(url: str, advice: str):
+    stream = CannedStream(b"\x15\x03\x03\x00\x02\x02\x28")
+    with pytest.raises(ProxyError) as caught:
+        await connect(stream, Proxy(url), "example.org", 443, user_agent=None)
+    expected = "the proxy's response to CONNECT: not HTTP/1.1: a TLS record"
+    assert str(caught.value) == expected + advice
 
 
 async def test_a_silent_answer_is_waited_for(autojump_clock):
@@ -172,9 +183,8 @@ WHOLE = CONTINUE + refusal("200 OK", "Via: x")
 @pytest.mark.parametrize("size", range(len(WHOLE)))
 async def test_tcp_that_ends_before_the_head_does_is_an_error(size: int):
     error = await error_over(CannedStream(*wire.cut(WHOLE[:size], [size // 2])))
-    assert (
-        str(error) == "the proxy's response to CONNECT: TCP ended before the response was complete"
-    )
+    how = "before the response was complete" if size else "without a response"
+    assert str(error) == f"the proxy's response to CONNECT: TCP ended {how}"
     assert_no_answer(error)
 
 

@@ -20,10 +20,20 @@ _MAX_BODY_SIZE: Final = 65_536  # bytes of a rejection's body that are kept: an 
 # bytes: h11 applies its limit to what is in its buffer, so the verdict would depend on how the
 # bytes were cut. Fed in small pieces, under a limit that they never reach, ours is the only one.
 _PIECE: Final = 4096
+_START: Final = b"HTTP/"  # the first bytes of every response (RFC 9112 §4)
+_TLS_RECORDS: Final = (0x15, 0x16)  # alert, handshake: the first byte (RFC 8446 §5.1)
 
 
 class MalformedResponse(Exception):
     """The response breaks HTTP/1.1, or ended before its head was complete; the text says how."""
+
+
+class SpeaksTLS(MalformedResponse):
+    """The peer speaks TLS, and nobody has asked it to."""
+
+
+class NoResponse(MalformedResponse):
+    """The peer ended TCP without a byte of a response."""
 
 
 class HTTP11Exchange:
@@ -36,6 +46,7 @@ class HTTP11Exchange:
     def __init__(self, request: h11.Request) -> None:
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * MAX_HEAD_SIZE)
         self._head_size = 0
+        self._start = b""  # the first bytes that came, as many as `_START` has
         self._body = bytearray()
         self._body_complete = False
         self.response: Response | None = None
@@ -66,6 +77,7 @@ class HTTP11Exchange:
         Raises:
             MalformedResponse: See there. Once there is a rejection its body may be anything.
         """
+        self._check_start(data)
         start = 0
         while not self.complete:
             # Of the head no byte beyond the limit is looked at, however the bytes were cut.
@@ -83,8 +95,7 @@ class HTTP11Exchange:
                 if self.rejected:  # A rejection stays one, also with half a body.
                     self._body_complete = True
                 elif not piece:
-                    text = "TCP ended before the response was complete"
-                    raise MalformedResponse(text) from EOFError(str(exc))
+                    raise self._cut_off() from EOFError("the peer ended TCP")
                 else:
                     # h11 calls it so for responses too, if it gives up at the first byte.
                     text = str(exc).replace("illegal request line", "illegal status line")
@@ -93,6 +104,24 @@ class HTTP11Exchange:
                 break
         if self.switched:
             self.trailing_data += data[start:]
+
+    def _check_start(self, data: bytes) -> None:
+        """Judge the first bytes: the greeting of another protocol has no blank line at its end."""
+        if len(self._start) == len(_START):
+            return
+        came = self._start + data
+        self._start = came[: len(_START)]
+        if _START.startswith(self._start):
+            return
+        if came[0] in _TLS_RECORDS:
+            raise SpeaksTLS("not HTTP/1.1: a TLS record")
+        line = came.splitlines()[0].decode("latin-1")
+        raise MalformedResponse(f"not HTTP/1.1: '{quote(line)}'")
+
+    def _cut_off(self) -> MalformedResponse:
+        if not self._start:
+            return NoResponse("TCP ended without a response")
+        return MalformedResponse("TCP ended before the response was complete")
 
     def _next_events(self, size: int) -> None:
         if not self.rejected:

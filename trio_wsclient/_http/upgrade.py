@@ -12,7 +12,12 @@ import h11
 
 from trio_wsclient._errors import InvalidResponse
 from trio_wsclient._http.handshake import AcceptedUpgrade, Handshake, wrong_header
-from trio_wsclient._http.http11 import HTTP11Exchange, MalformedResponse
+from trio_wsclient._http.http11 import (
+    HTTP11Exchange,
+    MalformedResponse,
+    NoResponse,
+    SpeaksTLS,
+)
 from trio_wsclient._http.response import Response
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
@@ -85,13 +90,20 @@ class HTTP11Upgrade:
         try:
             self._exchange.receive_data(data)
         except MalformedResponse as exc:
-            raise InvalidResponse(str(exc)) from exc.__cause__
+            raise InvalidResponse(f"{exc}{self._advice(exc)}") from exc.__cause__
         if self._exchange.switched:
             if self._accepted is None:
                 assert self._exchange.response is not None
                 self._check_upgrade(self._exchange.response)
                 self._accepted = self._handshake.accept(self._exchange.response)
             self._accepted = replace(self._accepted, trailing_data=self._exchange.trailing_data)
+
+    def _advice(self, exc: MalformedResponse) -> str:
+        if self._handshake.url.secure:
+            return ""
+        if isinstance(exc, SpeaksTLS):
+            return "; use wss"
+        return "; does the server want wss?" if isinstance(exc, NoResponse) else ""
 
     def _check_upgrade(self, response: Response) -> None:
         """Check a 101 by those items of RFC 6455 §4.1, second list, that belong to HTTP/1.1."""

@@ -16,6 +16,7 @@ from trio_wsclient._errors import HandshakeError
 from trio_wsclient._net.sockets import EagerSocketStream, EagerStream, adopt_socket
 from trio_wsclient._net.tls import EagerTLSStream
 from trio_wsclient._net.trust import default_ssl_context
+from trio_wsclient._text import quote
 
 
 async def connect_tcp(host: str, port: int, *, local_address: str | None = None) -> trio.abc.Stream:
@@ -98,6 +99,7 @@ async def start_tls(
         else:
             tls = wrap()
         await tls.do_handshake()
+        _check_alpn(tls.selected_alpn_protocol())
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ValueError) as exc:
         await close_forcefully(stream)  # noqa: ASYNC120 shielded inside
         cause = exc.__cause__ or exc
@@ -115,6 +117,20 @@ def _wrap(
         return EagerTLSStream(stream, context, server_hostname)
     # A Close frame, not close_notify, tells that nothing was cut off.
     return trio.SSLStream(stream, context, server_hostname=server_hostname, https_compatible=True)
+
+
+def _check_alpn(protocol: str | None) -> None:
+    """Check that the server will speak HTTP/1.1, before a byte of it is written (RFC 7301).
+
+    Raises:
+        HandshakeError: ALPN has chosen another protocol, which the user's context has offered.
+    """
+    if protocol not in {None, "http/1.1"}:
+        shown = quote(str(protocol))
+        raise HandshakeError(
+            f"ALPN chose '{shown}', not http/1.1: pass an ssl_context with "
+            "set_alpn_protocols(['http/1.1'])"
+        )
 
 
 async def close_forcefully(stream: trio.abc.Stream) -> None:

@@ -11,7 +11,7 @@ import trio
 
 from trio_wsclient._errors import ProxyError
 from trio_wsclient._http.authority import bracket
-from trio_wsclient._http.http11 import BODY_PATIENCE, HTTP11Exchange, MalformedResponse
+from trio_wsclient._http.http11 import BODY_PATIENCE, HTTP11Exchange, MalformedResponse, SpeaksTLS
 from trio_wsclient._net.draining import BROKEN, DrainingStream
 from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._net.sockets import READ_SIZE
@@ -55,7 +55,9 @@ async def connect(
         if exchange.switched:
             draining.check_sent()
     except MalformedResponse as exc:
-        raise ProxyError(f"the proxy's response to CONNECT: {exc}") from exc.__cause__
+        is_plain_to_tls = isinstance(exc, SpeaksTLS) and not proxy.is_secure
+        advice = "; use https in its URL" if is_plain_to_tls else ""
+        raise ProxyError(f"the proxy's response to CONNECT: {exc}{advice}") from exc.__cause__
     except BROKEN as exc:
         raise ProxyError("the proxy broke the connection at CONNECT") from exc
     if exchange.switched:

@@ -77,6 +77,10 @@ class EagerTLSStream(EagerStream):
                 await self._flush_handshake()
                 return
 
+    def selected_alpn_protocol(self) -> str | None:
+        """Return the protocol that ALPN has chosen (RFC 7301), ``None`` if it has chosen none."""
+        return self._object.selected_alpn_protocol()
+
     async def _flush_handshake(self) -> None:
         """Send; a write that fails is not the verdict, as an alert may be here to be read."""
         with suppress(trio.BrokenResourceError):
