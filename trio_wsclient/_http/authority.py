@@ -13,6 +13,9 @@ from urllib.parse import unquote_to_bytes
 
 import idna
 
+# unreserved, pct-encoded, sub-delims and colon (RFC 3986 §3.2.1). All else is rejected: where a URL
+# has a backslash or a second "@", programs differ about which host it names.
+_USERINFO: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*")
 _HOST_PORT: Final = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]*))?")
 _ASCII_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 # Space and controls, C1 and the separators of lines too: none has a place in a request line.
@@ -84,13 +87,14 @@ def parse_userinfo(userinfo: str) -> tuple[bytes, bytes]:
     """Return name and password (RFC 3986 §3.2.1) as RFC 7617 §2 lets them be sent.
 
     Raises:
-        ValueError: They can't be sent.
+        ValueError: They break the grammar, or can't be sent.
     """
-    try:
-        user, _, password = userinfo.partition(":")
-        credentials = (unquote_to_bytes(user), unquote_to_bytes(password))
-    except UnicodeEncodeError:
-        raise ValueError("a lone surrogate in the userinfo") from None
+    if not _USERINFO.fullmatch(userinfo):
+        raise ValueError(
+            "userinfo with a character that has to be percent-encoded (RFC 3986 §3.2.1)"
+        )
+    user, _, password = userinfo.partition(":")
+    credentials = (unquote_to_bytes(user), unquote_to_bytes(password))
     if b":" in credentials[0]:
         raise ValueError("a user name with a colon can't be sent (RFC 7617 §2)")
     if any(byte < 0x20 or byte == 0x7F for part in credentials for byte in part):  # noqa: PLR2004

@@ -84,7 +84,7 @@ def _decode(authority: str) -> str:
     try:
         return authority.encode("latin-1").decode()
     except UnicodeDecodeError:
-        return _escape(authority)
+        raise RedirectRejected("a redirect to an invalid URL: a host that is not UTF-8") from None
 
 
 def _resolve(base: str, path: str, query: str) -> str:
