@@ -198,3 +198,8 @@ def tls_of(ca: trustme.CA, *names: str, not_after: datetime | None = None) -> ss
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ca.issue_cert(*names, not_after=not_after).configure_cert(context)
     return context
+
+
+def tls_for(url: str, context: ssl.SSLContext) -> dict[str, ssl.SSLContext]:
+    """Return the options of a client for a URL: for `ws` there must be none of TLS (E39)."""
+    return {"ssl_context": context} if url.startswith("wss:") else {}

@@ -29,7 +29,7 @@ from pathlib import Path
 import trio
 import trustme
 import wire
-from scripted_server import Peer
+from scripted_server import Peer, tls_for
 from soak_cycles import MIB, Held
 
 from trio_wsclient import ConnectionClosed, HandshakeError, WebSocketClient, open_websocket_client
@@ -256,7 +256,7 @@ async def _connect_once(
     with trio.move_on_after(dice.expovariate(1 / 20)) as scope:
         async with open_websocket_client(
             url,
-            ssl_context=context,
+            **tls_for(url, context),
             ping_interval=dice.choice([None, 1, 5]),
             close_timeout=5,
             open_timeout=30,

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 import trio
 import wire
-from scripted_server import Peer, echo_script, loopback_server, memory_server
+from scripted_server import Peer, echo_script, loopback_server, memory_server, tls_for
 from situations import end, reset, scene
 from trio.testing import wait_all_tasks_blocked
 
@@ -117,7 +117,7 @@ async def test_the_addresses_are_those_of_tcp(server_ssl_context, client_ssl_con
     context = server_ssl_context if tls else None
     async with (
         loopback_server(script, ssl_context=context) as url,
-        open_websocket_client(url, ssl_context=client_ssl_context) as ws,
+        open_websocket_client(url, **tls_for(url, client_ssl_context)) as ws,
     ):
         ours, theirs = ws.local_address, ws.remote_address
         await wait_all_tasks_blocked()

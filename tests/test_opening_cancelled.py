@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 
 import pytest
 import trio
-from scripted_server import Peer, echo_script, loopback_server, memory_server
+from scripted_server import Peer, echo_script, loopback_server, memory_server, tls_for
 from trio.testing import memory_stream_pair
 
 from trio_wsclient import WebSocketClient, open_websocket_client
@@ -86,7 +86,7 @@ async def test_cancelled_at_any_moment_of_tcp_every_socket_is_closed(
             moment, done = 0, False
             while not done:
                 moment += 1
-                opening = open_websocket_client(url, ssl_context=client_ssl_context)
+                opening = open_websocket_client(url, **tls_for(url, client_ssl_context))
                 done = await opens_if_cancelled_at(moment, opening)
                 assert all(sock.fileno() == -1 for sock in sockets.made), moment
     assert moment > 10
@@ -117,10 +117,11 @@ async def test_cancelled_at_any_moment_the_users_stream_is_closed(
         while not done:
             moment += 1
             async with serving(server) as stream:  # Ends only if the stream is closed.
+                url = "wss://localhost/" if tls else "ws://localhost/"
                 opening = open_websocket_client(
-                    "wss://localhost/" if tls else "ws://localhost/",
+                    url,
                     stream=stream,
-                    ssl_context=client_ssl_context,
+                    **tls_for(url, client_ssl_context),
                 )
                 done = await opens_if_cancelled_at(moment, opening)
     assert moment > 10

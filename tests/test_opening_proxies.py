@@ -11,7 +11,7 @@ import trustme
 from handshake_tables import EARLY_HINTS
 from network import Names
 from scripted_proxy import HTTPProxy, SOCKSProxy, as_proxy
-from scripted_server import Peer, echo_script, loopback_server, tls_of
+from scripted_server import Peer, echo_script, loopback_server, tls_for, tls_of
 
 from trio_wsclient import Proxy, ProxyError, WebSocketClient, open_websocket_client
 from trio_wsclient._net import trust
@@ -54,8 +54,9 @@ async def test_each_kind_of_proxy_leads_to_each_kind_of_server(
             through = Proxy(
                 as_proxy(url, kind), ssl_context=client_ssl_context if context else None
             )
+            server_url = f"{scheme}://server.example:8000/"
             async with open_websocket_client(
-                f"{scheme}://server.example:8000/", proxy=through, ssl_context=client_ssl_context
+                server_url, proxy=through, **tls_for(server_url, client_ssl_context)
             ) as ws:
                 await assert_echoes(ws)
                 assert f"127.0.0.1:{ws.remote_address[1]}" in url

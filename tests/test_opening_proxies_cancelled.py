@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import trio
 from scripted_proxy import HTTPProxy, SOCKSProxy, as_proxy
-from scripted_server import Peer, Script, loopback_server
+from scripted_server import Peer, Script, loopback_server, tls_for
 from strict_server import Connected, StrictServer, Transport
 from sweep import AtAnyStep, AtOwnStep, Trial, sweep
 
@@ -46,7 +46,7 @@ def through(server_ssl_context, client_ssl_context):
                 own = as_proxy(proxy_url, kind, "name:word@")
                 context = client_ssl_context if proxy_tls else None
                 options = {"proxy": Proxy(own, ssl_context=context)}
-                yield url, {**options, "ssl_context": client_ssl_context}
+                yield url, {**options, **tls_for(url, client_ssl_context)}
 
         return transport
 

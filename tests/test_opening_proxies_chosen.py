@@ -9,7 +9,7 @@ import trio
 import wire
 from proxy_variables import set_proxy_variables
 from scripted_proxy import HTTPProxy, SOCKSProxy, as_proxy
-from scripted_server import Peer, echo_script, loopback_server
+from scripted_server import Peer, echo_script, loopback_server, tls_for
 
 from trio_wsclient import ProxyError, open_websocket_client
 
@@ -65,7 +65,7 @@ async def test_the_environment_says_which_proxy(
         )
         for url in (ws_url, wss_url):
             async with open_websocket_client(
-                url, proxy="environment", ssl_context=client_ssl_context
+                url, proxy="environment", **tls_for(url, client_ssl_context)
             ) as ws:
                 await ws.send("a")
                 assert await ws.receive() == "a"

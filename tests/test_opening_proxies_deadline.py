@@ -9,7 +9,7 @@ import trio
 from canned_stream import CannedStream
 from handshake_tables import CONTINUE, refusal
 from network import Names, Network
-from scripted_server import Peer, memory_server
+from scripted_server import Peer, memory_server, tls_for
 from socks_tables import BOUND_IPV4, NO_AUTH, PASSWORD, WELCOME
 
 from trio_wsclient import OpenTimeout, Proxy, ProxyError, open_websocket_client
@@ -102,8 +102,8 @@ async def test_silence_is_of_the_phase_that_waits_and_the_stream_is_closed(
     stream = CannedStream(answer, end=trio.sleep_forever)
     Network(monkeypatch, stream)
     proxy = Proxy(url, ssl_context=client_ssl_context if url.startswith("https") else None)
-    scheme = "wss" if phase == "tls" else "ws"
-    error = await timeout(f"{scheme}://server.example/", proxy, ssl_context=client_ssl_context)
+    url = f"{'wss' if phase == 'tls' else 'ws'}://server.example/"
+    error = await timeout(url, proxy, **tls_for(url, client_ssl_context))
     assert error.phase == phase
     assert stream.closed
 

@@ -16,7 +16,7 @@ from handshake_tables import JUNK, refusal
 from log_records import KeepingLogger
 from network import Names, Network
 from scripted_proxy import HTTPProxy, SOCKSProxy, as_proxy
-from scripted_server import Peer, loopback_server, tls_of
+from scripted_server import Peer, loopback_server, tls_for, tls_of
 from shown import shown_of
 from socks_tables import BOUND_IPV4, NO_AUTH, PASSWORD, WELCOME
 
@@ -74,9 +74,8 @@ async def test_proxy_gets_nothing_that_is_for_the_server(
                 {"X-Token": "pr0xytoken"},
                 client_ssl_context if context else None,
             )
-            async with open_websocket_client(
-                scheme + URL, proxy=through, ssl_context=client_ssl_context, **OPTIONS
-            ) as ws:
+            url, tls = scheme + URL, tls_for(f"{scheme}:", client_ssl_context)
+            async with open_websocket_client(url, proxy=through, **tls, **OPTIONS) as ws:
                 await ws.send("a")
                 assert await ws.receive() == "a"
     assert [request.decode().split("\r\n") for request in proxy.requests] == [
@@ -229,7 +228,7 @@ async def test_no_secret_is_in_an_error_or_any_record_before_it(
         async with open_websocket_client(
             f"{scheme}://{TO_SERVER}server.example/?key=t0ken",
             proxy=Proxy(f"{kind}://{TO_PROXY}proxy.example", headers, context),
-            ssl_context=client_ssl_context,
+            **tls_for(f"{scheme}:", client_ssl_context),
             logger=logger,
             **OPTIONS,
         ):

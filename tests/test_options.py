@@ -13,6 +13,7 @@ from decimal import Decimal
 import pytest
 import trio
 import trio.testing
+import truststore
 import wsproto.extensions
 
 import trio_wsclient
@@ -21,6 +22,7 @@ from trio_wsclient import (
     PerMessageDeflate,
     Proxy,
     open_websocket_client,
+    reconnecting,
     run_websocket_client,
 )
 from trio_wsclient._options import Options
@@ -141,7 +143,8 @@ def test_what_makes_leaving_and_buffering_bounded_is_never_none(name: str):
         ("user_agent", 1, "str or NoneType"),
         ("server_hostname", b"example.org", "str or NoneType"),
         ("local_address", ("127.0.0.1", 0), "str or NoneType"),
-        ("ssl_context", True, "SSLContext or NoneType"),
+        ("ssl_context", True, "an ssl.SSLContext or None"),
+        ("ssl_context", ssl.SSLContext, "an ssl.SSLContext or None"),
         ("stream", object(), "Stream or NoneType"),
         ("compression", True, "str or PerMessageDeflate or NoneType"),
         ("unix_socket", b"/run/x", "str or PathLike or NoneType"),
@@ -449,3 +452,35 @@ async def test_wrong_option_raises_before_any_io():
     with pytest.raises(ValueError, match="ping_timeout"):
         await run_websocket_client("ws://example.org/", print, stream=ours, ping_timeout=-1)
     await ours.send_all(b"still open")
+
+
+@pytest.mark.parametrize(
+    "options", [{"ssl_context": ssl.create_default_context()}, {"server_hostname": "a"}]
+)
+def test_e39_options_for_tls_need_a_connection_with_tls(options: dict[str, object]):
+    (name,) = options
+    for open_it in (open_websocket_client, reconnecting):
+        with pytest.raises(ValueError, match=f"{name} has no effect with a ws URL"):
+            open_it("ws://example.org/", **options)
+        open_it("wss://example.org/", **options)
+        # A redirect may lead to wss.
+        open_it("ws://example.org/", max_redirects=1, **options)
+
+
+@pytest.fixture
+def _injected():
+    truststore.inject_into_ssl()
+    yield
+    truststore.extract_from_ssl()
+
+
+BEFORE = ssl.create_default_context()
+
+
+@pytest.mark.usefixtures("_injected")
+def test_contexts_from_before_and_after_truststore_injects_itself_are_taken():
+    after = ssl.create_default_context()
+    assert not isinstance(BEFORE, ssl.SSLContext)
+    for context in (BEFORE, after):
+        assert Options(ssl_context=context).ssl_context is context
+        assert Proxy("https://proxy.example", ssl_context=context).ssl_context is context

@@ -80,7 +80,9 @@ def open_websocket_client(
         HandshakeError: No connection came about: TCP, TLS, or an answer that RFC 6455 §4.1 forbids.
         WebSocketInternalError: A bug of this library, raised when the block is left.
     """
-    return _Block(parse(url), Options(**options))
+    parsed, checked = parse(url), Options(**options)
+    checked.check_url(parsed)
+    return _Block(parsed, checked)
 
 
 async def run_websocket_client(

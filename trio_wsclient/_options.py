@@ -17,7 +17,8 @@ from wsproto.extensions import Extension
 from trio_wsclient._headers import HeadersLike, check_field
 from trio_wsclient._http.handshake import check_extra_headers, check_subprotocols
 from trio_wsclient._http.negotiation import check_extensions
-from trio_wsclient._net.proxy import Proxy
+from trio_wsclient._http.url import URL
+from trio_wsclient._net.proxy import Proxy, check_ssl_context
 from trio_wsclient._observe import Observer
 from trio_wsclient._protocol.deflate import PerMessageDeflate
 from trio_wsclient._version import __version__
@@ -171,6 +172,18 @@ class Options:
         if self.stream is not None and self.max_redirects:
             raise ValueError("a redirect can't be followed with stream: it is one connection")
 
+    def check_url(self, url: URL) -> None:
+        """Check that options for TLS will have an effect.
+
+        Raises:
+            ValueError: The URL, perhaps with a letter too few, asks for a connection without TLS.
+        """
+        if url.secure or self.max_redirects:
+            return
+        for name in ("ssl_context", "server_hostname"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} has no effect with a ws URL: use wss")
+
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         """The header fields that the options add to the request."""
@@ -276,7 +289,7 @@ _CHECKS: Final[dict[str, _Check]] = {
     "origin": _is_of(str, type(None)),
     "user_agent": _is_of(str, type(None)),
     "compression": _is_compression,
-    "ssl_context": _is_of(ssl.SSLContext, type(None)),
+    "ssl_context": check_ssl_context,
     "server_hostname": _is_hostname,
     "stream": _is_of(trio.abc.Stream, type(None)),
     "unix_socket": _is_of(str, os.PathLike, type(None)),

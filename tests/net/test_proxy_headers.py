@@ -133,5 +133,5 @@ def test_an_https_proxy_may_have_a_context_of_its_own():
 
 @pytest.mark.parametrize("context", [True, "ca.pem", ssl.SSLContext])
 def test_a_context_is_one_of_ssl(context: object):
-    with pytest.raises(TypeError, match="ssl_context has to be SSLContext or None"):
+    with pytest.raises(TypeError, match=r"ssl_context has to be an ssl\.SSLContext or None"):
         Proxy("https://proxy.example", ssl_context=context)

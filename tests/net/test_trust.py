@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import ssl
 import sys
 import threading
@@ -80,6 +82,34 @@ async def test_a_cancelled_first_use_does_not_wait_and_its_work_is_not_lost(monk
     builder.released.set()
     await trust.default_ssl_context()
     assert len(builder.threads) == 1
+
+
+def test_the_lock_is_renewed_for_a_child(monkeypatch):
+    lock = threading.Lock()
+    monkeypatch.setattr(trust, "_default_context_lock", lock)
+    with lock:
+        trust._renew_lock()
+        assert not trust._default_context_lock.locked()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_e41_forked_child_can_make_the_context(monkeypatch):
+    """The lock is held by another thread at the moment of the fork."""
+    builder = Builder(monkeypatch)
+    thread = threading.Thread(target=trio.run, args=[trust.default_ssl_context])
+    thread.start()
+    assert builder.started.wait(BOUND)
+    pid = os.fork()
+    if pid == 0:
+        builder.released.set()
+        signal.alarm(BOUND)  # It ends the child if the child waits for the lock.
+        trust._make_default_context()
+        os._exit(0)
+    builder.released.set()
+    thread.join()
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 @pytest.fixture

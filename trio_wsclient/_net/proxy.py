@@ -63,9 +63,7 @@ class Proxy:
             raise ValueError(f"invalid proxy URL: {exc}") from None
         for name, value in zip(("_scheme", "_host", "_port", "_credentials"), parts, strict=True):
             object.__setattr__(self, name, value)
-        if not isinstance(self.ssl_context, ssl.SSLContext | None):
-            kind = type(self.ssl_context).__name__
-            raise TypeError(f"ssl_context has to be SSLContext or None, not {kind}")
+        check_ssl_context("ssl_context", self.ssl_context)
         object.__setattr__(self, "headers", _check_headers(self.headers))
         if self.headers and self.is_socks:
             raise ValueError("a SOCKS proxy takes no headers")
@@ -115,6 +113,17 @@ class Proxy:
     def __str__(self) -> str:
         """Return the URL without its userinfo, so that it can be shown and logged."""
         return f"{self._scheme}://{bracket(self._host)}:{self._port}"
+
+
+def check_ssl_context(name: str, value: object) -> None:
+    """Raise ``TypeError`` unless it is a TLS context or ``None``.
+
+    The class of ``ssl`` is no measure: ``truststore.inject_into_ssl()`` puts another one into its
+    place, and contexts made before are no instances of that.
+    """
+    if value is None or (hasattr(value, "wrap_bio") and not isinstance(value, type)):
+        return
+    raise TypeError(f"{name} has to be an ssl.SSLContext or None, not {type(value).__name__}")
 
 
 def _parse(url: str) -> tuple[str, str, int, tuple[bytes, bytes] | None]:

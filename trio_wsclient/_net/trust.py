@@ -14,7 +14,7 @@ import trio
 import truststore
 
 _HASHED_NAME: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")
-_default_context_lock: Final = threading.Lock()
+_default_context_lock = threading.Lock()
 _default_context: ssl.SSLContext | None = None
 
 
@@ -34,6 +34,16 @@ def _make_default_context() -> ssl.SSLContext:
         if _default_context is None:
             _default_context = _new_default_context(sys.platform)
         return _default_context
+
+
+def _renew_lock() -> None:
+    """Renew the lock: the thread that held it at the time of a fork is not in the child."""
+    global _default_context_lock  # noqa: PLW0603 as above
+    _default_context_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _new_default_context(platform: str) -> ssl.SSLContext:
