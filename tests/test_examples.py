@@ -72,7 +72,7 @@ async def test_two_tasks_print_every_answer(capsys):
             feed(1011, b"gone"),
             'first\nsecond\nit broke off: closed by the server: 1011 (internal error) "gone"\n',
         ),
-        (refuse, "it did not open: the server refused the WebSocket: HTTP status 403\n"),
+        (refuse, "it did not open: the server refused the WebSocket: HTTP status 403 Forbidden\n"),
     ],
     ids=["good order", "broken off", "refused"],
 )
@@ -225,9 +225,12 @@ async def test_compressed_tells_what_it_saves(capsys):
     assert int(after) < int(before) / 5
 
 
+WANTS_PASSWORD = "407 Proxy Authentication Required"
+
+
 async def ask_for_a_password(peer):
     assert b"\r\nProxy-Authorization: Basic " in await peer.read_request()
-    await peer.send(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+    await peer.send(f"HTTP/1.1 {WANTS_PASSWORD}\r\nContent-Length: 0\r\n\r\n".encode())
 
 
 @pytest.mark.parametrize(
@@ -236,7 +239,7 @@ async def ask_for_a_password(peer):
         (HTTPProxy(), "Hello, Trio!\n"),
         (
             ask_for_a_password,
-            "no tunnel: 407 the proxy wants authentication: HTTP status 407\n",
+            f"no tunnel: 407 the proxy wants authentication: HTTP status {WANTS_PASSWORD}\n",
         ),
     ],
     ids=["open", "refused"],
@@ -275,7 +278,7 @@ async def test_own_retries_end_after_five_failures_in_a_row(capsys):
         await run_example("own_retries.py", url)
     assert tokens == [True] * 6
     assert capsys.readouterr().out == (
-        "gave up: the server refused the WebSocket: HTTP status 401\n"
+        "gave up: the server refused the WebSocket: HTTP status 401 Unauthorized\n"
     )
 
 
@@ -308,7 +311,7 @@ def test_a_program_is_tested_with_the_kit(tmp_path: Path):
     [
         (feed(1000, b"that is all"), "first\nsecond\nclosed: 1000 that is all\n"),
         (feed(1011, b"gone"), "first\nsecond\nclosed: 1011 gone\n"),
-        (refuse, "it did not open: the server refused the WebSocket: HTTP status 403\n"),
+        (refuse, "it did not open: the server refused the WebSocket: HTTP status 403 Forbidden\n"),
     ],
     ids=["good order", "broken off", "refused"],
 )

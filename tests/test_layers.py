@@ -30,7 +30,14 @@ LAYERS = {
     "errors": {"_errors"},
     "without I/O": {
         *("_net", "_net.proxy", "_net.no_proxy", "_options", "_observe"),
-        *("_http", "_http.upgrade", "_http.authority", "_http.url", "_http.redirects"),
+        *(
+            "_http",
+            "_http.excerpts",
+            "_http.upgrade",
+            "_http.authority",
+            "_http.url",
+            "_http.redirects",
+        ),
         *("_http.response", "_http.http11", "_http.handshake", "_http.negotiation"),
         *("_connection.close_error", "_connection.queue"),
     },

@@ -281,7 +281,7 @@ async def hang_up(peer):
 @pytest.mark.parametrize(
     ("script", "status", "line"),
     [
-        (forbid, 1, "the server refused the WebSocket: HTTP status 403"),
+        (forbid, 1, "the server refused the WebSocket: HTTP status 403 Forbidden"),
         (says(wire.close(1011, b"x\ny")), 3, r'closed by the server: 1011 (internal error) "x\ny"'),
         (hang_up, 3, "no Close frame: the stream ended"),
     ],

@@ -229,7 +229,9 @@ async def test_another_status_is_a_rejection_with_status_headers_and_body(
     error = await failed_opening(answers(lambda _: head + b"\r\nX-A: 1\r\n" + rest))
     assert isinstance(error, ConnectionRejected)
     assert error.status_code == status_code
-    assert str(error) == f"the server refused the WebSocket: HTTP status {status_code}"
+    assert f"HTTP status {status_code} {error.reason_phrase}" in str(error)
+    assert head.decode().endswith(f"{status_code} {error.reason_phrase}")
+    assert not body or str(error).endswith(f": '{body.decode()}'")
     assert error.headers["x-a"] == "1"
     assert error.body == body
 
@@ -239,3 +241,21 @@ async def test_of_an_endless_body_64_kib_are_kept():
     error = await failed_opening(without_end(head, b"0123456789abcdef" * 1000))
     assert isinstance(error, ConnectionRejected)
     assert error.body == b"0123456789abcdef" * 4096
+
+
+PLAIN_TO_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+
+
+async def test_wss_is_advised_where_the_rejection_is_about_tls():
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(PLAIN_TO_TLS)
+        await peer.stream.aclose()
+
+    error = await failed_opening(script)
+    assert isinstance(error, ConnectionRejected)
+    assert error.problem == "does the server want wss?"
+    assert str(error) == (
+        "the server refused the WebSocket: HTTP status 400 Bad Request (does the server want wss?):"
+        " 'Client sent an HTTP request to an HTTPS server.'"
+    )

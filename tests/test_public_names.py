@@ -138,7 +138,9 @@ ATTRIBUTES = {
     "ConnectionClosed": [
         *("closed_by", "code", "connection_id", "problem", "reason", "received", "sent"),
     ],
-    "ConnectionRejected": ["body", "headers", "problem", "redirects", "status_code"],
+    "ConnectionRejected": [
+        *("body", "headers", "problem", "reason_phrase", "redirects", "status_code"),
+    ],
     "Frames": [],
     "Headers": ["get", "get_all", "items", "keys", "raw", "tokens", "values"],
     "InvalidURL": ["problem", "url"],
@@ -150,7 +152,7 @@ ATTRIBUTES = {
         *("credentials", "fields", "headers", "host", "is_secure", "is_socks", "port"),
         *("resolves", "ssl_context", "url"),
     ],
-    "ProxyError": ["body", "headers", "redirects", "status_code"],
+    "ProxyError": ["body", "headers", "reason_phrase", "redirects", "status_code"],
     "Reconnecting": [],
     "Reconnection": ["attempt", "last_error"],
 }

@@ -19,7 +19,12 @@ from trio_wsclient._client import ConnectionInfo, WebSocketClient
 from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.queue import ReceiveQueue
 from trio_wsclient._errors import ConnectionRejected, HandshakeError, OpenTimeout, Phase
-from trio_wsclient._http.handshake import AcceptedUpgrade, Handshake, check_extra_headers
+from trio_wsclient._http.handshake import (
+    AcceptedUpgrade,
+    Handshake,
+    check_extra_headers,
+    is_about_tls,
+)
 from trio_wsclient._http.http11 import BODY_PATIENCE
 from trio_wsclient._http.redirects import RedirectRejected, follow
 from trio_wsclient._http.response import Response
@@ -202,9 +207,16 @@ class Connector:
         self._pending_rejection = rejection
 
     def _rejection(self, problem: str) -> ConnectionRejected:
-        response = self._response
+        response, body = self._response, self._upgrade.body
+        if not problem and not self._url.secure and is_about_tls(response, body):
+            problem = "does the server want wss?"
         return ConnectionRejected(
-            response.status_code, response.headers, self._upgrade.body, problem
+            response.status_code,
+            response.headers,
+            body,
+            problem,
+            response.reason_phrase,
+            self._handshake.excerpts.rejection(response, body, problem),
         )
 
     @property
@@ -217,19 +229,21 @@ class Connector:
 
     def _redirect_target(self) -> tuple[URL | None, str]:
         """Return where to follow the response to, if anywhere, or else why not."""
-        max_redirects = self._options.max_redirects
-        if not max_redirects:
-            return None, ""
-        response = self._response
+        max_redirects, response = self._options.max_redirects, self._response
+        location = self._handshake.excerpts.location(response.headers)
         try:
             target = follow(self._url, response.status_code, response.headers)
         except RedirectRejected as exc:
-            return None, str(exc)
-        if target is not None and len(self._redirects) >= max_redirects:
-            return None, f"more than {max_redirects} redirects"
+            return None, f"{exc}: '{location}'" if location else str(exc)
+        if target is None:
+            return None, ""
+        if not max_redirects:
+            return None, f"a redirect to '{location}': set max_redirects to follow it"
+        if len(self._redirects) >= max_redirects:
+            return None, f"more than max_redirects={max_redirects} redirects, to '{location}'"
         is_local = self._options.unix_socket is not None
-        if target is not None and is_local and target.origin != self._url.origin:
-            return None, "a redirect from a unix socket to another origin"
+        if is_local and target.origin != self._url.origin:
+            return None, f"a redirect from a unix socket to another origin: '{location}'"
         return target, ""
 
     def _follow(self, target: URL) -> None:

@@ -91,19 +91,33 @@ class ConnectionRejected(HandshakeError):
     Attributes:
         status_code: The HTTP status.
         headers: The header fields of the answer.
+        reason_phrase: The text after the status, often ``""``; some servers say here what is
+            wrong.
         body: What came of the body within a second, 64 KiB at most.
-        problem: Why a redirect was not followed though ``max_redirects`` is set; else ``""``.
+        problem: Why a redirect was not followed, or what to do; else ``""``.
+
+    The text of the error has these, and the beginning of the body. It never has a secret of the
+    request that the server has sent back.
     """
 
-    _fields = ("status_code", "headers", "body", "problem")
+    _fields = ("status_code", "headers", "body", "problem", "reason_phrase", "_text")
 
-    def __init__(self, status_code: int, headers: Headers, body: bytes, problem: str = "") -> None:
-        text = f"the server refused the WebSocket: HTTP status {status_code}"
-        super().__init__(f"{text} ({problem})" if problem else text)
+    def __init__(  # noqa: PLR0917 pickled by position
+        self,
+        status_code: int,
+        headers: Headers,
+        body: bytes,
+        problem: str = "",
+        reason_phrase: str = "",
+        text: str = "",
+    ) -> None:
+        self._text = text or f"HTTP status {status_code}"
+        super().__init__(f"the server refused the WebSocket: {self._text}")
         self.status_code = status_code
         self.headers = headers
         self.body = body
         self.problem = problem
+        self.reason_phrase = reason_phrase
 
 
 class InvalidResponse(HandshakeError):
@@ -115,11 +129,12 @@ class ProxyError(HandshakeError):
 
     Attributes:
         status_code: The HTTP status that the proxy answered with; ``None`` if it was none.
+        reason_phrase: The text after that status, often ``""``.
         headers: The header fields of such an answer, else ``None``.
         body: What came of its body within a second, 64 KiB at most.
     """
 
-    _fields = ("_problem", "status_code", "headers", "body")
+    _fields = ("_problem", "status_code", "headers", "body", "reason_phrase")
 
     def __init__(
         self,
@@ -127,12 +142,14 @@ class ProxyError(HandshakeError):
         status_code: int | None = None,
         headers: Headers | None = None,
         body: bytes = b"",
+        reason_phrase: str = "",
     ) -> None:
         super().__init__(problem)
         self._problem = problem
         self.status_code = status_code
         self.headers = headers
         self.body = body
+        self.reason_phrase = reason_phrase
 
 
 class ConnectionClosed(WebSocketError):

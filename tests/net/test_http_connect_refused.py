@@ -35,29 +35,31 @@ def assert_no_answer(error: ProxyError) -> None:
 
 # Refusals
 
-WANTS_AUTHENTICATION = "the proxy wants authentication: HTTP status 407"
+WANTS_AUTHENTICATION = (
+    "the proxy wants authentication: HTTP status 407 Proxy Authentication Required"
+)
 
 
 @pytest.mark.parametrize(
     ("status", "text"),
     [
         ("407 Proxy Authentication Required", WANTS_AUTHENTICATION),
-        ("300 Multiple Choices", "the proxy refused: HTTP status 300"),
-        ("302 Found", "the proxy refused: HTTP status 302"),
-        ("304 Not Modified", "the proxy refused: HTTP status 304"),
-        ("400 Bad Request", "the proxy refused: HTTP status 400"),
-        ("401 Unauthorized", "the proxy refused: HTTP status 401"),
-        ("403 Forbidden", "the proxy refused: HTTP status 403"),
-        ("502 Bad Gateway", "the proxy refused: HTTP status 502"),
-        ("504 Gateway Timeout", "the proxy refused: HTTP status 504"),
-        ("999 \x1b[2J", "the proxy refused: HTTP status 999"),
+        ("300 Multiple Choices", "the proxy refused: HTTP status 300 Multiple Choices"),
+        ("302 Found", "the proxy refused: HTTP status 302 Found"),
+        ("304 Not Modified", "the proxy refused: HTTP status 304 Not Modified"),
+        ("400 Bad Request", "the proxy refused: HTTP status 400 Bad Request"),
+        ("401 Unauthorized", "the proxy refused: HTTP status 401 Unauthorized"),
+        ("403 Forbidden", "the proxy refused: HTTP status 403 Forbidden"),
+        ("502 Bad Gateway", "the proxy refused: HTTP status 502 Bad Gateway"),
+        ("504 Gateway Timeout", "the proxy refused: HTTP status 504 Gateway Timeout"),
+        ("999 \x1b[2J", r"the proxy refused: HTTP status 999 \x1b[2J"),
     ],
 )
 async def test_another_status_than_2xx_is_an_error_that_has_it(status: str, text: str):
     lines = ("Content-Length: 0", "Proxy-Authenticate: Basic", "proxy-authenticate: Negotiate")
     error = await error_over(CannedStream(refusal(status, *lines)))
     assert str(error) == text
-    assert error.status_code == int(status[:3])
+    assert (error.status_code, error.reason_phrase) == (int(status[:3]), status[4:])
     assert error.headers["Proxy-Authenticate"] == "Basic, Negotiate"
     assert error.body == b""
 

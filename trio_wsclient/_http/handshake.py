@@ -6,6 +6,7 @@ Nothing here depends on the version of HTTP. ``upgrade`` carries a handshake ove
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,11 +15,14 @@ from wsproto.extensions import Extension
 
 from trio_wsclient._errors import InvalidResponse
 from trio_wsclient._headers import Headers, HeadersLike, check_field, is_token, parse_extensions
+from trio_wsclient._http.excerpts import Excerpts
 from trio_wsclient._http.negotiation import NegotiationError, negotiate, offer
 from trio_wsclient._http.response import Response
 from trio_wsclient._http.url import URL
 from trio_wsclient._text import quote
 
+_BAD_REQUEST: Final = 400
+_ABOUT_TLS: Final = re.compile(rb"(?i)\b(https|ssl|tls)\b")
 _MAX_HEADER_FIELDS: Final = 256  # twice what http.client and websockets take
 
 # What the handshake itself says, or what would give a GET a body (RFC 9112 §6).
@@ -107,6 +111,7 @@ class Handshake:
     Attributes:
         url: The URL.
         fields: The header fields of the request, in every version of HTTP.
+        excerpts: What an error may quote of the response.
     """
 
     def __init__(
@@ -129,6 +134,9 @@ class Handshake:
         if url.authorization and not any(name.lower() == "authorization" for name, _ in fields):
             head.append(("Authorization", url.authorization))
         self.fields: Final = (*head, *fields)
+        items = re.split("[&=]", url.target.partition("?")[2])
+        values = (value for _, value in fields)
+        self.excerpts: Final = Excerpts([url.authorization or "", *items, *values])
 
     def accept(self, response: Response) -> AcceptedUpgrade:
         """Return what a response that agrees has agreed to. Call it once.
@@ -163,3 +171,11 @@ def wrong_header(headers: Headers, name: str, expected: str) -> InvalidResponse:
     values = [f"'{quote(value)}'" for value in headers.get_all(name)]
     found = quote(" and ".join(values)) if values else "missing"
     return InvalidResponse(f"header {name} is {found}; it has to be {expected}")
+
+
+def is_about_tls(response: Response, body: bytes) -> bool:
+    """Tell whether a rejection is likely one of a request without TLS to a port for TLS.
+
+    nginx, Apache and Go answer such a request with 400, and say why in the body.
+    """
+    return response.status_code == _BAD_REQUEST and _ABOUT_TLS.search(body) is not None

@@ -11,6 +11,7 @@ from typing import Final
 import h11
 
 from trio_wsclient._headers import Headers
+from trio_wsclient._http.excerpts import Excerpts
 from trio_wsclient._http.response import Response
 from trio_wsclient._text import quote
 
@@ -20,6 +21,7 @@ _MAX_BODY_SIZE: Final = 65_536  # bytes of a rejection's body that are kept: an 
 # bytes: h11 applies its limit to what is in its buffer, so the verdict would depend on how the
 # bytes were cut. Fed in small pieces, under a limit that they never reach, ours is the only one.
 _PIECE: Final = 4096
+_ALL: Final = Excerpts(())
 _START: Final = b"HTTP/"  # the first bytes of every response (RFC 9112 §4)
 _TLS_RECORDS: Final = (0x15, 0x16)  # alert, handshake: the first byte (RFC 8446 §5.1)
 
@@ -41,9 +43,11 @@ class HTTP11Exchange:
 
     Args:
         request: The request, for an upgrade or with CONNECT.
+        excerpts: What an error may quote of the response.
     """
 
-    def __init__(self, request: h11.Request) -> None:
+    def __init__(self, request: h11.Request, excerpts: Excerpts = _ALL) -> None:
+        self._excerpts = excerpts
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * MAX_HEAD_SIZE)
         self._head_size = 0
         self._start = b""  # the first bytes that came, as many as `_START` has
@@ -115,8 +119,10 @@ class HTTP11Exchange:
             return
         if came[0] in _TLS_RECORDS:
             raise SpeaksTLS("not HTTP/1.1: a TLS record")
-        line = came.splitlines()[0].decode("latin-1")
-        raise MalformedResponse(f"not HTTP/1.1: '{quote(line)}'")
+        if self.request_data.startswith(came):
+            raise MalformedResponse("not HTTP/1.1: the request itself came back")
+        line = self._excerpts.quote(came.splitlines()[0].decode("latin-1"))
+        raise MalformedResponse(f"not HTTP/1.1: '{line}'")
 
     def _cut_off(self) -> MalformedResponse:
         if not self._start:

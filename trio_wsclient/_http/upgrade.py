@@ -52,7 +52,8 @@ class HTTP11Upgrade:
             ("Sec-WebSocket-Key", key.decode()),
         ]
         self._exchange = HTTP11Exchange(
-            h11.Request(method="GET", target=url.target, headers=[*head, *handshake.fields])
+            h11.Request(method="GET", target=url.target, headers=[*head, *handshake.fields]),
+            handshake.excerpts,
         )
         self.request_data: Final = self._exchange.request_data
 

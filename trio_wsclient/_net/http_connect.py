@@ -11,6 +11,7 @@ import trio
 
 from trio_wsclient._errors import ProxyError
 from trio_wsclient._http.authority import bracket
+from trio_wsclient._http.excerpts import Excerpts
 from trio_wsclient._http.http11 import BODY_PATIENCE, HTTP11Exchange, MalformedResponse, SpeaksTLS
 from trio_wsclient._net.draining import BROKEN, DrainingStream
 from trio_wsclient._net.proxy import Proxy
@@ -44,8 +45,11 @@ async def connect(
     fields = proxy.fields
     if user_agent is not None and all(name.lower() != "user-agent" for name, _ in fields):
         fields = [("User-Agent", user_agent), *fields]
+    password = "" if proxy.credentials is None else proxy.credentials[1].decode("latin-1")
+    excerpts = Excerpts([password, *(value for _, value in proxy.fields)])
     exchange = HTTP11Exchange(
-        h11.Request(method="CONNECT", target=authority, headers=[("Host", authority), *fields])
+        h11.Request(method="CONNECT", target=authority, headers=[("Host", authority), *fields]),
+        excerpts,
     )
     draining = DrainingStream(stream)
     try:
@@ -63,22 +67,23 @@ async def connect(
     if exchange.switched:
         data = exchange.trailing_data
         return PrefixedStream(data, stream) if data else stream
-    rejected(lambda: _rejection(exchange))
+    rejected(lambda: _rejection(exchange, excerpts))
     with suppress(*BROKEN), trio.move_on_after(BODY_PATIENCE):
         while not exchange.complete:
             exchange.receive_data(await draining.receive_some(READ_SIZE))
-    raise _rejection(exchange)
+    raise _rejection(exchange, excerpts)
 
 
-def _rejection(exchange: HTTP11Exchange) -> ProxyError:
+def _rejection(exchange: HTTP11Exchange, excerpts: Excerpts) -> ProxyError:
     response = exchange.response
     assert response is not None
     what = "wants authentication" if response.status_code == 407 else "refused"  # noqa: PLR2004
     return ProxyError(
-        f"the proxy {what}: HTTP status {response.status_code}",
+        f"the proxy {what}: {excerpts.rejection(response, exchange.body)}",
         response.status_code,
         response.headers,
         exchange.body,
+        response.reason_phrase,
     )
 
 
