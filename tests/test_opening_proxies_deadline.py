@@ -81,7 +81,7 @@ SILENT = {
     "HTTP is torn": ("http://proxy.example", OK[:-1], "proxy"),
     "HTTP says to wait": ("http://proxy.example", CONTINUE, "proxy"),
     "HTTP refuses without end": ("http://proxy.example", refusal("407 No")[:-1], "proxy"),
-    "HTTP's TLS": ("https://proxy.example", b"", "proxy"),
+    "HTTP's TLS": ("https://proxy.example", b"", "proxy_tls"),
     "SOCKS says nothing": ("socks5h://proxy.example", b"", "proxy"),
     "SOCKS takes a method": ("socks5h://n:p@proxy.example", PASSWORD, "proxy"),
     "SOCKS takes the password": ("socks5h://n:p@proxy.example", PASSWORD + WELCOME, "proxy"),

@@ -48,6 +48,9 @@ async def test_a_bad_certificate_fails_at_once_and_is_named(
         error = await failed_opening(server.url, ssl_context=client_ssl_context)
         assert await server.seen() == b"", "something was sent to a server that is not it"
     assert fault in str(error)
+    is_other_name = "mismatch" in fault
+    assert ("its certificate is for another name (" in str(error)) == is_other_name
+    assert str(error).endswith("); see ssl_context") != is_other_name
     assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
 
 
@@ -137,7 +140,9 @@ async def test_wss_to_a_port_without_tls_fails_cleanly(client_ssl_context, answe
         url = stage.url.replace("ws:", "wss:")
         error = await failed_opening(url, ssl_context=client_ssl_context)
         await stage.seen()
-    assert "no TLS with 127.0.0.1: wrong version number" in str(error)
+    assert str(error) == (
+        "no TLS with 127.0.0.1: wrong version number: it does not speak TLS; is the scheme right?"
+    )
     assert isinstance(error.__cause__, ssl.SSLError)
 
 
@@ -189,5 +194,7 @@ async def test_a_refused_client_certificate_is_named(ca, client_ssl_context, aut
         error = await failed_opening(
             "wss://server.example/", stream=stream, ssl_context=client_ssl_context
         )
-    assert "certificate required" in str(error)
+    assert str(error).endswith(
+        "certificate required: it wants a client certificate; see ssl_context"
+    )
     assert isinstance(error.__cause__, ssl.SSLError)

@@ -159,9 +159,15 @@ class Connector:
             url.port,
             local_address=options.local_address,
             user_agent=options.user_agent,
-            connected=lambda: self._enter("proxy", "asking the proxy for %s", url.authority),
+            enter=self._enter_proxy,
             rejected=self._note_rejection,
         )
+
+    def _enter_proxy(self, phase: Phase) -> None:
+        if phase == "proxy_tls":
+            self._enter(phase, "TLS with the proxy")
+        else:
+            self._enter(phase, "asking the proxy for %s", self._url.authority)
 
     def _proxy(self) -> Proxy | None:
         proxy = self._options.proxy

@@ -11,7 +11,7 @@ from trio_wsclient._protocol.closing import ABNORMAL, CloseFrame
 if TYPE_CHECKING:
     from trio_wsclient._headers import Headers
 
-Phase: TypeAlias = Literal["connect", "proxy", "tls", "handshake"]
+Phase: TypeAlias = Literal["connect", "proxy_tls", "proxy", "tls", "handshake"]
 
 
 class WebSocketError(Exception):
@@ -73,8 +73,8 @@ class OpenTimeout(HandshakeError, trio.TooSlowError):
 
     Attributes:
         seconds: The timeout.
-        phase: What ran out of time: ``"connect"`` (name look-up and TCP), ``"proxy"`` (all that is
-            between the proxy and us), ``"tls"`` or ``"handshake"``.
+        phase: What ran out of time: ``"connect"`` (name look-up and TCP), ``"proxy_tls"`` (TLS with
+            an ``https`` proxy), ``"proxy"`` (CONNECT or SOCKS), ``"tls"`` or ``"handshake"``.
     """
 
     _fields = ("seconds", "phase")

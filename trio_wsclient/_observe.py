@@ -111,7 +111,8 @@ class Observer:
             connection_id: The number of the connection.
             url: Its URL, without userinfo and without the values of its query.
             phases: Seconds spent in each phase of opening, in their order: ``"connect"``,
-                ``"proxy"``, ``"tls"``, ``"handshake"``. Only phases that took place are in it.
+                ``"proxy_tls"``, ``"proxy"``, ``"tls"``, ``"handshake"``. Only phases that took
+                place are in it.
         """
 
     def frame_received(self, connection_id: int, opcode: int, size: int) -> None:

@@ -29,7 +29,7 @@ async def through(
     host: str = "server.example",
     *,
     local_address: str | None = None,
-    connected: Callable[[], object] = lambda: None,
+    enter: Callable[[str], object] = lambda _: None,
 ) -> trio.abc.Stream:
     return await connect_through(
         Proxy(proxy) if isinstance(proxy, str) else proxy,
@@ -37,7 +37,7 @@ async def through(
         80,
         local_address=local_address,
         user_agent="me/1",
-        connected=connected,
+        enter=enter,
         rejected=lambda _: None,
     )
 
@@ -77,14 +77,16 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("proxy", "answer"), KINDS.values(), ids=KINDS)
-async def test_connected_is_called_before_anything_is_sent(monkeypatch, proxy, answer):
+async def test_phase_proxy_is_entered_before_anything_is_sent(monkeypatch, proxy, answer):
     stream = CannedStream(answer)
     network = Network(monkeypatch, stream)
     told = []
     await through(
-        proxy, "192.0.2.1", connected=lambda: told.append((len(network.asked), [*stream.sent]))
+        proxy,
+        "192.0.2.1",
+        enter=lambda phase: told.append((phase, len(network.asked), [*stream.sent])),
     )
-    assert told == [(1, [])]
+    assert told == [("proxy", 1, [])]
 
 
 @pytest.mark.parametrize(("proxy", "answer"), KINDS.values(), ids=KINDS)
@@ -143,7 +145,9 @@ async def test_nothing_is_told_to_an_https_proxy_that_is_another(ca, client_ssl_
         error = await error_through(proxy)
         with trio.fail_after(BOUND):
             await seen.wait()
-    assert str(error).startswith("the proxy: no TLS with 127.0.0.1: IP address mismatch")
+    assert str(error).startswith(
+        "the proxy: no TLS with 127.0.0.1: its certificate is for another name (IP address mismatch"
+    )
     assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
     assert received == [b""]
 
@@ -200,7 +204,7 @@ async def test_socks5_tries_the_addresses_in_their_order_each_on_its_own_connect
     tunnel = await through(
         "socks5://proxy.example",
         local_address="192.0.2.7",
-        connected=lambda: told.append(len(network.asked)),
+        enter=lambda _: told.append(len(network.asked)),
     )
     assert tunnel is streams[-1]
     assert [stream.closed for stream in streams] == [True] * (len(codes) - 1) + [False]
@@ -273,7 +277,7 @@ async def test_a_proxy_that_is_not_reached_is_an_error_that_names_it(monkeypatch
     Network(monkeypatch, OSError(errno.ECONNREFUSED, "Connection refused"))
     told = []
     with pytest.raises(ProxyError) as caught:
-        await through(f"{scheme}://proxy.example:1", "192.0.2.1", connected=lambda: told.append(1))
+        await through(f"{scheme}://proxy.example:1", "192.0.2.1", enter=told.append)
     text = "the proxy: no TCP connection to proxy.example port 1: Connection refused"
     assert str(caught.value) == text
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)

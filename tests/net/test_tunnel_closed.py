@@ -27,7 +27,7 @@ UNREACHABLE = NO_AUTH + b"\x05\x04\x00\x01" + bytes(6)
 
 
 async def through(
-    proxy: Proxy, *, connected: Callable[[], object] = lambda: None
+    proxy: Proxy, *, enter: Callable[[str], object] = lambda _: None
 ) -> trio.abc.Stream:
     return await connect_through(
         proxy,
@@ -35,7 +35,7 @@ async def through(
         80,
         local_address=None,
         user_agent=None,
-        connected=connected,
+        enter=enter,
         rejected=lambda _: None,
     )
 
@@ -117,14 +117,14 @@ async def test_whatever_else_a_stream_raises_leaves_as_it_is(monkeypatch, proxy,
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 @pytest.mark.parametrize("proxy", [HTTP, SOCKS5H], ids=str)
-async def test_exception_of_connected_leaves_unchanged(monkeypatch, proxy, error):
-    def fail() -> None:
+async def test_exception_of_enter_leaves_unchanged(monkeypatch, proxy, error):
+    def fail(_phase: str) -> None:
         raise error
 
     stream = CannedStream()
     Network(monkeypatch, stream)
     with pytest.raises(type(error)) as caught:
-        await through(proxy, connected=fail)
+        await through(proxy, enter=fail)
     assert caught.value is error
     assert stream.closed
     assert stream.sent == []

@@ -205,7 +205,7 @@ def catching(
     assert_type(rejected.headers, Headers)
     assert_type(rejected.body, bytes)
     assert_type(timeout.seconds, float)
-    assert_type(timeout.phase, Literal["connect", "proxy", "tls", "handshake"])
+    assert_type(timeout.phase, Literal["connect", "proxy_tls", "proxy", "tls", "handshake"])
     assert_type(invalid.url, str)
     assert_type(invalid.problem, str)
     assert_type(proxy.status_code, int | None)

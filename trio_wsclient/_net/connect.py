@@ -8,6 +8,7 @@ import ssl
 import sys
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 import trio
 import truststore
@@ -17,6 +18,13 @@ from trio_wsclient._net.sockets import EagerSocketStream, EagerStream, adopt_soc
 from trio_wsclient._net.tls import EagerTLSStream
 from trio_wsclient._net.trust import default_ssl_context
 from trio_wsclient._text import quote
+
+# X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL
+_OTHER_NAME: Final = frozenset({62, 64})
+_ADVICE: Final = {
+    "WRONG_VERSION_NUMBER": ": it does not speak TLS; is the scheme right?",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": ": it wants a client certificate; see ssl_context",
+}
 
 
 async def connect_tcp(host: str, port: int, *, local_address: str | None = None) -> trio.abc.Stream:
@@ -157,11 +165,14 @@ async def close_forcefully(stream: trio.abc.Stream) -> None:
 
 
 def describe_error(cause: BaseException) -> str:
-    """Say in words what broke a stream."""
+    """Say in words what broke a stream, and what to do if that is known."""
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return cause.verify_message
+        shown = cause.verify_message.removesuffix(".")
+        if cause.verify_code in _OTHER_NAME:
+            return f"its certificate is for another name ({shown})"
+        return f"its certificate is not trusted ({shown}); see ssl_context"
     if isinstance(cause, ssl.SSLEOFError):
         return "the server ended TCP"
     if isinstance(cause, ssl.SSLError) and cause.reason:
-        return cause.reason.replace("_", " ").lower()
+        return cause.reason.replace("_", " ").lower() + _ADVICE.get(cause.reason, "")
     return str(cause) or type(cause).__name__

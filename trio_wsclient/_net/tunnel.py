@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import trio
 
-from trio_wsclient._errors import HandshakeError, ProxyError
+from trio_wsclient._errors import HandshakeError, Phase, ProxyError
 from trio_wsclient._net import connect, http_connect, socks
 from trio_wsclient._net.proxy import Proxy
 
@@ -19,7 +19,7 @@ async def connect_through(
     *,
     local_address: str | None,
     user_agent: str | None,
-    connected: Callable[[], None],
+    enter: Callable[[Phase], object],
     rejected: Callable[[Callable[[], ProxyError]], None],
 ) -> trio.abc.Stream:
     """Connect to a host through a proxy; if that fails, nothing stays open.
@@ -30,7 +30,7 @@ async def connect_through(
         port: The port.
         local_address: The IP address of this machine to connect from.
         user_agent: The value of User-Agent, if there is to be one.
-        connected: Called when TCP to the proxy stands.
+        enter: Called with the phase that begins, once TCP to the proxy is connected.
         rejected: See ``http_connect``.
 
     Raises:
@@ -39,9 +39,10 @@ async def connect_through(
     if not proxy.is_socks:
         stream = await _reach(proxy, local_address)
         try:
-            connected()
             if proxy.is_secure:
+                enter("proxy_tls")
                 stream = await _start_tls(stream, proxy)
+            enter("proxy")
             return await http_connect.connect(
                 stream, proxy, host, port, user_agent=user_agent, rejected=rejected
             )
@@ -52,7 +53,7 @@ async def connect_through(
     while True:
         stream = await _reach(proxy, local_address)
         try:
-            connected()
+            enter("proxy")
             address = addresses.pop(0)
             await socks.connect(stream, address, port, credentials=proxy.credentials)
         except socks.AddressError:
