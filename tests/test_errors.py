@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import traceback
 
 import pytest
 import trio
@@ -27,6 +28,7 @@ from trio_wsclient import (
     _errors,
 )
 from trio_wsclient._errors import ClosedOnReceive, ClosedOnSend
+from trio_wsclient._net import socks
 
 GONE = CloseFrame(1001, "gone")
 ECHO = CloseFrame(1001)
@@ -74,7 +76,7 @@ def name_of(value: object) -> str:
 def test_the_tree_of_exceptions_is_this_one():
     classes = {
         value for _, value in inspect.getmembers(_errors, inspect.isclass)
-        if value.__module__ == _errors.__name__
+        if value.__module__ == "trio_wsclient"
     }  # fmt: skip
     assert {cls: cls.__bases__ for cls in classes} == PARENTS
 
@@ -179,3 +181,20 @@ def test_without_a_close_the_code_is_1006_whatever_was_sent():
     exc = ConnectionClosedError(None, CloseFrame(1009, "too big"), "a text")
     assert (exc.code, exc.reason) == (1006, "")
     assert exc.sent == CloseFrame(1009, "too big")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
+def test_each_exception_is_shown_by_a_public_name(example: WebSocketError):
+    cls = type(example)
+    public = getattr(trio_wsclient, cls.__qualname__)
+    assert issubclass(cls, public)
+    assert (cls.__module__, cls.__name__) == ("trio_wsclient", public.__name__)
+    (line,) = traceback.format_exception_only(example)
+    assert line.startswith(f"trio_wsclient.{public.__name__}: ")
+
+
+@pytest.mark.parametrize("cls", [socks.UnreachableError, socks.AddressError])
+def test_errors_of_socks_are_shown_as_proxy_errors(cls: type[ProxyError]):
+    error = pickle.loads(pickle.dumps(cls("a text")))
+    assert type(error) is cls
+    assert traceback.format_exception_only(error) == ["trio_wsclient.ProxyError: a text\n"]

@@ -1,8 +1,14 @@
-"""The exceptions: did it open, is it over, is it our bug."""
+"""The exceptions: did it open, is it over, is it our bug.
+
+A user sees each of them by its public name, ``trio_wsclient.ConnectionClosedOK``, also in a
+traceback. Where a class has a private subclass, such as one for each method that raises it, the
+subclass is shown by the name of its public base.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 import trio
 
@@ -10,6 +16,8 @@ from trio_wsclient._protocol.closing import ABNORMAL, CloseFrame
 
 if TYPE_CHECKING:
     from trio_wsclient._headers import Headers
+
+_PUBLIC_MODULE: Final = "trio_wsclient"
 
 Phase: TypeAlias = Literal["connect", "proxy_tls", "proxy", "tls", "handshake"]
 
@@ -22,7 +30,33 @@ class WebSocketError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the arguments of the constructor, which ``args`` does not hold."""
         arguments = tuple(getattr(self, field) for field in self._fields) or self.args
+        private = _NAMES.get(type(self))
+        if private is not None:
+            return _make, (private, *arguments), vars(self)
         return type(self), arguments, vars(self)
+
+
+_PRIVATE: Final[dict[str, type[WebSocketError]]] = {}
+_NAMES: Final[dict[type[WebSocketError], str]] = {}
+_Error = TypeVar("_Error", bound=type[WebSocketError])
+
+
+def _make(private: str, *arguments: object) -> WebSocketError:
+    """Make an exception of a private subclass, when it comes out of a pickle."""
+    return _PRIVATE[private](*arguments)
+
+
+def shown_as(public: type[WebSocketError]) -> Callable[[_Error], _Error]:
+    """Decorate a private subclass of a public exception, so that it has the public name."""
+
+    def decorate(private: _Error) -> _Error:
+        _PRIVATE[private.__name__] = private
+        _NAMES[private] = private.__name__
+        private.__module__ = _PUBLIC_MODULE
+        private.__name__ = private.__qualname__ = public.__name__
+        return private
+
+    return decorate
 
 
 def drop_tracebacks(error: BaseException | None) -> None:
@@ -189,10 +223,12 @@ class ConnectionClosedOK(ConnectionClosed):
     """The server closed with 1000, 1001 or no code; or this side had asked for the end."""
 
 
+@shown_as(ConnectionClosedOK)
 class ClosedOnReceive(ConnectionClosedOK, trio.EndOfChannel):
     """What ``receive`` raises, so that ``async for`` ends."""
 
 
+@shown_as(ConnectionClosedOK)
 class ClosedOnSend(ConnectionClosedOK, trio.BrokenResourceError):
     """What ``send`` raises: an ``EndOfChannel`` would silently end a loop around the caller."""
 
@@ -203,3 +239,19 @@ class ConnectionClosedError(ConnectionClosed, trio.BrokenResourceError):
 
 class WebSocketInternalError(WebSocketError):
     """A bug of this library, please report it; ``__cause__`` is the bug, or a group with it."""
+
+
+for _public in (
+    WebSocketError,
+    InvalidURL,
+    HandshakeError,
+    OpenTimeout,
+    ConnectionRejected,
+    InvalidResponse,
+    ProxyError,
+    ConnectionClosed,
+    ConnectionClosedOK,
+    ConnectionClosedError,
+    WebSocketInternalError,
+):
+    _public.__module__ = _PUBLIC_MODULE

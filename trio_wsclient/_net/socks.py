@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from trio_wsclient._errors import ProxyError
+from trio_wsclient._errors import ProxyError, shown_as
 from trio_wsclient._net.draining import BROKEN, DrainingStream
 
 _VERSION: Final = 5
@@ -33,10 +33,12 @@ _GENERAL_FAILURE: Final = 1
 _OF_THE_ADDRESS: Final = frozenset({3, 4, 5, 6, 8})  # with another one it may be otherwise
 
 
+@shown_as(ProxyError)
 class UnreachableError(ProxyError):
     """The proxy could not reach the host; later it may."""
 
 
+@shown_as(ProxyError)
 class AddressError(UnreachableError):
     """The proxy could not reach this address; another one of the host may do."""
 
