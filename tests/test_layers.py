@@ -29,7 +29,7 @@ LAYERS = {
     },
     "errors": {"_errors"},
     "without I/O": {
-        *("_net", "_net.proxy", "_net.no_proxy", "_options", "_observe"),
+        *("_net", "_net.proxy", "_net.no_proxy", "_options", "_option_names", "_observe"),
         *(
             "_http",
             "_http.excerpts",

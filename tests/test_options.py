@@ -77,10 +77,16 @@ def test_what_is_documented_is_what_there_is():
         assert f"\n    {name}: " in documented
 
 
+@pytest.mark.parametrize("open_it", [open_websocket_client, reconnecting])
 @pytest.mark.parametrize("name", ["compress", "timeout", "Origin", ""])
-def test_an_unknown_option_is_a_type_error(name: str):
-    with pytest.raises(TypeError, match="unexpected keyword argument"):
-        Options(**{name: None})
+def test_an_unknown_option_is_a_type_error(open_it, name: str):
+    with pytest.raises(TypeError, match=f"^there is no option '{name}'"):
+        open_it("ws://example.org/", **{name: None})
+
+
+def test_options_of_reconnecting_may_be_misspelt_too():
+    with pytest.raises(TypeError, match=r"did you mean reset_after\?"):
+        reconnecting("ws://example.org/", reset_aftr=1)
 
 
 @pytest.mark.parametrize("name", SECONDS)
@@ -139,16 +145,16 @@ def test_what_makes_leaving_and_buffering_bounded_is_never_none(name: str):
     [
         ("decode_text", 1, "bool"),
         ("decode_text", None, "bool"),
-        ("origin", b"http://example.org", "str or NoneType"),
-        ("user_agent", 1, "str or NoneType"),
-        ("server_hostname", b"example.org", "str or NoneType"),
-        ("local_address", ("127.0.0.1", 0), "str or NoneType"),
+        ("origin", b"http://example.org", "str or None"),
+        ("user_agent", 1, "str or None"),
+        ("server_hostname", b"example.org", "str or None"),
+        ("local_address", ("127.0.0.1", 0), "str or None"),
         ("ssl_context", True, "an ssl.SSLContext or None"),
         ("ssl_context", ssl.SSLContext, "an ssl.SSLContext or None"),
-        ("stream", object(), "Stream or NoneType"),
-        ("compression", True, "str or PerMessageDeflate or NoneType"),
-        ("unix_socket", b"/run/x", "str or PathLike or NoneType"),
-        ("proxy", b"http://x", "str or Proxy or NoneType"),
+        ("stream", object(), "Stream or None"),
+        ("compression", True, "str or PerMessageDeflate or None"),
+        ("unix_socket", b"/run/x", "str or PathLike or None"),
+        ("proxy", b"http://x", "a URL, a Proxy, 'environment' or None"),
         ("logger", "trio_wsclient", "Logger"),
         ("logger", None, "Logger"),
     ],
@@ -234,10 +240,14 @@ def test_extensions_are_wsprotos_and_frozen():
     options = Options(extensions=extensions)
     extensions.clear()
     assert options.extensions == (extension,)
-    with pytest.raises(TypeError, match="an extension is a wsproto"):
+    with pytest.raises(
+        TypeError, match=r"extensions has to be a sequence of wsproto.*, but has a str"
+    ):
         Options(extensions=["permessage-deflate"])
     with pytest.raises(ValueError, match="twice"):
         Options(extensions=[extension, extension])
+    with pytest.raises(TypeError, match=r"extensions has to be a sequence .*, not NoneType"):
+        Options(extensions=None)
 
 
 def test_headers_of_a_redirects_callback_go_before_those_of_options():
@@ -289,10 +299,11 @@ def test_a_user_agent_is_checked_also_where_a_header_goes_before_it(value: str):
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ("chat", "^subprotocols is a sequence of str, not one str$"),
-        ([b"chat"], "not bytes"),
-        ([None], "not NoneType"),
-        (5, "iterable"),
+        ("chat", "^subprotocols has to be a sequence of str, not str$"),
+        ([b"chat"], "but has a bytes"),
+        ([None], "but has a NoneType"),
+        (5, "not int"),
+        (None, "not NoneType"),
     ],
 )
 def test_subprotocols_of_another_type_are_a_type_error(value: object, problem: str):
@@ -303,12 +314,12 @@ def test_subprotocols_of_another_type_are_a_type_error(value: object, problem: s
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ([""], "not a subprotocol's name"),
-        (["a b"], "not a subprotocol's name"),
-        (["a,b"], "not a subprotocol's name"),
-        (["a\r\nEvil: 1"], "not a subprotocol's name"),
-        (["ä"], "not a subprotocol's name"),
-        (["a", "b", "a"], "^a subprotocol stands there twice$"),
+        ([""], "is not a token"),
+        (["a b"], "is not a token"),
+        (["a,b"], "is not a token"),
+        (["a\r\nEvil: 1"], "is not a token"),
+        (["ä"], "is not a token"),
+        (["a", "b", "a"], "^subprotocols has 'a' twice$"),
     ],
 )
 def test_subprotocols_that_can_not_be_offered_are_a_value_error(value: list[str], problem: str):
@@ -341,32 +352,37 @@ def test_a_header_may_stand_there_twice():
 
 
 @pytest.mark.parametrize(
-    "extra_headers",
+    ("extra_headers", "problem"),
     [
-        "Cookie: a",
-        b"Cookie: a",
-        5,
-        ["ab"],
-        [("Cookie", "a", "b")],
-        [("Cookie",)],
-        [("Cookie", b"a")],
-        [(b"Cookie", "a")],
-        [("Cookie", None)],
-        {"Cookie": ["a", "b"]},
-        {1: "a"},
-        [None],
+        ("Cookie: a", " has to be a mapping or pairs of str, not str"),
+        (b"Cookie: a", " has to be a mapping or pairs of str, not bytes"),
+        (5, " has to be a mapping or pairs of str, not int"),
+        (None, " has to be a mapping or pairs of str, not NoneType"),
+        (["ab"], " has to be a mapping or pairs of str, but has a str"),
+        ([("Cookie", "a", "b")], " has to be a mapping or pairs of str, but has a tuple"),
+        ([("Cookie",)], " has to be a mapping or pairs of str, but has a tuple"),
+        ([None], " has to be a mapping or pairs of str, but has a NoneType"),
+        ([("Cookie", b"a")], ": the value of header 'Cookie' has to be str, not bytes"),
+        ([("Cookie", None)], ": the value of header 'Cookie' has to be str, not NoneType"),
+        ({"Cookie": ["a", "b"]}, ": the value of header 'Cookie' has to be str, not list"),
+        ([(b"Cookie", "a")], ": the name of a header has to be str, not bytes"),
+        ({1: "a"}, ": the name of a header has to be str, not int"),
     ],
 )
-def test_extra_headers_of_another_type_are_a_type_error(extra_headers):
-    with pytest.raises(TypeError):
+def test_extra_headers_of_another_type_are_a_type_error(extra_headers: object, problem: str):
+    with pytest.raises(TypeError) as caught:
         Options(extra_headers=extra_headers)
+    assert str(caught.value) == f"extra_headers{problem}"
 
 
 @pytest.mark.parametrize("value", [b"Bearer secret", ["Bearer secret"]])
 def test_the_error_of_a_header_does_not_show_its_value(value: object):
     with pytest.raises(TypeError) as caught:
         Options(extra_headers={"Authorization": value})
-    assert str(caught.value) == "extra_headers is a mapping or pairs of str, but has a tuple"
+    assert str(caught.value) == (
+        "extra_headers: the value of header 'Authorization' has to be str, "
+        f"not {type(value).__name__}"
+    )
 
 
 @pytest.mark.parametrize(

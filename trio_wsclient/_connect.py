@@ -262,7 +262,9 @@ class Connector:
         if target.origin != self._url.origin:
             # A header may hold a credential that is for the first origin only.
             keep = self._options.redirect_headers
-            self._extra_headers = () if keep is None else check_extra_headers(keep(str(target)))
+            self._extra_headers = (
+                () if keep is None else check_extra_headers(keep(str(target)), "redirect_headers")
+            )
             self._same_origin = False
         self._redirects.append(str(self._url))
         self._url = target

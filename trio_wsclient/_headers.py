@@ -7,7 +7,7 @@ values mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -85,6 +85,45 @@ def check_field(name: str, value: str) -> None:
         raise ValueError(f"the value of header {name!r} has a character that can't be sent")
     if value != value.strip(" \t"):  # RFC 9110 §5.5: it is not part of the value.
         raise ValueError(f"the value of header {name!r} has white space around it")
+
+
+def check_fields(
+    option: str, headers: object, *, own: Collection[str], owner: str
+) -> tuple[tuple[str, str], ...]:
+    """Check and freeze the header fields that a user passes by an option.
+
+    Args:
+        option: The name of the option, for the text of an error.
+        headers: A mapping, or pairs.
+        own: The names that can't be set, in lower case.
+        owner: What they belong to.
+
+    Raises:
+        TypeError: It is neither a mapping nor pairs, or a name or value is not a ``str``.
+        ValueError: A field belongs to the request itself, or can't be sent.
+    """
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    if isinstance(pairs, str | bytes) or not isinstance(pairs, Iterable):
+        kind = type(headers).__name__
+        raise TypeError(f"{option} has to be a mapping or pairs of str, not {kind}")
+    fields = []
+    for pair in pairs:
+        match pair:
+            case [str(name), str(value)]:
+                check_field(name, value)
+            case [str(name), value]:  # Not shown: it may be a credential.
+                kind = type(value).__name__
+                raise TypeError(f"{option}: the value of header {name!r} has to be str, not {kind}")
+            case [name, _]:
+                kind = type(name).__name__
+                raise TypeError(f"{option}: the name of a header has to be str, not {kind}")
+            case _:
+                kind = type(pair).__name__
+                raise TypeError(f"{option} has to be a mapping or pairs of str, but has a {kind}")
+        if name.lower() in own:
+            raise ValueError(f"{option}: header {name!r} belongs to {owner}")
+        fields.append((name, value))
+    return tuple(fields)
 
 
 @dataclass(frozen=True, slots=True)

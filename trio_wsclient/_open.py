@@ -34,7 +34,7 @@ from trio_wsclient._connect import Connector
 from trio_wsclient._connection.keepalive import keepalive_task
 from trio_wsclient._errors import WebSocketInternalError
 from trio_wsclient._http.url import URL, parse
-from trio_wsclient._options import ClientOptions, Options
+from trio_wsclient._options import ClientOptions, Options, make_options
 from trio_wsclient._protocol.closing import CloseFrame
 
 _INTERRUPTS: Final = (trio.Cancelled, KeyboardInterrupt)
@@ -80,7 +80,7 @@ def open_websocket_client(
         HandshakeError: No connection came about: TCP, TLS, or an answer that RFC 6455 §4.1 forbids.
         WebSocketInternalError: A bug of this library, raised when the block is left.
     """
-    parsed, checked = parse(url), Options(**options)
+    parsed, checked = parse(url), make_options(options)
     checked.check_url(parsed)
     return _Block(parsed, checked)
 

@@ -20,6 +20,7 @@ from trio_wsclient._http.negotiation import check_extensions
 from trio_wsclient._http.url import URL
 from trio_wsclient._net.proxy import Proxy, check_ssl_context
 from trio_wsclient._observe import Observer
+from trio_wsclient._option_names import unknown_option
 from trio_wsclient._protocol.deflate import PerMessageDeflate
 from trio_wsclient._version import __version__
 
@@ -166,7 +167,10 @@ class Options:
         if len(routes) > 1:
             raise ValueError(f"{' and '.join(routes)} are different ways to connect")
         if self.local_address is not None:
-            ipaddress.ip_address(self.local_address)  # A ValueError names it.
+            try:
+                ipaddress.ip_address(self.local_address)
+            except ValueError as exc:  # Its text has the value.
+                raise ValueError(f"local_address: {exc}") from None
             if routes and routes != ["proxy"]:
                 raise ValueError(f"local_address has no meaning with {routes[0]}")
         if self.stream is not None and self.max_redirects:
@@ -226,7 +230,7 @@ _Check: TypeAlias = Callable[[str, object], None]
 def _is_of(*types: type) -> _Check:
     def check(name: str, value: object) -> None:
         if not isinstance(value, types):
-            expected = " or ".join(t.__name__ for t in types)
+            expected = " or ".join("None" if t is type(None) else t.__name__ for t in types)
             raise TypeError(f"{name} has to be {expected}, not {type(value).__name__}")
 
     return check
@@ -254,14 +258,20 @@ def _is_size(*, optional: bool) -> _Check:
 
 def _is_count(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is an int, not {type(value).__name__}")
+        raise TypeError(f"{name} has to be int, not {type(value).__name__}")
     if value < 0:
         raise ValueError(f"{name} can't be negative, as is {value}")
 
 
 def _is_callable(name: str, value: object) -> None:
     if value is not None and not callable(value):
-        raise TypeError(f"{name} has to be callable, or None")
+        raise TypeError(f"{name} has to be callable, or None, not {type(value).__name__}")
+
+
+def _is_proxy(name: str, value: object) -> None:
+    if not isinstance(value, str | Proxy | None):
+        kind = type(value).__name__
+        raise TypeError(f"{name} has to be a URL, a Proxy, 'environment' or None, not {kind}")
 
 
 def _is_compression(name: str, value: object) -> None:
@@ -293,7 +303,7 @@ _CHECKS: Final[dict[str, _Check]] = {
     "server_hostname": _is_hostname,
     "stream": _is_of(trio.abc.Stream, type(None)),
     "unix_socket": _is_of(str, os.PathLike, type(None)),
-    "proxy": _is_of(str, Proxy, type(None)),
+    "proxy": _is_proxy,
     "max_redirects": _is_count,
     "redirect_headers": _is_callable,
     "local_address": _is_of(str, type(None)),
@@ -301,3 +311,20 @@ _CHECKS: Final[dict[str, _Check]] = {
     "logger": _is_of(logging.Logger),
 }
 _DEFAULTS: Final = {each.name: each.default for each in fields(Options)}
+
+
+def make_options(options: ClientOptions, *more: str) -> Options:
+    """Check what a user has passed.
+
+    Args:
+        options: The options.
+        more: The names of those that the caller has beside these.
+
+    Raises:
+        TypeError: An option is unknown or of the wrong type.
+        ValueError: An option is out of range.
+    """
+    for name in options:
+        if name not in _DEFAULTS:
+            raise unknown_option(name, (*_DEFAULTS, *more))
+    return Options(**options)

@@ -28,7 +28,7 @@ from trio_wsclient._errors import (
     drop_tracebacks,
 )
 from trio_wsclient._open import open_websocket_client
-from trio_wsclient._options import ClientOptions, Options, check_seconds
+from trio_wsclient._options import ClientOptions, check_seconds, make_options
 
 _Open: TypeAlias = Callable[[], AbstractAsyncContextManager[WebSocketClient]]
 _RetryDelay: TypeAlias = Callable[[WebSocketError, int], float | None]
@@ -133,7 +133,7 @@ def reconnecting(
     for name in _FOR_ONE:
         if options.get(name):
             raise ValueError(f"{name} is for one connection: pass a function that makes each")
-    checked = Options(**options)
+    checked = make_options(options, "retry_delay", *delays)
     if not callable(target):
         # What can be iterated once only is for more than one connection.
         options["extra_headers"] = checked.extra_headers

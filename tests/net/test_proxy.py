@@ -132,7 +132,7 @@ def test_a_url_that_no_proxy_can_have_is_refused(url: str, problem: str):
 
 @pytest.mark.parametrize("url", [None, b"http://proxy.example", 1, Proxy("http://proxy.example")])
 def test_a_url_is_a_str(url: object):
-    with pytest.raises(TypeError, match="a proxy's URL is a str, not "):
+    with pytest.raises(TypeError, match="a proxy's URL has to be str, not "):
         Proxy(url)
 
 

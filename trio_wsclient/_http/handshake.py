@@ -7,14 +7,14 @@ Nothing here depends on the version of HTTP. ``upgrade`` carries a handshake ove
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from wsproto.extensions import Extension
 
 from trio_wsclient._errors import InvalidResponse
-from trio_wsclient._headers import Headers, HeadersLike, check_field, is_token, parse_extensions
+from trio_wsclient._headers import Headers, check_fields, is_token, parse_extensions
 from trio_wsclient._http.excerpts import Excerpts
 from trio_wsclient._http.negotiation import NegotiationError, negotiate, offer
 from trio_wsclient._http.response import Response
@@ -54,48 +54,33 @@ class AcceptedUpgrade:
     )
 
 
-def check_subprotocols(subprotocols: Sequence[str]) -> tuple[str, ...]:
+def check_subprotocols(subprotocols: object) -> tuple[str, ...]:
     """Check and freeze the names of subprotocols (RFC 6455 §4.1, item 10).
 
     Raises:
-        TypeError: It is a ``str``, or has a member that is none.
-        ValueError: A member is not a token, or stands there twice.
+        TypeError: It is not a sequence of ``str``.
+        ValueError: A member is not a token, or is in it twice.
     """
-    if isinstance(subprotocols, str):
-        raise TypeError("subprotocols is a sequence of str, not one str")
+    if isinstance(subprotocols, str | bytes) or not isinstance(subprotocols, Iterable):
+        kind = type(subprotocols).__name__
+        raise TypeError(f"subprotocols has to be a sequence of str, not {kind}")
     names = tuple(subprotocols)
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"a subprotocol is a str, not {type(name).__name__}")
+            kind = type(name).__name__
+            raise TypeError(f"subprotocols has to be a sequence of str, but has a {kind}")
         if not is_token(name):
-            raise ValueError(f"not a subprotocol's name: {name!r}")
-    if len(set(names)) != len(names):
-        raise ValueError("a subprotocol stands there twice")
+            raise ValueError(f"subprotocols: {name!r} is not a token (RFC 9110 §5.6.2)")
+        if names.count(name) > 1:
+            raise ValueError(f"subprotocols has {name!r} twice")
     return names
 
 
-def check_extra_headers(extra_headers: HeadersLike) -> tuple[tuple[str, str], ...]:
-    """Check and freeze the headers that a user adds to the request.
-
-    Raises:
-        TypeError: It is neither a mapping nor pairs of ``str``.
-        ValueError: A header belongs to the handshake itself, or can't be sent.
-    """
-    if isinstance(extra_headers, Mapping):
-        extra_headers = extra_headers.items()
-    fields = []
-    for field in extra_headers:
-        match field:
-            case str(name), str(value):
-                check_field(name, value)
-            case _:
-                # Not shown: it may be a credential.
-                kind = type(field).__name__
-                raise TypeError(f"extra_headers is a mapping or pairs of str, but has a {kind}")
-        if name.lower() in _OWN_FIELDS:
-            raise ValueError(f"header {name!r} belongs to the handshake itself")
-        fields.append((name, value))
-    return tuple(fields)
+def check_extra_headers(
+    extra_headers: object, option: str = "extra_headers"
+) -> tuple[tuple[str, str], ...]:
+    """Check and freeze the headers that a user adds to the request; see ``check_fields``."""
+    return check_fields(option, extra_headers, own=_OWN_FIELDS, owner="the handshake itself")
 
 
 class Handshake:

@@ -24,15 +24,17 @@ def check_extensions(extensions: Iterable[Extension]) -> tuple[Extension, ...]:
         TypeError: A member is not an ``Extension`` of wsproto.
         ValueError: One has a name that can't be offered, or stands there twice.
     """
+    expected = "extensions has to be a sequence of wsproto.extensions.Extension"
+    if not isinstance(extensions, Iterable):
+        raise TypeError(f"{expected}, not {type(extensions).__name__}")
     frozen = tuple(extensions)
     for extension in frozen:
         if not isinstance(extension, Extension):
-            kind = type(extension).__name__
-            raise TypeError(f"an extension is a wsproto.extensions.Extension, not {kind}")
+            raise TypeError(f"{expected}, but has a {type(extension).__name__}")
         if not is_token(extension.name):
-            raise ValueError(f"not an extension's name: {extension.name!r}")
+            raise ValueError(f"extensions: {extension.name!r} is not a name that can be offered")
     if len(set(map(id, frozen))) != len(frozen):
-        raise ValueError("an extension stands there twice")
+        raise ValueError("extensions has one object twice")
     return frozen
 
 

@@ -79,7 +79,7 @@ def parse(url: str) -> URL:
         InvalidURL: It is not a URL of a WebSocket, or has parts that can't be sent.
     """
     if not isinstance(url, str):
-        raise TypeError(f"a URL is a str, not {type(url).__name__}")
+        raise TypeError(f"url has to be str, not {type(url).__name__}")
     try:
         return _parse(url)
     except ValueError as exc:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from trio_wsclient._headers import HeadersLike, check_field
+from trio_wsclient._headers import HeadersLike, check_fields
 from trio_wsclient._http.authority import (
     basic,
     bracket,
@@ -56,7 +55,7 @@ class Proxy:
 
     def __post_init__(self) -> None:
         if not isinstance(self.url, str):
-            raise TypeError(f"a proxy's URL is a str, not {type(self.url).__name__}")
+            raise TypeError(f"a proxy's URL has to be str, not {type(self.url).__name__}")
         try:
             parts = _parse(self.url)
         except ValueError as exc:
@@ -64,7 +63,8 @@ class Proxy:
         for name, value in zip(("_scheme", "_host", "_port", "_credentials"), parts, strict=True):
             object.__setattr__(self, name, value)
         check_ssl_context("ssl_context", self.ssl_context)
-        object.__setattr__(self, "headers", _check_headers(self.headers))
+        fields = check_fields("headers", self.headers, own=_OWN_FIELDS, owner="the request itself")
+        object.__setattr__(self, "headers", fields)
         if self.headers and self.is_socks:
             raise ValueError("a SOCKS proxy takes no headers")
         if self.ssl_context is not None and not self.is_secure:
@@ -142,18 +142,3 @@ def _parse(url: str) -> tuple[str, str, int, tuple[bytes, bytes] | None]:
         if not name or max(len(name), len(password)) > _MAX_CREDENTIAL_SIZE:
             raise ValueError("a name of 1 to 255 bytes, and a password of at most 255")
     return scheme, host, _PORTS[scheme] if port is None else port, credentials
-
-
-def _check_headers(headers: HeadersLike) -> tuple[tuple[str, str], ...]:
-    pairs: Iterable[object] = headers.items() if isinstance(headers, Mapping) else headers
-    fields = []
-    for pair in pairs:
-        match pair:
-            case str(name), str(value):
-                check_field(name, value)
-            case _:  # Not shown: it may be a credential.
-                raise TypeError("headers is a mapping or pairs of str")
-        if name.lower() in _OWN_FIELDS:
-            raise ValueError(f"header {name!r} belongs to the request itself")
-        fields.append((name, value))
-    return tuple(fields)
