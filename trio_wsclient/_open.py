@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Final, Unpack
+from typing import Final, NoReturn, Unpack
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -34,6 +34,7 @@ from trio_wsclient._connect import Connector
 from trio_wsclient._connection.keepalive import keepalive_task
 from trio_wsclient._errors import WebSocketInternalError
 from trio_wsclient._http.url import URL, parse
+from trio_wsclient._misuse import OnlyAsyncWith, check_awaitable, check_handler, check_trio
 from trio_wsclient._options import ClientOptions, Options, make_options
 from trio_wsclient._protocol.closing import CloseFrame
 
@@ -106,13 +107,16 @@ async def run_websocket_client(
     Returns:
         The server's Close frame; ``None`` if none came.
     """
+    check_handler(handler)
     async with open_websocket_client(url, **options) as client:
         task_status.started(client)
-        await handler(client)
+        handled = handler(client)
+        check_awaitable(handler, handled)
+        await handled
     return await client.wait_closed()
 
 
-class _Block(AbstractAsyncContextManager[WebSocketClient]):
+class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
     """The block around an open connection."""
 
     def __init__(self, url: URL, options: Options) -> None:
@@ -122,6 +126,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
 
     @enable_ki_protection
     async def __aenter__(self) -> WebSocketClient:
+        check_trio()
         if self._is_entered:
             raise RuntimeError("this block was entered already; open another one")
         self._is_entered = True
@@ -132,6 +137,7 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
             if group.split(_INTERRUPTS)[1] is not None:
                 raise
             raise _reduce(group) from None
+        self._task = trio.lowlevel.current_task()
         self._nurseries = trio.open_nursery(strict_exception_groups=True)
         self._nursery = await self._nurseries.__aenter__()
         self._nursery.start_soon(self._connection.stream_reader.receive_task)
@@ -152,6 +158,8 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
+        if trio.lowlevel.current_task() is not self._task:
+            await self._abandon()  # noqa: ASYNC102 it does not wait
         ours: list[BaseException] = []
         try:
             await self._leave(exc)  # noqa: ASYNC102 bounded by close_timeout
@@ -176,6 +184,20 @@ class _Block(AbstractAsyncContextManager[WebSocketClient]):
             # The traceback of an exception refers to this frame, so both would be garbage in a
             # cycle if the frame referred to the exception.
             del ours, leaves
+
+    async def _abandon(self) -> NoReturn:
+        """Close the connection when another task leaves the block than the one that entered it.
+
+        Trio closes an abandoned async generator in a task of its own. The nursery can't be left
+        there: that would break Trio's stack of cancel scopes. Trio reports the nursery when the
+        task that entered the block ends.
+        """
+        await self._connection.close_nowait()
+        self._connection.closing.expire()
+        raise RuntimeError(
+            "another task leaves this block than the one that entered it: an async generator that "
+            "yields out of the block has to be closed where it is used, by contextlib.aclosing"
+        )
 
     def _what_leaves(
         self, ours: list[BaseException], exc: BaseException | None

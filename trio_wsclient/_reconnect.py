@@ -27,6 +27,7 @@ from trio_wsclient._errors import (
     WebSocketError,
     drop_tracebacks,
 )
+from trio_wsclient._misuse import OnlyAsyncWith, check_trio
 from trio_wsclient._open import open_websocket_client
 from trio_wsclient._options import ClientOptions, check_seconds, make_options
 
@@ -225,14 +226,18 @@ class Reconnecting:
 
     async def __anext__(self) -> Reconnection:
         """Return the next connection, which is still to be entered."""
+        check_trio()
         await trio.lowlevel.checkpoint()
         if self._schedule.is_over:
             raise StopAsyncIteration
         return Reconnection(self._schedule)
 
 
-class Reconnection(AbstractAsyncContextManager[WebSocketClient]):
+class Reconnection(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
     """One connection of the loop, to be entered once."""
+
+    _usage = "async with connection as ws"
+    _call = "connection"
 
     def __init__(self, schedule: _Schedule) -> None:
         self._schedule = schedule

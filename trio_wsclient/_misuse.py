@@ -1,0 +1,69 @@
+"""What is said to a program that uses a block, or a handler, in a wrong way."""
+
+from __future__ import annotations
+
+import inspect
+from typing import ClassVar, NoReturn
+
+import trio
+
+
+class OnlyAsyncWith:
+    """A base for what ``async with`` enters: any other use says how it is to be used."""
+
+    _usage: ClassVar[str] = "async with open_websocket_client(...) as ws"
+    _call: ClassVar[str] = "open_websocket_client(...)"
+
+    def __await__(self) -> NoReturn:
+        raise TypeError(f"use '{self._usage}', not 'await {self._call}'")
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError(f"use '{self._usage}', not 'with {self._call}'")
+
+    def __exit__(self, *_: object) -> NoReturn:
+        raise AssertionError("__enter__ has raised")
+
+    def __aiter__(self) -> NoReturn:
+        raise TypeError(f"use '{self._usage}', and then 'async for message in ws'")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        advice = "" if name.startswith("_") else f"; use '{self._usage}', and then 'ws.{name}'"
+        raise AttributeError(f"'{self._call}' has no attribute {name!r}{advice}")
+
+
+def check_trio() -> None:
+    """Check that the caller runs under Trio.
+
+    Raises:
+        RuntimeError: It runs under asyncio, or nothing.
+    """
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        raise RuntimeError(
+            "trio_wsclient needs Trio: start the program by trio.run(main), not by asyncio"
+        ) from None
+
+
+def check_handler(handler: object) -> None:
+    """Check a function that is to be called with the client.
+
+    Raises:
+        TypeError: It is a coroutine object, or can't be called.
+    """
+    if inspect.iscoroutine(handler):
+        handler.close()  # Python would warn that it was never awaited.
+        raise TypeError("handler has to be an async function: pass 'handler', not 'handler(...)'")
+    if not callable(handler):
+        raise TypeError(f"handler has to be an async function, not {type(handler).__name__}")
+
+
+def check_awaitable(handler: object, result: object) -> None:
+    """Check what a handler has returned.
+
+    Raises:
+        TypeError: It can't be awaited, so the handler is not async.
+    """
+    if not inspect.isawaitable(result):
+        name, kind = getattr(handler, "__name__", "handler"), type(result).__name__
+        raise TypeError(f"handler has to be async: {name} returned {kind}, which can't be awaited")
