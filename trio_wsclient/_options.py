@@ -64,7 +64,8 @@ class ClientOptions(TypedDict, total=False):
         ssl_context: For ``wss``; by default the system's trust store, or what ``SSL_CERT_FILE`` and
             ``SSL_CERT_DIR`` name when the first connection is opened. For CAs of your own pass
             ``ssl.create_default_context(cafile="ca.pem")``; for a client certificate, one on which
-            ``load_cert_chain("client.pem")`` was called. It is used for all redirects.
+            ``load_cert_chain("client.pem")`` was called. It is used for all redirects. With a
+            ``ws`` URL and no redirects allowed it is a ``ValueError``, as is ``server_hostname``.
         server_hostname: Whom the certificate has to name, also sent as SNI; by default the URL's
             host. It holds until a redirect leads to another origin.
         stream: An open stream to use instead of TCP to the URL's host. It is closed with the
