@@ -30,7 +30,7 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
 # A tick costs some 5 µs, so ticks take less than 2 % of the time of a task that never waits.
-_SLICE_SECONDS: Final = 0.0003
+SLICE_SECONDS: Final = 0.0003
 
 # Ticks in which a write that need not wait is done, on TCP, TLS or a memory stream.
 UNBLOCKED_TICKS: Final = 8
@@ -55,7 +55,7 @@ class TimeSlice:
 
     def renew(self) -> None:
         """Begin a new slice: call this right after the other tasks have run."""
-        self.ends = perf_counter() + _SLICE_SECONDS
+        self.ends = perf_counter() + SLICE_SECONDS
 
     async def checkpoint(self) -> None:
         """Be a cancellation point; be a schedule point if the slice is over."""

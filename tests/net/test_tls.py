@@ -17,6 +17,7 @@ import trio
 import trustme
 from trio.testing import wait_all_tasks_blocked
 
+from trio_wsclient._net import tls
 from trio_wsclient._net.sockets import EagerSocketStream, adopt_socket
 from trio_wsclient._net.tls import EagerTLSStream
 
@@ -199,6 +200,43 @@ async def test_a_handshake_that_stalls_can_be_cancelled(client_ssl_context, serv
             await pair.ours.do_handshake()
         assert scope.cancelled_caught
         await pair.ours.aclose()
+
+
+async def test_records_of_a_byte_are_read_for_a_time_slice(pair, monkeypatch):
+    """OpenSSL takes 3 µs for a record, so 256 KiB of such records take 40 ms."""
+    monkeypatch.setattr(tls, "SLICE_SECONDS", 0)
+    for byte in b"abc":
+        await pair.theirs.send_all(bytes([byte]))
+    assert [pair.ours.receive_nowait() for _ in range(4)] == [1, 1, 1, None]
+    assert pair.ours.is_drained
+
+
+async def test_records_without_data_are_read_for_a_time_slice(client_ssl_context, ca):
+    """A session ticket takes OpenSSL 20 µs, and a server may send any number of them."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.num_tickets = 255
+    ca.issue_cert("127.0.0.1").configure_cert(server)
+    pair = Pair(client_ssl_context, server)
+    with trio.fail_after(BOUND), pair.ours.socket, pair.raw:
+        await pair.shake_hands()
+        await pair.theirs.send_all(b"hello")
+        assert pair.ours.receive_nowait() is None
+        assert not pair.ours.is_drained
+        assert await pair.ours.receive_some() == b"hello"
+
+
+async def test_write_goes_on_after_a_read_of_what_an_earlier_read_left(pair):
+    """This may be the end of a renegotiation."""
+    await pair.theirs.send_all(b"a")
+    await pair.theirs.send_all(b"b")
+    assert pair.ours.receive_nowait(1) == 1
+    pair.ours._object = Waits(pair.ours._object)
+    assert not pair.ours.send_nowait(b"hello")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pair.ours.flush)
+        await wait_all_tasks_blocked()
+        assert pair.ours.receive_nowait(1) == 1
+    assert await pair.theirs.receive_some() == b"hello"
 
 
 class Waits:

@@ -59,7 +59,8 @@ class EagerStream(trio.abc.Stream):
         Another task may wait in ``receive_some`` meanwhile: it goes on waiting for what comes next.
 
         Returns:
-            0 at the end of the stream; ``None`` if nothing has come.
+            0 at the end of the stream; ``None`` if nothing has come, or if that is not clear after
+            a time slice. In the second case ``is_drained`` is false, and you should try again.
 
         Raises:
             trio.BrokenResourceError: The connection is broken.
@@ -109,16 +110,16 @@ class EagerStream(trio.abc.Stream):
         size: int | None = None
         if max_bytes is not None:
             max_bytes = min(max_bytes, len(self.buffer))
-        # Where a read has left nothing, the next one is likely to be in vain.
-        if not self.is_drained:
-            await self.time_slice.checkpoint()
-            size = self.receive_nowait(max_bytes)
         while size is None:
-            try:
-                await wait_readable(self.socket)
-            except (OSError, ValueError) as exc:  # ValueError: there is no descriptor any more
-                raise stream_error(self.socket, exc) from exc
-            self.time_slice.renew()
+            # Where a read has left nothing, the next one is likely to be in vain.
+            if self.is_drained:
+                try:
+                    await wait_readable(self.socket)
+                except (OSError, ValueError) as exc:  # ValueError: there is no descriptor any more
+                    raise stream_error(self.socket, exc) from exc
+                self.time_slice.renew()
+            else:
+                await self.time_slice.checkpoint()
             size = self.receive_nowait(max_bytes)
         return bytes(self.buffer[:size])
 

@@ -11,21 +11,27 @@ ticks and copies. On an ``EagerSocketStream`` with one reader and one writer the
 * T2: whoever reads never waits for a write. What reading makes OpenSSL say (a key update, RFC 8446
   §4.6.3; a renegotiation of TLS 1.2) leaves at once if the socket takes it, else with the next
   write.
-* T3: TLS may end without close_notify: that nothing was cut off, a Close frame tells.
+* T3: One read takes a time slice at most. Records may have a byte each, or none at all, as session
+  tickets have (RFC 8446 §4.6.1), so a read can't go on until the buffer is full or data has come.
+* T4: TLS may end without close_notify: that nothing was cut off, a Close frame tells.
 """
 
 from __future__ import annotations
 
 import ssl
 from contextlib import suppress
+from time import perf_counter
 from typing import Final
 
 import trio
 
 from trio_wsclient._net.sockets import EagerSocketStream, EagerStream
+from trio_wsclient._scheduling import SLICE_SECONDS
 
 _RECORD_SIZE: Final = 16_384  # bytes of plaintext (RFC 8446 §5.1): OpenSSL reads one at a time
 _PIECE_SIZE: Final = 4 * _RECORD_SIZE  # bytes to encrypt at a time
+# How often OpenSSL is fed in one read until there is data. The longest record needs two times.
+_MAX_FEEDS: Final = 2
 _NOTHING: Final = memoryview(b"")
 
 _BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
@@ -52,7 +58,8 @@ class EagerTLSStream(EagerStream):
         )
         self._unwritten = _NOTHING  # what OpenSSL has not taken yet
         self._unread = _NOTHING  # bytes from the socket that OpenSSL has not taken yet
-        self._has_read = trio.Event()  # set when bytes have come from the socket, or at the end
+        # Set when OpenSSL has got something to read, or at the end, for a writer that waits.
+        self._has_read: trio.Event | None = None
         self.is_drained = False
         self._error: ssl.SSLError | None = None  # OpenSSL tells it once: it stays broken
 
@@ -93,11 +100,11 @@ class EagerTLSStream(EagerStream):
         return self._send_unwritten()
 
     async def flush_some(self) -> bool:
-        has_read = self._has_read
         if self._transport.has_unsent:
             await self._transport.flush_some()
         if not self._send_unwritten() and not self._transport.has_unsent:
-            await has_read.wait()  # A renegotiation is under way.
+            self._has_read = trio.Event()
+            await self._has_read.wait()  # A renegotiation is under way.
             if self.socket.fileno() == -1:
                 raise trio.ClosedResourceError("this stream was closed")
         return not (self._unwritten or self._transport.has_unsent)
@@ -140,40 +147,52 @@ class EagerTLSStream(EagerStream):
 
     def receive_nowait(self, max_bytes: int | None = None) -> int | None:
         wanted = max_bytes or len(self.buffer)
-        while (size := self._decrypt(wanted)) is None:
+        size = self._decrypt(wanted)
+        if size is None and not self._unread:
             encrypted_size = self._transport.receive_nowait()
             if encrypted_size is None:
+                self.is_drained = True
                 return None
             self._take_encrypted(self._transport.buffer[:encrypted_size])
-        if self._unread:  # The next read of any connection overwrites the buffer.
+            size = self._decrypt(wanted)
+        if self._unread and self._unread.obj is self._transport.buffer.obj:
+            # The next read of any connection overwrites the buffer.
             self._unread = memoryview(bytes(self._unread))
         return size
 
     def _decrypt(self, wanted: int) -> int | None:
-        """Fill the buffer; return 0 at the end of the stream, ``None`` if nothing has come."""
-        size = 0
+        """Fill the buffer, for a time slice at most (T3).
+
+        Returns:
+            0 at the end of the stream; ``None`` if there is no data yet.
+        """
+        size = feeds = 0
         self.is_drained = False
+        if self._incoming.pending:
+            self._wake_writer()
+        ends = perf_counter() + SLICE_SECONDS
         try:
-            while size < wanted and self._error is None:
+            while size < wanted and self._error is None and (not size or perf_counter() < ends):
                 try:
                     view = self.buffer[size:wanted]
                     # typeshed says `bytes`, but with a buffer the result is a number.
                     count: int = self._object.read(len(view), view)  # type: ignore[assignment]
                 except ssl.SSLWantReadError:
-                    if self._feed():
+                    if (size or feeds < _MAX_FEEDS) and self._feed():
+                        feeds += 1
                         continue
                     raise
                 if not count:
                     break
                 size += count
         except ssl.SSLWantReadError:
-            self.is_drained = self._transport.is_drained
+            self.is_drained = self._transport.is_drained and not self._unread
             with suppress(*_BROKEN):  # It will be read, too, that the connection is broken.
                 self._drain()  # T2
             if not size:
                 return None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            pass  # T3
+            pass  # T4
         except ssl.SSLError as exc:
             self._error = exc
         if self._error is not None and not size:
@@ -187,8 +206,7 @@ class EagerTLSStream(EagerStream):
             self._feed()
         else:
             self._incoming.write_eof()
-        self._has_read.set()
-        self._has_read = trio.Event()
+            self._wake_writer()
 
     def _feed(self) -> bool:
         """Give OpenSSL the next bytes that were read; return whether there were any.
@@ -201,7 +219,14 @@ class EagerTLSStream(EagerStream):
             return False
         self._incoming.write(self._unread[:_RECORD_SIZE])
         self._unread = self._unread[_RECORD_SIZE:] or _NOTHING
+        self._wake_writer()
         return True
+
+    def _wake_writer(self) -> None:
+        """Have a writer try again that waits for a renegotiation."""
+        if self._has_read is not None:
+            self._has_read.set()
+            self._has_read = None
 
     def half_close(self) -> None:
         self._send_close_notify()
@@ -210,7 +235,7 @@ class EagerTLSStream(EagerStream):
     def close(self) -> None:
         self._send_close_notify()
         self._transport.close()
-        self._has_read.set()  # A writer may wait for that.
+        self._wake_writer()
 
     def _send_close_notify(self) -> None:
         """Send close_notify (RFC 8446 §6.1) if there is room for it."""
