@@ -157,16 +157,46 @@ async def test_receiver_learns_that_the_stream_is_closed():
                 ws._connection._stream.close()
 
 
-async def test_x2_bug_in_reading_a_message_is_an_internal_error(monkeypatch):
-    def fail(_data: memoryview) -> None:
+def break_reading(ws: WebSocketClient, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
         raise ZeroDivisionError
 
+    connection = ws._connection
+    if place == "stream":
+        monkeypatch.setattr(connection._stream, "receive_nowait", fail)
+    else:
+        monkeypatch.setattr(connection.protocol, "read_single", fail)
+
+
+@pytest.mark.parametrize("place", ["stream", "protocol"])
+async def test_x2_bug_in_reading_a_message_is_an_internal_error(place, monkeypatch):
+    raised: list[BaseException] = []
     with pytest.RaisesGroup(WebSocketInternalError) as caught:  # The server has a nursery.
         async with opened() as (ws, peer):
-            monkeypatch.setattr(ws._connection.protocol, "read_single", fail)
-            with pytest.RaisesGroup(WebSocketInternalError):
+            try:
                 async with receiving(ws):
+                    break_reading(ws, place, monkeypatch)
                     await peer.send(wire.text("a"))
+            except BaseException as exc:
+                raised.append(exc)
+    # Checked here, because the bug would hide a failure inside of the block.
+    assert pytest.RaisesGroup(WebSocketInternalError).matches(raised[0])
+    (error,) = caught.value.exceptions
+    assert isinstance(error.__cause__.exceptions[0], ZeroDivisionError)
+
+
+@pytest.mark.parametrize("call", ["receive_nowait", "outcome"])
+async def test_x2_bug_in_reading_without_waiting_is_an_internal_error(call, monkeypatch):
+    got: list[object] = []
+    with pytest.RaisesGroup(WebSocketInternalError) as caught:
+        async with opened() as (ws, _):
+            break_reading(ws, "stream", monkeypatch)
+            try:
+                got.append(ws.outcome if call == "outcome" else ws.receive_nowait())
+            except Exception as exc:
+                got.append(exc)
+    kind = ConnectionClosedError if call == "outcome" else WebSocketInternalError
+    assert isinstance(got[0], kind)
     (error,) = caught.value.exceptions
     assert isinstance(error.__cause__.exceptions[0], ZeroDivisionError)
 

@@ -222,6 +222,9 @@ class StreamReader:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             self._closing.end_of_stream(exc)
             return None
+        except Exception as bug:  # noqa: BLE001 as in `_handle` (X2)
+            self._closing.note_bug(bug)
+            return None
         return None if size is None else eager.buffer[:size]
 
     def _handle(self, data: bytes | memoryview | None) -> None:
