@@ -15,6 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import (
     ConnectionClosedError,
+    ConnectionClosedOK,
     WebSocketClient,
     WebSocketInternalError,
     open_websocket_client,
@@ -210,3 +211,16 @@ async def test_message_answers_a_keepalive_ping():
         async with receiving(ws):
             await peer.send(wire.text("a"))
         assert pings.has_received
+
+
+@pytest.mark.parametrize("end", [b"", wire.close(1000)], ids=["open", "closed"])
+async def test_message_read_by_outcome_is_for_the_receiver_that_waits(end):
+    async with opened() as (ws, peer):
+        async with receiving(ws) as received:
+            peer.stream.socket._sock.send(wire.text("a") + end)
+            ws.outcome  # noqa: B018 it reads
+            ws._connection.time_slice.renew()  # The next call is no schedule point.
+            with trio.move_on_after(0.1), pytest.raises(ConnectionClosedOK):
+                received.append(await ws.receive())
+                received.append("by the second receiver")
+        assert received == ["a"]

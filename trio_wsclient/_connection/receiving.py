@@ -57,7 +57,7 @@ class Receiver:
         try:
             if queue.is_ready:
                 await self._time_slice.checkpoint()
-            if (queue.is_claimed or not queue.is_ready) and record.closed_by is None:
+            if queue.is_claimed or (not queue.is_ready and record.closed_by is None):
                 is_active = reader.enter()
                 if not is_active:
                     taken = await reader.park(take)
