@@ -157,21 +157,22 @@ class StreamReader:
             try:
                 await wait_readable(eager.socket)
             except WAIT_ERRORS as exc:
-                if self.note_wait_error(exc):
-                    return
-            self._time_slice.renew()
-            self._read_nowait(eager)
+                self.note_wait_error(exc)
+            else:
+                self._time_slice.renew()
+                self._read_nowait(eager)
         else:
             await self._time_slice.checkpoint()
             self._read_nowait(eager)
 
-    def note_wait_error(self, error: Exception) -> bool:
-        """Take note that a wait for the socket has failed; return whether the stream has ended."""
+    def note_wait_error(self, error: Exception) -> None:
+        """Take note that a wait for the socket has failed: the stream has ended.
+
+        Unless `wake_reader` has woken this task, because another one has read.
+        """
         assert self._eager is not None
-        if isinstance(error, trio.ClosedResourceError) and self._eager.socket.fileno() != -1:
-            return False  # `wake_reader` has woken this task, because another one has read.
-        self._closing.end_of_stream(error)
-        return True
+        if not isinstance(error, trio.ClosedResourceError) or self._eager.socket.fileno() == -1:
+            self._closing.end_of_stream(error)
 
     @property
     def socket_to_read(self) -> socket.socket | None:
