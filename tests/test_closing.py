@@ -272,8 +272,9 @@ async def test_c2_a_close_that_is_about_to_be_written_is_written(autojump_clock)
 async def test_c2_a_deadline_that_trio_has_not_looked_at_yet_counts():
     server = Recorder(closes=False)
     async with memory_server(server) as stream:
-        with trio.move_on_after(0.01) as scope:
+        with trio.CancelScope() as scope:
             async with open_websocket_client("ws://server/", stream=stream):
+                scope.deadline = trio.current_time() + 0.01
                 while trio.current_time() <= scope.deadline:
                     pass
         await server.eof.wait()
