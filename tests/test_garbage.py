@@ -81,6 +81,21 @@ async def cancelled(url: str, options: dict[str, object]) -> None:
                 scope.cancel()
 
 
+async def cancelled_while_connecting(url: str, options: dict[str, object]) -> None:
+    """Trio tries the addresses of a name in a nursery, so the cancel is a group."""
+
+    async def connect(*_: object, **__: object) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await trio.sleep_forever()
+
+    with pytest.MonkeyPatch.context() as patch, trio.move_on_after(0) as scope:
+        patch.setattr(trio, "open_tcp_stream", connect)
+        async with open_websocket_client(url, **options):
+            pytest.fail("it is not open")
+    assert scope.cancelled_caught
+
+
 async def closed_by_the_server(url: str, options: dict[str, object]) -> None:
     async with open_websocket_client(url, **options) as ws:
         await ws.send("close")
@@ -275,7 +290,8 @@ def is_ours(item: object) -> bool:
 @pytest.mark.parametrize(
     "program",
     [
-        *(fine, kept_alive, compressed, extended, unread, cancelled, closed_by_the_server),
+        *(fine, kept_alive, compressed, extended, unread, closed_by_the_server),
+        *(cancelled, cancelled_while_connecting),
         *(ended_by_tcp, reset_while_receiving, reset_while_sending),
         *(reserved_opcode, not_utf8, cut_deflate, torn, writer_left_by_an_exception),
         *(refused, refused_by_half, malformed, cut_off_in_the_handshake, not_reached),

@@ -130,13 +130,20 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
         if self._is_entered:
             raise RuntimeError("this block was entered already; open another one")
         self._is_entered = True
+        interrupt: BaseException | None = None
         try:
             self._connection, self._client = await Connector(self._url, self._options).open()
         except BaseExceptionGroup as group:
             # trio.open_tcp_stream, when it is cancelled, may raise a group of nothing else.
             if group.split(_INTERRUPTS)[1] is not None:
                 raise
-            raise _reduce(group) from None
+            interrupt = _reduce(group)
+        # Raised in the `except` above, it would have the group as its context: a cycle.
+        if interrupt is not None:
+            try:
+                raise interrupt from None
+            finally:
+                del interrupt  # Its traceback refers to this frame.
         self._task = trio.lowlevel.current_task()
         self._nurseries = trio.open_nursery(strict_exception_groups=True)
         self._nursery = await self._nurseries.__aenter__()
