@@ -62,7 +62,8 @@ def open_websocket_client(
     Cancelled while it opens, it leaves nothing open.
 
     Args:
-        url: A ``ws`` or ``wss`` URL. Userinfo is sent as Basic authorization (RFC 7617).
+        url: A ``ws`` or ``wss`` URL; ``http`` and ``https`` mean the same. Userinfo is sent as
+            Basic authorization (RFC 7617).
         **options: See ``ClientOptions``.
 
     Returns:

@@ -72,8 +72,10 @@ class ClientOptions(TypedDict, total=False):
             connection, also if that does not come about. With ``wss`` TLS runs over it.
         unix_socket: The path of a Unix domain socket to connect to instead, likewise.
         proxy: A proxy to go through, as a URL (``http``, ``https``, ``socks5``, ``socks5h``; with
-            userinfo to authenticate) or a ``Proxy``; ``"environment"`` to go by the variables
-            ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``. None by default.
+            userinfo to authenticate) or a ``Proxy``; ``"environment"`` for the first of these
+            variables that is set: ``wss_proxy``, ``https_proxy``, ``http_proxy`` (for ``ws``:
+            ``ws_proxy``, ``http_proxy``), ``socks_proxy``, ``all_proxy``, except for the hosts in
+            ``no_proxy``. None by default.
         max_redirects: How many redirects to follow, 0 by default; from ``wss`` to ``ws`` never.
         redirect_headers: Called with the URL when a redirect leads to another origin; returns
             the header fields to go on with, for a token that is meant for both. Without it,
