@@ -30,7 +30,8 @@ _MIB: Final = 1_048_576  # bytes
 class ClientOptions(TypedDict, total=False):
     """What ``open_websocket_client`` and ``run_websocket_client`` take, all of it optional.
 
-    Sizes are in bytes, timeouts and intervals in seconds.
+    Sizes are in bytes, timeouts and intervals in seconds. Where ``None`` is allowed for seconds,
+    ``math.inf`` means the same.
 
     Attributes:
         open_timeout: For everything until the connection is open, 10 by default; ``None`` for no
@@ -153,6 +154,9 @@ class Options:
             value = getattr(self, name)
             if value is not _DEFAULTS[name]:  # Those are sound: that costs nobody any time.
                 check(name, value)
+        for name in _MAY_BE_ENDLESS:
+            if getattr(self, name) == math.inf:
+                object.__setattr__(self, name, None)
         self._check_routes()
         # In place: what was passed may be changed, or be an iterator.
         object.__setattr__(self, "extensions", check_extensions(self.extensions))
@@ -241,7 +245,8 @@ def _is_of(*types: type) -> _Check:
 
 def _is_seconds(*, optional: bool) -> _Check:
     def check(name: str, value: object) -> None:
-        if value is not None or not optional:
+        is_endless = value is None or (isinstance(value, float) and value == math.inf)
+        if not (optional and is_endless):
             check_seconds(name, value)
 
     return check
@@ -313,6 +318,8 @@ _CHECKS: Final[dict[str, _Check]] = {
     "observer": _is_of(Observer, type(None)),
     "logger": _is_of(logging.Logger),
 }
+# Timeouts and intervals for which infinity means the same as None.
+_MAY_BE_ENDLESS: Final = ("open_timeout", "ping_interval", "ping_timeout")
 _DEFAULTS: Final = {each.name: each.default for each in fields(Options)}
 
 
