@@ -17,7 +17,7 @@ from proxy_variables import set_proxy_variables
 from scripted_proxy import HTTPProxy, as_proxy
 from scripted_server import echo_script, loopback_server
 
-from trio_wsclient import ClientOptions, ConnectionClosedError
+from trio_wsclient import ClientOptions, ConnectionClosedError, ConnectionRejected
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
@@ -97,6 +97,18 @@ async def test_opentelemetry_has_a_span_for_each_connection(code, printed, capsy
             with pytest.raises(ConnectionClosedError):
                 await run_example("opentelemetry_spans.py", url)
     assert capsys.readouterr().out == f"first\nsecond\n{printed}"
+
+
+async def test_opentelemetry_has_a_span_for_an_opening_that_failed(capsys):
+    async def refuse(peer):
+        await peer.read_request()
+        await peer.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+        await peer.wait_eof()
+
+    async with loopback_server(refuse) as url:
+        with pytest.raises(ConnectionRejected):
+            await run_example("opentelemetry_spans.py", url)
+    assert capsys.readouterr().out == "websocket: ERROR, not open\n"
 
 
 async def test_feed_resumes_after_the_last_number_seen(capsys):

@@ -146,7 +146,10 @@ ATTRIBUTES = {
     "InvalidURL": ["problem", "url"],
     "MessageWriter": ["write"],
     "HandshakeError": ["redirects"],
-    "Observer": ["closed", "frame_received", "frame_sent", "opened", "wants_payloads"],
+    "Observer": [
+        *("closed", "frame_received", "frame_sent", "opened", "opening_failed"),
+        "wants_payloads",
+    ],
     "OpenTimeout": ["phase", "redirects", "seconds"],
     "Proxy": [
         *("credentials", "fields", "headers", "host", "is_secure", "is_socks", "port"),

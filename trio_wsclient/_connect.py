@@ -30,6 +30,7 @@ from trio_wsclient._http.redirects import RedirectRejected, follow
 from trio_wsclient._http.response import Response
 from trio_wsclient._http.upgrade import HTTP11Upgrade
 from trio_wsclient._http.url import URL
+from trio_wsclient._interrupts import reduce_interrupts
 from trio_wsclient._net import connect
 from trio_wsclient._net.draining import BROKEN, DrainingStream
 from trio_wsclient._net.http_connect import PrefixedStream
@@ -84,9 +85,7 @@ class Connector:
             raise OpenTimeout(timeout, self._phase)
         except BaseException as exc:
             await self._cut()  # noqa: ASYNC102 shielded inside
-            if isinstance(exc, HandshakeError):
-                exc.redirects = tuple(self._redirects)
-                self._log.debug("not open: %s", exc, phase=self._phase)
+            self._report_failure(exc)
             raise
         finally:
             # It refers to this object, so both would wait for the collector.
@@ -118,6 +117,15 @@ class Connector:
             await self._cut()
             return None
         return self._opened(self._stream, accepted, addresses)
+
+    def _report_failure(self, exc: BaseException) -> None:
+        if isinstance(exc, HandshakeError):
+            exc.redirects = tuple(self._redirects)
+            self._log.debug("not open: %s", exc, phase=self._phase)
+        self._leave_phase()
+        number, shown, phases = self._log.connection_id, self._url.redacted, self._phases
+        error = reduce_interrupts(exc)
+        self._log.observe(lambda observer: observer.opening_failed(number, shown, error, phases))
 
     async def _cut(self) -> None:
         if self._stream is not None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Final, NoReturn, Unpack
+from typing import NoReturn, Unpack
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -34,11 +34,10 @@ from trio_wsclient._connect import Connector
 from trio_wsclient._connection.keepalive import keepalive_task
 from trio_wsclient._errors import WebSocketInternalError
 from trio_wsclient._http.url import URL, parse
+from trio_wsclient._interrupts import INTERRUPTS, reduce_interrupts
 from trio_wsclient._misuse import OnlyAsyncWith, check_awaitable, check_handler, check_trio
 from trio_wsclient._options import ClientOptions, Options, make_options
 from trio_wsclient._protocol.closing import CloseFrame
-
-_INTERRUPTS: Final = (trio.Cancelled, KeyboardInterrupt)
 
 
 def open_websocket_client(
@@ -135,9 +134,10 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
             self._connection, self._client = await Connector(self._url, self._options).open()
         except BaseExceptionGroup as group:
             # trio.open_tcp_stream, when it is cancelled, may raise a group of nothing else.
-            if group.split(_INTERRUPTS)[1] is not None:
+            reduced = reduce_interrupts(group)
+            if reduced is group:
                 raise
-            raise _reduce(group) from None
+            raise reduced from None
         self._task = trio.lowlevel.current_task()
         self._nurseries = trio.open_nursery(strict_exception_groups=True)
         self._nursery = await self._nurseries.__aenter__()
@@ -219,12 +219,12 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
         if not errors:
             return None
         group = BaseExceptionGroup("while the block was left", errors)
-        _, bugs = group.split(_INTERRUPTS)
+        _, bugs = group.split(INTERRUPTS)
         if bugs is not None:  # X2 (background tasks never raise)
             error = WebSocketInternalError("a bug in trio_wsclient, please report it")
             error.__cause__ = _with_users(bugs, exc)
             return error
-        interrupt = _reduce(group)
+        interrupt = reduce_interrupts(group)
         # X1 (your exception leaves as it is): a cancel while closing does not replace it.
         return interrupt if isinstance(interrupt, KeyboardInterrupt) or exc is None else None
 
@@ -269,11 +269,3 @@ def _with_users(
     if exc is None or isinstance(exc, trio.Cancelled):
         return bugs
     return BaseExceptionGroup("a bug, and what the block has raised", [*bugs.exceptions, exc])
-
-
-def _reduce(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the one exception that a group of interruptions stands for: Ctrl-C before a cancel."""
-    leaf: BaseException = group.subgroup(KeyboardInterrupt) or group
-    while isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.exceptions[0]
-    return leaf

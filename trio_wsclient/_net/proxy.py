@@ -34,7 +34,8 @@ class Proxy:
     Attributes:
         url: ``http://host:port``, or ``https``, ``socks5`` (host names are resolved here) or
             ``socks5h`` (by the proxy), for which ``socks`` is another name. The port is 80, 443 or
-            1080 if it names none. Userinfo authenticates: as Basic (RFC 7617), or as RFC 1929 says for SOCKS.
+            1080 if it names none. Userinfo authenticates: as Basic (RFC 7617), or as
+            RFC 1929 says for SOCKS.
         headers: Header fields to send with CONNECT, as a mapping or pairs, for a proxy that wants
             a token. A ``Proxy-Authorization`` among them goes before the userinfo.
         ssl_context: For the TLS to an ``https`` proxy, if that has a CA of its own; by default the
