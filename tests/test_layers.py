@@ -29,7 +29,8 @@ LAYERS = {
     },
     "errors": {"_errors"},
     "without I/O": {
-        *("_net", "_net.proxy", "_net.no_proxy", "_options", "_option_names", "_observe"),
+        *("_functions", "_net", "_net.proxy", "_net.no_proxy", "_net.tls_info"),
+        *("_options", "_option_names", "_observe"),
         *(
             "_http",
             "_http.excerpts",

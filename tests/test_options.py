@@ -58,6 +58,7 @@ def test_the_defaults_are_these():
         "extensions": (),
         "ssl_context": None,
         "server_hostname": None,
+        "check_tls": None,
         "stream": None,
         "unix_socket": None,
         "proxy": None,
@@ -208,9 +209,23 @@ def test_a_number_of_redirects_is_not_negative():
         Options(max_redirects=-1)
 
 
-def test_redirect_headers_is_a_function():
-    with pytest.raises(TypeError, match="redirect_headers"):
-        Options(redirect_headers={"X-A": "1"})
+FUNCTIONS = ["redirect_headers", "check_tls"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_option_that_has_to_be_a_function_is_one(name: str):
+    with pytest.raises(TypeError, match=f"{name} has to be callable, or None, not dict"):
+        Options(**{name: {"X-A": "1"}})
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_option_that_has_to_be_a_function_is_not_called_by_the_user(name: str):
+    async def make() -> None:
+        pytest.fail("it runs")
+
+    with pytest.raises(TypeError) as caught:
+        Options(**{name: make()})
+    assert str(caught.value) == f"{name} has to be a function: pass 'make', not 'make(...)'"
 
 
 @pytest.mark.parametrize("value", ["", "example.org:80", "ftp://example.org", "http://"])
@@ -481,13 +496,16 @@ async def test_wrong_option_raises_before_any_io():
 
 
 @pytest.mark.parametrize(
-    "options", [{"ssl_context": ssl.create_default_context()}, {"server_hostname": "a"}]
+    "options",
+    [{"ssl_context": ssl.create_default_context()}, {"server_hostname": "a"}, {"check_tls": print}],
 )
 def test_e39_options_for_tls_need_a_connection_with_tls(options: dict[str, object]):
     (name,) = options
     for open_it in (open_websocket_client, reconnecting):
-        with pytest.raises(ValueError, match=f"{name} has no effect with a ws URL"):
+        with pytest.raises(ValueError, match=f"{name} has no effect with a ws or http URL"):
             open_it("ws://example.org/", **options)
+        with pytest.raises(ValueError, match=f"{name} has no effect"):
+            open_it("http://example.org/", **options)
         open_it("wss://example.org/", **options)
         # A redirect may lead to wss.
         open_it("ws://example.org/", max_redirects=1, **options)

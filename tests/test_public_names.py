@@ -40,6 +40,7 @@ NAMES = [
     "ProxyError",
     "Reconnecting",
     "Reconnection",
+    "TLSInfo",
     "WebSocketClient",
     "WebSocketError",
     "WebSocketInternalError",
@@ -80,6 +81,7 @@ PROPERTIES = {
     "remote_address": "object",
     "response_headers": "Headers",
     "subprotocol": "str | None",
+    "tls": "TLSInfo | None",
     "url": "str",
 }
 
@@ -123,6 +125,7 @@ FIELDS = {
     ],
     "CloseFrame": ["code", "reason"],
     "DataFrame": ["opcode", "payload", "fin"],
+    "TLSInfo": ["version", "cipher", "alpn_protocol", "server_hostname", "peer_certificate"],
     "PerMessageDeflate": [
         "client_max_window_bits",
         "server_max_window_bits",

@@ -19,6 +19,7 @@ from trio_wsclient._client import ConnectionInfo, WebSocketClient
 from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.queue import ReceiveQueue
 from trio_wsclient._errors import ConnectionRejected, HandshakeError, OpenTimeout, Phase
+from trio_wsclient._functions import refuse_async
 from trio_wsclient._http.handshake import (
     AcceptedUpgrade,
     Handshake,
@@ -30,13 +31,14 @@ from trio_wsclient._http.redirects import RedirectRejected, follow
 from trio_wsclient._http.response import Response
 from trio_wsclient._http.upgrade import HTTP11Upgrade
 from trio_wsclient._http.url import URL
-from trio_wsclient._interrupts import reduce_interrupts
+from trio_wsclient._interrupts import call_interruptible, reduce_interrupts
 from trio_wsclient._net import connect
 from trio_wsclient._net.draining import BROKEN, DrainingStream
 from trio_wsclient._net.http_connect import PrefixedStream
 from trio_wsclient._net.no_proxy import proxy_from_environment
 from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._net.sockets import READ_SIZE, EagerStream
+from trio_wsclient._net.tls_info import TLSInfo
 from trio_wsclient._net.tunnel import connect_through
 from trio_wsclient._observe import Log
 from trio_wsclient._options import Options
@@ -62,6 +64,7 @@ class Connector:
         self._phase_began = 0.0
         self._phases: dict[str, float] = {}  # seconds spent in each
         self._redirects: list[str] = []  # the URLs that were left behind
+        self._tls: TLSInfo | None = None  # of the present URL, if that is secure
         self._extra_headers = check_extra_headers(options.extra_headers)
         self._same_origin = True  # whether no redirect has led to another origin
         self._handshake: Handshake
@@ -106,11 +109,12 @@ class Connector:
         addresses = _addresses(self._stream)
         if url.secure:
             self._enter("tls", "TLS with %s", self._server_hostname)
-            self._stream = await connect.start_tls(
+            self._stream, self._tls = await connect.start_tls(
                 self._stream,
                 ssl_context=options.ssl_context,
                 server_hostname=self._server_hostname,
             )
+            self._check_tls(self._tls)
         self._enter("handshake", "asking for %s", url.redacted)
         accepted = await self._shake_hands(self._stream)
         if accepted is None:
@@ -184,6 +188,23 @@ class Connector:
             return proxy_from_environment(secure=url.secure, host=url.host, port=url.port)
         assert not isinstance(proxy, str)
         return proxy
+
+    def _check_tls(self, info: TLSInfo) -> None:
+        """Have the user check the server, before any byte of the request is sent.
+
+        Raises:
+            TypeError: The function has returned something. It may have been meant as the verdict,
+                which would have no effect.
+        """
+        check = self._options.check_tls
+        if check is None:
+            return
+        result: object = call_interruptible(check, info)
+        if result is None:
+            return
+        refuse_async("check_tls", result)
+        kind = type(result).__name__
+        raise TypeError(f"check_tls has to raise if it refuses, and to return None, not {kind}")
 
     # The handshake
 
@@ -319,6 +340,7 @@ class Connector:
             response_headers=accepted.headers,
             local_address=addresses[0],
             remote_address=addresses[1],
+            tls=self._tls if self._url.secure else self._users_tls(stream),
             fragment_size=options.fragment_size,
             logger=options.logger,
         )
@@ -326,6 +348,11 @@ class Connector:
         number, shown, phases = self._log.connection_id, self._url.redacted, self._phases
         self._log.observe(lambda observer: observer.opened(number, shown, phases))
         return connection, WebSocketClient(connection, opened)
+
+    def _users_tls(self, stream: trio.abc.Stream) -> TLSInfo | None:
+        """Return what TLS has agreed on that the user has started, if it is that."""
+        is_users = self._options.stream is not None
+        return connect.tls_info(stream) if is_users else None
 
 
 def _addresses(stream: trio.abc.Stream) -> tuple[object, object]:

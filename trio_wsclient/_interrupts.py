@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar
 
 import trio
+from trio.lowlevel import disable_ki_protection
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 INTERRUPTS: Final = (trio.Cancelled, KeyboardInterrupt)
+
+
+@disable_ki_protection
+def call_interruptible(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Call a function of the user's out of a task that Ctrl-C must not interrupt.
+
+    The function may block or loop for long, so Ctrl-C has to reach it.
+    """
+    return function(*args, **kwargs)
 
 
 def reduce_interrupts(exc: BaseException) -> BaseException:

@@ -33,9 +33,10 @@ from trio_wsclient._client import WebSocketClient
 from trio_wsclient._connect import Connector
 from trio_wsclient._connection.keepalive import keepalive_task
 from trio_wsclient._errors import WebSocketInternalError
+from trio_wsclient._functions import check_awaitable
 from trio_wsclient._http.url import URL, parse
 from trio_wsclient._interrupts import INTERRUPTS, reduce_interrupts
-from trio_wsclient._misuse import OnlyAsyncWith, check_awaitable, check_handler, check_trio
+from trio_wsclient._misuse import OnlyAsyncWith, check_handler, check_trio
 from trio_wsclient._options import ClientOptions, Options, make_options
 from trio_wsclient._protocol.closing import CloseFrame
 
@@ -111,7 +112,7 @@ async def run_websocket_client(
     async with open_websocket_client(url, **options) as client:
         task_status.started(client)
         handled = handler(client)
-        check_awaitable(handler, handled)
+        check_awaitable("handler", handler, handled)
         await handled
     return await client.wait_closed()
 

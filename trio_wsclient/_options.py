@@ -14,11 +14,13 @@ from typing import Final, Literal, TypeAlias, TypedDict
 import trio
 from wsproto.extensions import Extension
 
+from trio_wsclient._functions import check_function
 from trio_wsclient._headers import HeadersLike, check_field
 from trio_wsclient._http.handshake import check_extra_headers, check_subprotocols
 from trio_wsclient._http.negotiation import check_extensions
 from trio_wsclient._http.url import URL
 from trio_wsclient._net.proxy import Proxy, check_ssl_context
+from trio_wsclient._net.tls_info import TLSInfo
 from trio_wsclient._observe import Observer
 from trio_wsclient._option_names import unknown_option
 from trio_wsclient._protocol.deflate import PerMessageDeflate
@@ -66,9 +68,13 @@ class ClientOptions(TypedDict, total=False):
             ``SSL_CERT_DIR`` name when the first connection is opened. For CAs of your own pass
             ``ssl.create_default_context(cafile="ca.pem")``; for a client certificate, one on which
             ``load_cert_chain("client.pem")`` was called. It is used for all redirects. With a
-            ``ws`` URL and no redirects allowed it is a ``ValueError``, as is ``server_hostname``.
+            ``ws`` URL and no redirects allowed it is a ``ValueError``, as are ``server_hostname``
+            and ``check_tls``.
         server_hostname: Whom the certificate has to name, also sent as SNI; by default the URL's
             host. It holds until a redirect leads to another origin.
+        check_tls: Called with the ``TLSInfo`` of each ``wss`` host, redirects included, before the
+            request is sent: for pinned certificates. To refuse the server, raise an exception of
+            your own; it leaves as it is. It is not called for an ``https`` proxy.
         stream: An open stream to use instead of TCP to the URL's host. It is closed with the
             connection, also if that does not come about. With ``wss`` TLS runs over it.
         unix_socket: The path of a Unix domain socket to connect to instead, likewise.
@@ -104,6 +110,7 @@ class ClientOptions(TypedDict, total=False):
     extensions: Sequence[Extension]
     ssl_context: ssl.SSLContext | None
     server_hostname: str | None
+    check_tls: Callable[[TLSInfo], None] | None
     stream: trio.abc.Stream | None
     unix_socket: str | os.PathLike[str] | None
     proxy: str | Proxy | None
@@ -140,6 +147,7 @@ class Options:
     extensions: Sequence[Extension] = ()
     ssl_context: ssl.SSLContext | None = None
     server_hostname: str | None = None
+    check_tls: Callable[[TLSInfo], None] | None = None
     stream: trio.abc.Stream | None = None
     unix_socket: str | os.PathLike[str] | None = None
     proxy: str | Proxy | None = None
@@ -191,9 +199,9 @@ class Options:
         """
         if url.secure or self.max_redirects:
             return
-        for name in ("ssl_context", "server_hostname"):
+        for name in ("ssl_context", "server_hostname", "check_tls"):
             if getattr(self, name) is not None:
-                raise ValueError(f"{name} has no effect with a ws URL: use wss")
+                raise ValueError(f"{name} has no effect with a ws or http URL: use wss")
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
@@ -271,11 +279,6 @@ def _is_count(name: str, value: object) -> None:
         raise ValueError(f"{name} can't be negative, as is {value}")
 
 
-def _is_callable(name: str, value: object) -> None:
-    if value is not None and not callable(value):
-        raise TypeError(f"{name} has to be callable, or None, not {type(value).__name__}")
-
-
 def _is_proxy(name: str, value: object) -> None:
     if not isinstance(value, str | Proxy | None):
         kind = type(value).__name__
@@ -309,11 +312,12 @@ _CHECKS: Final[dict[str, _Check]] = {
     "compression": _is_compression,
     "ssl_context": check_ssl_context,
     "server_hostname": _is_hostname,
+    "check_tls": check_function,
     "stream": _is_of(trio.abc.Stream, type(None)),
     "unix_socket": _is_of(str, os.PathLike, type(None)),
     "proxy": _is_proxy,
     "max_redirects": _is_count,
-    "redirect_headers": _is_callable,
+    "redirect_headers": check_function,
     "local_address": _is_of(str, type(None)),
     "observer": _is_of(Observer, type(None)),
     "logger": _is_of(logging.Logger),

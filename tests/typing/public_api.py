@@ -29,6 +29,7 @@ from trio_wsclient import (
     Opcode,
     OpenTimeout,
     ProxyError,
+    TLSInfo,
     WebSocketClient,
     open_websocket_client,
     run_websocket_client,
@@ -107,6 +108,11 @@ def about(ws: WebSocketClient) -> None:
     assert_type(ws.response_headers.raw, tuple[tuple[str, str], ...])
     assert_type(ws.local_address, object)
     assert_type(ws.remote_address, object)
+    assert_type(ws.tls, TLSInfo | None)
+    if ws.tls is not None:
+        assert_type(ws.tls.peer_certificate, bytes)
+        assert_type(ws.tls.alpn_protocol, str | None)
+        ws.tls.version = "TLSv1.3"  # type: ignore[misc]
     assert_type(ws.latency, float | None)
     assert_type(ws.logger, logging.Logger)
     assert_type(ws.statistics(), ClientStatistics)
@@ -123,6 +129,14 @@ def is_a_channel(ws: WebSocketClient) -> None:
     text_receiver: trio.abc.ReceiveChannel[str] = ws  # type: ignore[assignment]
     number_sender: trio.abc.SendChannel[int] = ws  # type: ignore[assignment]
     del channel, sender, receiver, resource, text_sender, text_receiver, number_sender
+
+
+def check_tls(tls: TLSInfo) -> None:
+    assert_type(tls.cipher, str)
+
+
+async def async_check_tls(tls: TLSInfo) -> None:
+    await trio.sleep(len(tls.version))
 
 
 async def opening(context: ssl.SSLContext, stream: trio.abc.Stream) -> None:
@@ -146,6 +160,7 @@ async def opening(context: ssl.SSLContext, stream: trio.abc.Stream) -> None:
         user_agent=None,
         ssl_context=context,
         server_hostname="example.org",
+        check_tls=check_tls,
         stream=stream,
         local_address="127.0.0.1",
         logger=logging.getLogger(),
@@ -165,6 +180,8 @@ def opening_wrongly() -> None:
     open_websocket_client("ws://example.org/", max_buffered_bytes=None)  # type: ignore[arg-type]
     open_websocket_client("ws://example.org/", fragment_size=0.5)  # type: ignore[arg-type]
     open_websocket_client("ws://example.org/", extra_headers=5)  # type: ignore[arg-type]
+    open_websocket_client("wss://e/", check_tls=async_check_tls)  # type: ignore[arg-type]
+    open_websocket_client("wss://e/", check_tls=lambda _: True)  # type: ignore[arg-type, return-value]
     options: ClientOptions = {"timeout": 5}  # type: ignore[typeddict-unknown-key]
     del options
 

@@ -16,6 +16,7 @@ import truststore
 from trio_wsclient._errors import HandshakeError
 from trio_wsclient._net.sockets import EagerSocketStream, EagerStream, adopt_socket
 from trio_wsclient._net.tls import EagerTLSStream
+from trio_wsclient._net.tls_info import TLSInfo, read_tls_info
 from trio_wsclient._net.trust import default_ssl_context
 from trio_wsclient._text import quote
 
@@ -84,15 +85,25 @@ def _reasons(exc: OSError) -> str:
     return "; ".join(dict.fromkeys(reasons))
 
 
+def tls_info(stream: trio.abc.Stream) -> TLSInfo | None:
+    """Return what TLS has agreed on, ``None`` if the stream is not one of TLS."""
+    if isinstance(stream, EagerTLSStream):
+        return stream.info
+    return read_tls_info(stream) if isinstance(stream, trio.SSLStream) else None
+
+
 async def start_tls(
     stream: trio.abc.Stream, *, ssl_context: ssl.SSLContext | None, server_hostname: str
-) -> trio.abc.Stream:
+) -> tuple[trio.abc.Stream, TLSInfo]:
     """Shake hands for TLS; the stream is closed if that fails.
 
     Args:
         stream: What TLS runs over.
         ssl_context: How; ``None`` for the system's trust store.
         server_hostname: Whom the certificate has to name, also sent as SNI (RFC 6066 §3).
+
+    Returns:
+        The stream inside TLS, and what the handshake has agreed on.
 
     Raises:
         HandshakeError: TLS failed; ``__cause__`` is the error of ``ssl``, and the text names it.
@@ -107,7 +118,9 @@ async def start_tls(
         else:
             tls = wrap()
         await tls.do_handshake()
-        _check_alpn(tls.selected_alpn_protocol())
+        info = tls_info(tls)
+        assert info is not None
+        _check_alpn(info.alpn_protocol)
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ValueError) as exc:
         await close_forcefully(stream)  # noqa: ASYNC120 shielded inside
         cause = exc.__cause__ or exc
@@ -115,7 +128,7 @@ async def start_tls(
     except BaseException:
         await close_forcefully(stream)  # noqa: ASYNC102 shielded inside
         raise
-    return tls
+    return tls, info
 
 
 def _wrap(
