@@ -60,6 +60,7 @@ def test_the_defaults_are_these():
         "server_hostname": None,
         "check_tls": None,
         "stream": None,
+        "open_stream": None,
         "unix_socket": None,
         "proxy": None,
         "max_redirects": 0,
@@ -209,7 +210,7 @@ def test_a_number_of_redirects_is_not_negative():
         Options(max_redirects=-1)
 
 
-FUNCTIONS = ["redirect_headers", "check_tls"]
+FUNCTIONS = ["redirect_headers", "check_tls", "open_stream"]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -241,7 +242,12 @@ def test_a_proxy_is_a_url_or_the_environments_or_an_object():
     assert Options(proxy=proxy).proxy is proxy
 
 
-ROUTES = {"stream": stream, "unix_socket": lambda: "/run/x", "proxy": lambda: "environment"}
+ROUTES = {
+    "stream": stream,
+    "open_stream": lambda: trio.open_tcp_stream,
+    "unix_socket": lambda: "/run/x",
+    "proxy": lambda: "environment",
+}
 
 
 @pytest.mark.parametrize(("one", "two"), [*itertools.combinations(ROUTES, 2)])
@@ -250,9 +256,10 @@ def test_there_is_one_way_to_connect(one: str, two: str):
         Options(**{one: ROUTES[one](), two: ROUTES[two]()})
 
 
-def test_a_unix_socket_has_no_local_address():
-    with pytest.raises(ValueError, match="local_address has no meaning with unix_socket"):
-        Options(unix_socket="/run/x", local_address="127.0.0.1")
+@pytest.mark.parametrize("name", ["stream", "open_stream", "unix_socket"])
+def test_local_address_is_only_for_tcp_of_our_own(name: str):
+    with pytest.raises(ValueError, match=f"local_address has no meaning with {name}"):
+        Options(**{name: ROUTES[name]()}, local_address="127.0.0.1")
 
 
 def test_a_proxy_may_be_reached_from_a_local_address():
@@ -279,11 +286,6 @@ def test_headers_of_a_redirects_callback_go_before_those_of_options():
     options = Options(origin="null", extra_headers={"X-A": "1"})
     assert options.headers_with(()) == (("Origin", "null"), USER_AGENT)
     assert options.headers_with((("origin", "x"),)) == (USER_AGENT, ("origin", "x"))
-
-
-def test_a_stream_that_is_open_has_no_local_address_to_choose():
-    with pytest.raises(ValueError, match="local_address has no meaning"):
-        Options(stream=stream(), local_address="127.0.0.1")
 
 
 @pytest.mark.parametrize("value", ["127.0.0.1", "::1", "fe80::1%eth0"])

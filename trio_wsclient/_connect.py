@@ -158,6 +158,9 @@ class Connector:
         if options.unix_socket is not None:
             self._enter("connect", "connecting to a unix socket")
             return await connect.connect_unix(options.unix_socket)
+        if options.open_stream is not None:
+            self._enter("connect", "open_stream connects to %s port %d", url.host, url.port)
+            return await connect.connect_by(options.open_stream, url.host, url.port)
         proxy = self._proxy()
         if proxy is None:
             self._enter("connect", "connecting to %s port %d", url.host, url.port)
@@ -351,7 +354,7 @@ class Connector:
 
     def _users_tls(self, stream: trio.abc.Stream) -> TLSInfo | None:
         """Return what TLS has agreed on that the user has started, if it is that."""
-        is_users = self._options.stream is not None
+        is_users = (self._options.stream or self._options.open_stream) is not None
         return connect.tls_info(stream) if is_users else None
 
 

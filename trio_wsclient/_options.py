@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Final, Literal, TypeAlias, TypedDict
 
@@ -77,6 +77,11 @@ class ClientOptions(TypedDict, total=False):
             your own; it leaves as it is. It is not called for an ``https`` proxy.
         stream: An open stream to use instead of TCP to the URL's host. It is closed with the
             connection, also if that does not come about. With ``wss`` TLS runs over it.
+        open_stream: An async function, called with host and port for each connection to make,
+            redirects included; returns an open ``trio.abc.Stream``. With ``wss`` TLS runs over it.
+            For addresses of your own, DNS, socket options or tunnels. The host is in ASCII
+            (A-labels, RFC 5890), an IPv6 address is without brackets. An ``OSError`` that it raises
+            becomes a ``HandshakeError``; any other exception leaves as it is.
         unix_socket: The path of a Unix domain socket to connect to instead, likewise.
         proxy: A proxy to go through, as a URL (``http``, ``https``, ``socks5``, ``socks5h``; with
             userinfo to authenticate) or a ``Proxy``; ``"environment"`` for the first of these
@@ -112,6 +117,7 @@ class ClientOptions(TypedDict, total=False):
     server_hostname: str | None
     check_tls: Callable[[TLSInfo], None] | None
     stream: trio.abc.Stream | None
+    open_stream: Callable[[str, int], Awaitable[trio.abc.Stream]] | None
     unix_socket: str | os.PathLike[str] | None
     proxy: str | Proxy | None
     max_redirects: int
@@ -149,6 +155,7 @@ class Options:
     server_hostname: str | None = None
     check_tls: Callable[[TLSInfo], None] | None = None
     stream: trio.abc.Stream | None = None
+    open_stream: Callable[[str, int], Awaitable[trio.abc.Stream]] | None = None
     unix_socket: str | os.PathLike[str] | None = None
     proxy: str | Proxy | None = None
     max_redirects: int = 0
@@ -177,7 +184,9 @@ class Options:
         if isinstance(self.proxy, str) and self.proxy != "environment":
             object.__setattr__(self, "proxy", Proxy(self.proxy))
         routes = [
-            name for name in ("stream", "unix_socket", "proxy") if getattr(self, name) is not None
+            name
+            for name in ("stream", "open_stream", "unix_socket", "proxy")
+            if getattr(self, name) is not None
         ]
         if len(routes) > 1:
             raise ValueError(f"{' and '.join(routes)} are different ways to connect")
@@ -314,6 +323,7 @@ _CHECKS: Final[dict[str, _Check]] = {
     "server_hostname": _is_hostname,
     "check_tls": check_function,
     "stream": _is_of(trio.abc.Stream, type(None)),
+    "open_stream": check_function,
     "unix_socket": _is_of(str, os.PathLike, type(None)),
     "proxy": _is_proxy,
     "max_redirects": _is_count,

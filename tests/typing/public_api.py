@@ -139,6 +139,13 @@ async def async_check_tls(tls: TLSInfo) -> None:
     await trio.sleep(len(tls.version))
 
 
+async def open_stream(host: str, port: int) -> trio.SocketStream:
+    return await trio.open_tcp_stream(host, port)
+
+
+def sync_open_stream(host: str, port: int) -> None: ...
+
+
 async def opening(context: ssl.SSLContext, stream: trio.abc.Stream) -> None:
     assert_type(
         open_websocket_client("ws://example.org/"), AbstractAsyncContextManager[WebSocketClient]
@@ -162,10 +169,12 @@ async def opening(context: ssl.SSLContext, stream: trio.abc.Stream) -> None:
         server_hostname="example.org",
         check_tls=check_tls,
         stream=stream,
+        open_stream=trio.open_tcp_stream,
         local_address="127.0.0.1",
         logger=logging.getLogger(),
     ) as ws:
         assert_type(ws, WebSocketClient)
+    open_websocket_client("ws://example.org/", open_stream=open_stream)
     open_websocket_client("ws://example.org/", subprotocols=("a",), extra_headers=[("A", "b")])
     options: ClientOptions = {"open_timeout": 5, "decode_text": True}
     open_websocket_client("ws://example.org/", **options)
@@ -180,8 +189,10 @@ def opening_wrongly() -> None:
     open_websocket_client("ws://example.org/", max_buffered_bytes=None)  # type: ignore[arg-type]
     open_websocket_client("ws://example.org/", fragment_size=0.5)  # type: ignore[arg-type]
     open_websocket_client("ws://example.org/", extra_headers=5)  # type: ignore[arg-type]
+    open_websocket_client("ws://e/", open_stream=sync_open_stream)  # type: ignore[arg-type]
+    open_websocket_client("ws://e/", open_stream=handler)  # type: ignore[arg-type]
     open_websocket_client("wss://e/", check_tls=async_check_tls)  # type: ignore[arg-type]
-    open_websocket_client("wss://e/", check_tls=lambda _: True)  # type: ignore[arg-type, return-value]
+    open_websocket_client("wss://e/", check_tls=lambda _: True)  # type: ignore[arg-type]
     options: ClientOptions = {"timeout": 5}  # type: ignore[typeddict-unknown-key]
     del options
 

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -14,6 +15,7 @@ import trio
 import truststore
 
 from trio_wsclient._errors import HandshakeError
+from trio_wsclient._functions import check_awaitable
 from trio_wsclient._net.sockets import EagerSocketStream, EagerStream, adopt_socket
 from trio_wsclient._net.tls import EagerTLSStream
 from trio_wsclient._net.tls_info import TLSInfo, read_tls_info
@@ -78,10 +80,35 @@ async def connect_unix(path: str | os.PathLike[str]) -> trio.abc.Stream:
     return adopt_socket(stream)
 
 
+async def connect_by(
+    open_stream: Callable[[str, int], Awaitable[trio.abc.Stream]], host: str, port: int
+) -> trio.abc.Stream:
+    """Have a function of the user's connect.
+
+    Raises:
+        HandshakeError: The function raised an ``OSError``. What else it raises leaves as it is.
+        TypeError: The function is not async, or has returned something else than a stream.
+    """
+    try:
+        connecting = open_stream(host, port)
+        check_awaitable("open_stream", open_stream, connecting)
+        stream = await connecting
+    except OSError as exc:
+        raise HandshakeError(
+            f"open_stream made no connection to {host} port {port}: {quote(_reasons(exc))}"
+        ) from exc
+    if not isinstance(stream, trio.abc.Stream):
+        kind = type(stream).__name__
+        raise TypeError(f"open_stream has to return a trio.abc.Stream, not {kind}")
+    return adopt_socket(stream)
+
+
 def _reasons(exc: OSError) -> str:
     """Name what went wrong with each address; Trio has that in a group behind a summary."""
     causes = exc.__cause__.exceptions if isinstance(exc.__cause__, BaseExceptionGroup) else [exc]
-    reasons = (getattr(cause, "strerror", None) or str(cause) for cause in causes)
+    reasons = (
+        getattr(cause, "strerror", None) or str(cause) or type(cause).__name__ for cause in causes
+    )
     return "; ".join(dict.fromkeys(reasons))
 
 
