@@ -52,6 +52,7 @@ def test_the_defaults_are_these():
         "fragment_size": None,
         "subprotocols": (),
         "extra_headers": (),
+        "on_rejected": None,
         "origin": None,
         "user_agent": USER_AGENT[1],
         "compression": None,
@@ -210,7 +211,7 @@ def test_a_number_of_redirects_is_not_negative():
         Options(max_redirects=-1)
 
 
-FUNCTIONS = ["redirect_headers", "check_tls", "open_stream"]
+FUNCTIONS = ["redirect_headers", "check_tls", "open_stream", "on_rejected"]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

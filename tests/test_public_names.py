@@ -142,7 +142,7 @@ ATTRIBUTES = {
         *("closed_by", "code", "connection_id", "problem", "reason", "received", "sent"),
     ],
     "ConnectionRejected": [
-        *("body", "headers", "problem", "reason_phrase", "redirects", "status_code"),
+        *("body", "headers", "problem", "reason_phrase", "redirects", "status_code", "url"),
     ],
     "Frames": [],
     "Headers": ["get", "get_all", "items", "keys", "raw", "tokens", "values"],

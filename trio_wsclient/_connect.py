@@ -15,6 +15,7 @@ from typing import Final
 import trio
 from wsproto.extensions import Extension
 
+from trio_wsclient._attempt_headers import AttemptHeaders
 from trio_wsclient._client import ConnectionInfo, WebSocketClient
 from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.queue import ReceiveQueue
@@ -23,7 +24,6 @@ from trio_wsclient._functions import refuse_async
 from trio_wsclient._http.handshake import (
     AcceptedUpgrade,
     Handshake,
-    check_extra_headers,
     is_about_tls,
 )
 from trio_wsclient._http.http11 import BODY_PATIENCE
@@ -60,12 +60,12 @@ class Connector:
         self._options = options
         self._url = url
         self._log: Final = Log(options.logger, url.redacted, options.observer)
-        self._phase: Phase = "connect"
+        self._headers = AttemptHeaders(options)
+        self._phase: Phase = "headers" if self._headers.asks_first else "connect"
         self._phase_began = 0.0
         self._phases: dict[str, float] = {}  # seconds spent in each
         self._redirects: list[str] = []  # the URLs that were left behind
         self._tls: TLSInfo | None = None  # of the present URL, if that is secure
-        self._extra_headers = check_extra_headers(options.extra_headers)
         self._same_origin = True  # whether no redirect has led to another origin
         self._handshake: Handshake
         self._upgrade: HTTP11Upgrade
@@ -83,9 +83,7 @@ class Connector:
                     opened = await self._attempt()
                     if opened is not None:
                         return opened
-            if self._pending_rejection is not None:
-                raise self._pending_rejection()
-            raise OpenTimeout(timeout, self._phase)
+            raise self._timeout_error(timeout)
         except BaseException as exc:
             await self._cut()  # noqa: ASYNC102 shielded inside
             self._report_failure(exc)
@@ -94,12 +92,25 @@ class Connector:
             # It refers to this object, so both would wait for the collector.
             self._pending_rejection = None
 
+    def _timeout_error(self, seconds: float) -> HandshakeError:
+        """Return the error of an opening that took too long: what came of a rejection, if any."""
+        rejection = None if self._pending_rejection is None else self._pending_rejection()
+        if rejection is not None and self._phase != "headers":
+            return rejection
+        error = OpenTimeout(seconds, self._phase)
+        error.__cause__ = rejection  # It is `on_rejected` that took too long.
+        return error
+
     async def _attempt(self) -> tuple[Connection, WebSocketClient] | None:
-        """Open at the present URL; return ``None`` if that has redirected us."""
+        """Open at the present URL; return ``None`` if there is to be another attempt."""
         options, url = self._options, self._url
+        self._pending_rejection = None
+        if self._headers.asks_first:
+            self._enter("headers", "asking extra_headers")
+        fields = await self._headers.for_attempt()
         self._handshake = Handshake(
             url,
-            fields=options.headers_with(self._extra_headers),
+            fields=fields,
             subprotocols=options.subprotocols,
             extensions=self._extensions(),
         )
@@ -219,7 +230,7 @@ class Connector:
         return [deflate, *options.extensions]
 
     async def _shake_hands(self, stream: trio.abc.Stream) -> AcceptedUpgrade | None:
-        """Shake hands for WebSocket; return ``None`` if a redirect is to be followed."""
+        """Shake hands for WebSocket; return ``None`` if there is to be another attempt."""
         upgrade, draining = self._upgrade, DrainingStream(stream)
         try:
             await draining.send_all(upgrade.request_data)
@@ -239,7 +250,27 @@ class Connector:
         with suppress(*BROKEN), trio.move_on_after(BODY_PATIENCE):
             while not upgrade.complete:
                 upgrade.receive_data(await draining.receive_some(READ_SIZE))
-        raise self._rejection(problem)
+        if not self._headers.asks_if_rejected:
+            raise self._rejection(problem)
+        await self._ask_on_rejected(problem)
+        return None
+
+    async def _ask_on_rejected(self, problem: str) -> None:
+        """Have a function of the user's say how to repeat the request.
+
+        Raises:
+            ConnectionRejected: It is not to be repeated.
+        """
+        # No connection is held while the function fetches a token.
+        await self._cut()
+        self._enter("headers", "asking on_rejected about status %d", self._response.status_code)
+        error = self._rejection(problem)
+        error.redirects = tuple(self._redirects)
+        try:
+            if not await self._headers.ask_on_rejected(error):
+                raise error
+        finally:
+            del error  # Its traceback has this frame, so both would be garbage in a cycle.
 
     def _note_rejection(self, rejection: Callable[[], HandshakeError]) -> None:
         self._pending_rejection = rejection
@@ -255,6 +286,7 @@ class Connector:
             problem,
             response.reason_phrase,
             self._handshake.excerpts.rejection(response, body, problem),
+            str(self._url),
         )
 
     @property
@@ -292,11 +324,7 @@ class Connector:
             phase=self._phase,
         )
         if target.origin != self._url.origin:
-            # A header may hold a credential that is for the first origin only.
-            keep = self._options.redirect_headers
-            self._extra_headers = (
-                () if keep is None else check_extra_headers(keep(str(target)), "redirect_headers")
-            )
+            self._headers.change_origin(target)
             self._same_origin = False
         self._redirects.append(str(self._url))
         self._url = target

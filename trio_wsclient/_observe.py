@@ -110,9 +110,9 @@ class Observer:
         Args:
             connection_id: The number of the connection.
             url: Its URL, without userinfo and without the values of its query.
-            phases: Seconds spent in each phase of opening, in their order: ``"connect"``,
-                ``"proxy_tls"``, ``"proxy"``, ``"tls"``, ``"handshake"``. Only phases that took
-                place are in it.
+            phases: Seconds spent in each phase of opening, in their order: ``"headers"``,
+                ``"connect"``, ``"proxy_tls"``, ``"proxy"``, ``"tls"``, ``"handshake"``. Only
+                phases that took place are in it.
         """
 
     def opening_failed(

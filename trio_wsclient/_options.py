@@ -14,7 +14,8 @@ from typing import Final, Literal, TypeAlias, TypedDict
 import trio
 from wsproto.extensions import Extension
 
-from trio_wsclient._functions import check_function
+from trio_wsclient._errors import ConnectionRejected
+from trio_wsclient._functions import check_function, refuse_coroutine
 from trio_wsclient._headers import HeadersLike, check_field
 from trio_wsclient._http.handshake import check_extra_headers, check_subprotocols
 from trio_wsclient._http.negotiation import check_extensions
@@ -54,7 +55,16 @@ class ClientOptions(TypedDict, total=False):
         fragment_size: Largest frame that is sent; longer messages are split, so that pongs pass
             between. ``None``, the default, to send each message in one frame.
         subprotocols: Names to offer (RFC 6455 §1.9), the preferred first.
-        extra_headers: Header fields to add to the request, as a mapping or pairs.
+        extra_headers: Header fields to add to the request, as a mapping or pairs; or a function
+            without arguments that returns them, sync or async, for a token that expires. It is
+            called before connecting, for each attempt at the origin of the URL: redirects, the
+            repeat for ``on_rejected``, each try of ``reconnecting``. An ``OSError`` that it raises
+            becomes a ``HandshakeError``; any other exception leaves as it is.
+        on_rejected: An async function, called once with the ``ConnectionRejected`` if the server
+            rejects the request; returns header fields for one more attempt, or ``None`` to give up.
+            For Digest and other schemes that answer a challenge. Its fields replace those of the
+            same name. It is not called for a redirect that is followed, at another origin than the
+            URL's, or for a rejection by a proxy. What it raises leaves as it is.
         origin: The value of Origin (RFC 6454); none by default: only browsers have one.
         user_agent: The value of User-Agent; by default this library's name and version.
         compression: ``"deflate"``, or a ``PerMessageDeflate`` with other parameters, to offer
@@ -108,7 +118,8 @@ class ClientOptions(TypedDict, total=False):
     decode_text: bool
     fragment_size: int | None
     subprotocols: Sequence[str]
-    extra_headers: HeadersLike
+    extra_headers: HeadersLike | Callable[[], HeadersLike | Awaitable[HeadersLike]]
+    on_rejected: Callable[[ConnectionRejected], Awaitable[HeadersLike | None]] | None
     origin: str | None
     user_agent: str | None
     compression: Literal["deflate"] | PerMessageDeflate | None
@@ -146,7 +157,8 @@ class Options:
     decode_text: bool = True
     fragment_size: int | None = None
     subprotocols: Sequence[str] = ()
-    extra_headers: HeadersLike = ()
+    extra_headers: HeadersLike | Callable[[], HeadersLike | Awaitable[HeadersLike]] = ()
+    on_rejected: Callable[[ConnectionRejected], Awaitable[HeadersLike | None]] | None = None
     origin: str | None = None
     user_agent: str | None = f"trio-wsclient/{__version__}"
     compression: Literal["deflate"] | PerMessageDeflate | None = None
@@ -176,7 +188,8 @@ class Options:
         # In place: what was passed may be changed, or be an iterator.
         object.__setattr__(self, "extensions", check_extensions(self.extensions))
         object.__setattr__(self, "subprotocols", check_subprotocols(self.subprotocols))
-        object.__setattr__(self, "extra_headers", check_extra_headers(self.extra_headers))
+        if not callable(self.extra_headers):
+            object.__setattr__(self, "extra_headers", check_extra_headers(self.extra_headers))
         self._check_own_headers()
 
     def _check_routes(self) -> None:
@@ -199,6 +212,10 @@ class Options:
                 raise ValueError(f"local_address has no meaning with {routes[0]}")
         if self.stream is not None and self.max_redirects:
             raise ValueError("a redirect can't be followed with stream: it is one connection")
+        if self.stream is not None and self.on_rejected is not None:
+            raise ValueError(
+                "on_rejected can't repeat the request with stream: it is one connection"
+            )
 
     def check_url(self, url: URL) -> None:
         """Check that options for TLS will have an effect.
@@ -214,9 +231,12 @@ class Options:
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """The header fields that the options add to the request."""
-        assert isinstance(self.extra_headers, tuple)
-        return self.headers_with(self.extra_headers)
+        """The header fields that the options add to the request, as far as they are fixed."""
+        return self.headers_with(self._fixed_headers)
+
+    @property
+    def _fixed_headers(self) -> tuple[tuple[str, str], ...]:
+        return self.extra_headers if isinstance(self.extra_headers, tuple) else ()
 
     def headers_with(self, extra: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
         """The same with other ``extra_headers``, which go before options of their own."""
@@ -230,9 +250,17 @@ class Options:
         """The compression to offer."""
         return PerMessageDeflate() if isinstance(self.compression, str) else self.compression
 
-    def _check_own_headers(self) -> None:
-        if self.origin is not None and ("Origin", self.origin) not in self.headers:
+    def check_origin(self, extra: tuple[tuple[str, str], ...]) -> None:
+        """Check that ``extra_headers`` do not have the Origin that ``origin`` has.
+
+        Raises:
+            ValueError: They have one.
+        """
+        if self.origin is not None and any(name.lower() == "origin" for name, _ in extra):
             raise ValueError("Origin stands both in origin and in extra_headers")
+
+    def _check_own_headers(self) -> None:
+        self.check_origin(self._fixed_headers)
         # Both, also where extra_headers has one of that name: a proxy is told the user agent.
         for name, value in (("Origin", self.origin), ("User-Agent", self.user_agent)):
             if value is not None:
@@ -316,6 +344,8 @@ _CHECKS: Final[dict[str, _Check]] = {
     "max_buffered_bytes": _is_size(optional=False),
     "decode_text": _is_of(bool),
     "fragment_size": _is_size(optional=True),
+    "extra_headers": refuse_coroutine,
+    "on_rejected": check_function,
     "origin": _is_of(str, type(None)),
     "user_agent": _is_of(str, type(None)),
     "compression": _is_compression,
