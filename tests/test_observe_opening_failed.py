@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 
 import pytest
 import trio
 from log_records import KeepingLogger
+from opening_notes import Notes
 from scripted_server import Peer, echo_script, loopback_server, memory_server
 
 from trio_wsclient import (
     ConnectionRejected,
     HandshakeError,
-    Observer,
     OpenTimeout,
     open_websocket_client,
     reconnecting,
@@ -21,28 +20,6 @@ from trio_wsclient import (
 
 URL = "ws://user:password@server/path?token=secret"
 SHOWN = "ws://server/path?token=..."
-
-
-class Notes(Observer):
-    """Keeps the arguments of each call about opening."""
-
-    def __init__(self) -> None:
-        self.opened_ids: list[int] = []
-        self.failed_ids: list[int] = []
-        self.errors: list[BaseException] = []
-        self.urls: list[str] = []
-        self.phases: Mapping[str, float] = {}
-
-    def opened(self, connection_id: int, url: str, phases: Mapping[str, float]) -> None:
-        self.opened_ids.append(connection_id)
-
-    def opening_failed(
-        self, connection_id: int, url: str, error: BaseException, phases: Mapping[str, float]
-    ) -> None:
-        self.failed_ids.append(connection_id)
-        self.urls.append(url)
-        self.errors.append(error)
-        self.phases = phases
 
 
 async def refuse(peer: Peer) -> None:

@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import trio
 from log_records import KeepingLogger
+from opening_notes import Notes
 from proxy_variables import set_proxy_variables
+from redirecting import Redirecting
 from scripted_proxy import HTTPProxy, as_proxy
 from scripted_server import Peer, loopback_server, memory_server
 from strict_server import Connected, StrictServer
 from sweep import AtAnyStep, AtOwnStep, Trial, sweep
-from test_observe_opening_failed import Notes
-from test_opening_redirects import Redirecting
 
 from trio_wsclient import (
     ConnectionRejected,

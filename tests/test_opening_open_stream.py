@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 from log_records import KeepingLogger
+from redirecting import Redirecting
 from scripted_server import Peer, echo_script, loopback_server, memory_server
 from strict_server import Connected, StrictServer
 from sweep import AtAnyStep, AtOwnStep, Trial, sweep
-from test_opening_redirects import Redirecting
 
 from trio_wsclient import (
     ConnectionRejected,

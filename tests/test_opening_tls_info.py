@@ -7,9 +7,9 @@ import ssl
 
 import pytest
 import trio
+from redirecting import Redirecting
 from scripted_proxy import HTTPProxy, as_proxy
 from scripted_server import Peer, echo_script, loopback_server, memory_server, tls_of
-from test_opening_redirects import Redirecting
 
 from trio_wsclient import HandshakeError, Proxy, TLSInfo, open_websocket_client, reconnecting
 

@@ -116,7 +116,8 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     def tls(self) -> TLSInfo | None:
         """What TLS with the server has agreed on; ``None`` without TLS.
 
-        For TLS that you have started yourself, it is there if ``stream`` is a ``trio.SSLStream``.
+        For TLS that you have started yourself, it is there if ``stream``, or what ``open_stream``
+        returned, is a ``trio.SSLStream``.
         """
         return self._info.tls
 
