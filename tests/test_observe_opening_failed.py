@@ -22,6 +22,11 @@ URL = "ws://user:password@server/path?token=secret"
 SHOWN = "ws://server/path?token=..."
 
 
+async def end(peer: Peer) -> None:
+    await peer.read_request()
+    await peer.stream.aclose()
+
+
 async def refuse(peer: Peer) -> None:
     await peer.read_request()
     await trio.sleep(2)
@@ -129,7 +134,7 @@ async def test_opening_failed_that_raises_is_logged_and_the_error_leaves():
             raise KeyError("a bug of the observer")
 
     logger = KeepingLogger(logging.DEBUG)
-    async with memory_server(lambda peer: peer.stream.aclose()) as stream:
+    async with memory_server(end) as stream:
         with pytest.raises(HandshakeError) as caught:
             async with open_websocket_client(URL, stream=stream, observer=Raises(), logger=logger):
                 pytest.fail("it is not open")
