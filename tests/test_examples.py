@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from proxy_variables import set_proxy_variables
 from scripted_proxy import HTTPProxy, as_proxy
 from scripted_server import echo_script, loopback_server
 
-from trio_wsclient import ClientOptions, ConnectionClosedError
+from trio_wsclient import ClientOptions, ConnectionClosedError, ConnectionRejected
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
@@ -97,6 +98,109 @@ async def test_opentelemetry_has_a_span_for_each_connection(code, printed, capsy
             with pytest.raises(ConnectionClosedError):
                 await run_example("opentelemetry_spans.py", url)
     assert capsys.readouterr().out == f"first\nsecond\n{printed}"
+
+
+async def test_opentelemetry_has_a_span_for_an_opening_that_failed(capsys):
+    async def refuse(peer):
+        await peer.read_request()
+        await peer.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+        await peer.wait_eof()
+
+    async with loopback_server(refuse) as url:
+        with pytest.raises(ConnectionRejected):
+            await run_example("opentelemetry_spans.py", url)
+    assert capsys.readouterr().out == "websocket: ERROR, not open\n"
+
+
+# RFC 7616 §3.9.1
+CHALLENGE = (
+    'WWW-Authenticate: Digest realm="http-auth@example.org", qop="auth, auth-int", {}'
+    'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", '
+    'opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"\r\n'
+)
+CLIENT_NONCE = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
+SHA_256 = "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"
+MD5 = "8ca523f5e9506fed4657c9700eebdbec"
+
+
+@pytest.mark.parametrize(
+    ("algorithms", "response"),
+    [
+        (["algorithm=SHA-256, "], SHA_256),
+        (["algorithm=MD5, ", "algorithm=SHA-256, "], SHA_256),
+        (["algorithm=MD5, "], MD5),
+        ([""], MD5),
+    ],
+    ids=["sha-256", "both", "md5", "no algorithm"],
+)
+async def test_digest_answers_as_in_the_example_of_rfc_7616(
+    algorithms, response, monkeypatch, capsys
+):
+    async def script(peer):
+        if b"Authorization" not in await peer.read_request():
+            fields = "".join(CHALLENGE.format(algorithm) for algorithm in algorithms)
+            await peer.send(f"HTTP/1.1 401 No\r\n{fields}Content-Length: 0\r\n\r\n".encode())
+            await peer.wait_eof()
+            return
+        answers.append(peer.request.decode())
+        await peer.accept()
+        await peer.echo()
+
+    answers = []
+    monkeypatch.setattr(secrets, "token_hex", lambda size: CLIENT_NONCE)
+    users = [
+        ('Digest("user", "pass-word")', 'Digest("Mufasa", "Circle of Life")'),
+    ]
+    async with loopback_server(script) as url:
+        await run_example("digest.py", f"{url}dir/index.html", users)
+    assert capsys.readouterr().out == "let me in\n"
+    (answer,) = answers
+    assert f'response="{response}"' in answer
+    assert 'uri="/dir/index.html"' in answer
+    assert 'opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"' in answer
+
+
+async def test_digest_gives_up_if_the_server_wants_something_else():
+    async def script(peer):
+        await peer.read_request()
+        fields = "WWW-Authenticate: Basic\r\nWWW-Authenticate: Digest algorithm=SHA-512\r\n"
+        await peer.send(f"HTTP/1.1 401 No\r\n{fields}Content-Length: 0\r\n\r\n".encode())
+        await peer.wait_eof()
+
+    async with loopback_server(script) as url:
+        with pytest.raises(ConnectionRejected, match="401 No"):
+            await run_example("digest.py", url)
+
+
+async def test_expiring_token_is_fetched_when_it_has_expired(capsys):
+    """The first token expires at once, the second one lasts."""
+
+    async def serve_token(peer):
+        await peer.read_request()
+        seconds, tokens = (0, 60)[len(given)], f"token-{len(given) + 1}"
+        given.append(tokens)
+        body = json.dumps({"access_token": tokens, "expires_in": seconds}).encode()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await peer.stream.aclose()
+
+    async def script(peer):
+        await peer.accept()
+        request = peer.request.decode()
+        seen.append(request.partition("Authorization: Bearer ")[2].partition("\r\n")[0])
+        code = 1012 if len(seen) < 3 else 1008
+        await peer.send(wire.text("a message") + wire.close(code))
+        await peer.close_politely()
+
+    given, seen = [], []
+    async with loopback_server(serve_token) as tokens, loopback_server(script) as url:
+        others = [
+            ("https://example.org/token", tokens.replace("ws:", "http:")),
+            ("extra_headers=Token()", "extra_headers=Token(), first_delay=0"),
+        ]
+        with pytest.raises(ConnectionClosedError):
+            await run_example("expiring_token.py", url, others)
+    assert seen == ["token-1", "token-2", "token-2"]
+    assert capsys.readouterr().out == "a message\n" * 3
 
 
 async def test_feed_resumes_after_the_last_number_seen(capsys):

@@ -21,6 +21,7 @@ from trio_wsclient import (
     ConnectionClosedError,
     ConnectionRejected,
     HandshakeError,
+    OpenTimeout,
     open_websocket_client,
     reconnecting,
 )
@@ -180,6 +181,50 @@ async def refused_by_half(url: str, options: dict[str, object]) -> None:
             pytest.fail("it is not open")
 
 
+async def asked_in_vain(url: str, options: dict[str, object]) -> None:
+    async def on_rejected(rejected: ConnectionRejected) -> None:
+        await trio.lowlevel.checkpoint()
+
+    with pytest.raises(ConnectionRejected):
+        async with open_websocket_client(f"{url}refuse", on_rejected=on_rejected, **options):
+            pytest.fail("it is not open")
+
+
+async def refused_twice(url: str, options: dict[str, object]) -> None:
+    async def on_rejected(rejected: ConnectionRejected) -> dict[str, str]:
+        await trio.lowlevel.checkpoint()
+        return {}
+
+    with pytest.raises(ConnectionRejected):
+        async with open_websocket_client(f"{url}refuse", on_rejected=on_rejected, **options):
+            pytest.fail("it is not open")
+
+
+async def asked_for_too_long(url: str, options: dict[str, object]) -> None:
+    async def on_rejected(rejected: ConnectionRejected) -> None:
+        await trio.sleep_forever()
+
+    with pytest.raises(OpenTimeout):
+        async with open_websocket_client(
+            f"{url}refuse", on_rejected=on_rejected, open_timeout=0.1, **options
+        ):
+            pytest.fail("it is not open")
+
+
+async def failed_function(url: str, options: dict[str, object]) -> None:
+    async def fail(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise OSError("mine")
+
+    for name in ("extra_headers", "open_stream"):
+        with pytest.raises(HandshakeError):
+            async with open_websocket_client(url, **{name: fail}, **options):
+                pytest.fail("it is not open")
+    with pytest.raises(OSError, match="mine"):
+        async with open_websocket_client(f"{url}refuse", on_rejected=fail, **options):
+            pytest.fail("it is not open")
+
+
 async def cut_off_in_the_handshake(url: str, options: dict[str, object]) -> None:
     with pytest.raises(HandshakeError):
         async with open_websocket_client(f"{url}end", **options):
@@ -294,6 +339,7 @@ def is_ours(item: object) -> bool:
         *(cancelled, cancelled_while_connecting),
         *(ended_by_tcp, reset_while_receiving, reset_while_sending),
         *(reserved_opcode, not_utf8, cut_deflate, torn, writer_left_by_an_exception),
+        *(asked_in_vain, refused_twice, asked_for_too_long, failed_function),
         *(refused, refused_by_half, malformed, cut_off_in_the_handshake, not_reached),
         *(reconnected, given_up, given_up_after_a_violation),
     ],

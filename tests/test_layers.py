@@ -29,7 +29,8 @@ LAYERS = {
     },
     "errors": {"_errors"},
     "without I/O": {
-        *("_net", "_net.proxy", "_net.no_proxy", "_options", "_option_names", "_observe"),
+        *("_functions", "_net", "_net.proxy", "_net.no_proxy", "_net.tls_info"),
+        *("_options", "_option_names", "_observe"),
         *(
             "_http",
             "_http.excerpts",
@@ -53,7 +54,9 @@ LAYERS = {
         *("_connection.connection", "_connection.keepalive"),
         *("_connection.receiving", "_connection.sending"),
     },
-    "what a user holds": {"_client", "_connect", "_misuse", "_open"},
+    "what a user holds": {
+        *("_attempt_headers", "_client", "_connect", "_interrupts", "_misuse", "_open"),
+    },
     "a loop of them": {"_retry", "_reconnect"},
     "the public names": {"__init__"},
     "command line, testing": {

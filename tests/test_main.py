@@ -325,9 +325,10 @@ async def test_line_that_comes_too_late_is_dropped_without_a_word(stdin):
 
 
 def test_wrong_url_is_one_line_and_status_2(capsys):
-    assert main(["connect", "http://example.org/"]) == 2
+    assert main(["connect", "ftp://example.org/"]) == 2
     assert capsys.readouterr().err == (
-        "trio-wsclient: invalid WebSocket URL: it does not begin with ws:// or wss://\n"
+        "trio-wsclient: invalid WebSocket URL: "
+        "it does not begin with ws://, wss://, http:// or https://\n"
     )
 
 
@@ -374,7 +375,7 @@ def test_demo_goes_to_standard_output(capsys):
 
 
 def test_module_runs_with_the_arguments_of_the_process(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["trio-wsclient", "connect", "http://example.org/"])
+    monkeypatch.setattr(sys, "argv", ["trio-wsclient", "connect", "ftp://example.org/"])
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(trio_wsclient.__main__.__file__, run_name="__main__")
     assert stopped.value.code == 2

@@ -30,7 +30,10 @@ LITERAL = re.compile(r"``(.+?)``", re.DOTALL)
 INCLUDED = re.compile(r"^\.\. literalinclude:: (\S+)$", re.MULTILINE)
 
 # Other names in that column: variables of the environment, schemes, what every exception has.
-OTHERS = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "wss", "ws", "__cause__"}
+OTHERS = {
+    *("wss_proxy", "https_proxy", "http_proxy", "socks_proxy", "all_proxy", "no_proxy"),
+    *("wss", "ws", "__cause__"),
+}
 OPTIONS = ClientOptions.__annotations__
 # What a call is given is called like the parameter, or like the option.
 VARIABLES = {

@@ -94,7 +94,7 @@ async def test_options_add_these_headers_in_this_order(url, options, added):
 @pytest.mark.parametrize(
     ("url", "options", "error"),
     [
-        ("http://server/", {}, InvalidURL),
+        ("ftp://server/", {}, InvalidURL),
         (b"ws://server/", {}, TypeError),
         ("ws://server/", {"open_timeout": 0}, ValueError),
         ("ws://server/", {"open_timeout": float("nan")}, ValueError),

@@ -16,6 +16,8 @@ KNOWN = [*ClientOptions.__annotations__]
         ("additional_headers", "; use extra_headers"),
         ("max_size", "; use max_message_size"),
         ("ssl", "; use ssl_context"),
+        ("resolver", "; use open_stream"),
+        ("fingerprint", "; use check_tls"),
         ("ping_intervall", "; did you mean ping_interval?"),
         ("subprotocol", "; did you mean subprotocols?"),
         ("max_mesage_size", "; did you mean max_message_size?"),

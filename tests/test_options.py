@@ -52,13 +52,16 @@ def test_the_defaults_are_these():
         "fragment_size": None,
         "subprotocols": (),
         "extra_headers": (),
+        "on_rejected": None,
         "origin": None,
         "user_agent": USER_AGENT[1],
         "compression": None,
         "extensions": (),
         "ssl_context": None,
         "server_hostname": None,
+        "check_tls": None,
         "stream": None,
+        "open_stream": None,
         "unix_socket": None,
         "proxy": None,
         "max_redirects": 0,
@@ -96,7 +99,7 @@ def test_a_timeout_is_a_positive_number(name: str, value: float):
 
 
 @pytest.mark.parametrize("name", SECONDS)
-@pytest.mark.parametrize("value", [0, 0.0, -1, -0.5, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("value", [0, 0.0, -1, -0.5, -math.inf, math.nan])
 def test_a_timeout_out_of_range_is_a_value_error(name: str, value: float):
     with pytest.raises(ValueError, match=f"{name} has to be a positive number of seconds"):
         Options(**{name: value})
@@ -132,6 +135,16 @@ def test_a_size_that_is_no_int_is_a_type_error(name: str, value: object):
 @pytest.mark.parametrize("name", sorted({*SECONDS, *SIZES} - {*NEVER_NONE}))
 def test_none_switches_a_limit_off(name: str):
     assert getattr(Options(**{name: None}), name) is None
+
+
+@pytest.mark.parametrize("name", sorted({*SECONDS} - {*NEVER_NONE}))
+def test_infinite_timeout_means_none(name: str):
+    assert getattr(Options(**{name: math.inf}), name) is None
+
+
+def test_close_timeout_is_never_infinite():
+    with pytest.raises(ValueError, match=r"close_timeout has to be .*, not inf"):
+        Options(close_timeout=math.inf)
 
 
 @pytest.mark.parametrize("name", NEVER_NONE)
@@ -198,9 +211,23 @@ def test_a_number_of_redirects_is_not_negative():
         Options(max_redirects=-1)
 
 
-def test_redirect_headers_is_a_function():
-    with pytest.raises(TypeError, match="redirect_headers"):
-        Options(redirect_headers={"X-A": "1"})
+FUNCTIONS = ["redirect_headers", "check_tls", "open_stream", "on_rejected"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_option_that_has_to_be_a_function_is_one(name: str):
+    with pytest.raises(TypeError, match=f"{name} has to be callable, or None, not dict"):
+        Options(**{name: {"X-A": "1"}})
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_option_that_has_to_be_a_function_is_not_called_by_the_user(name: str):
+    async def make() -> None:
+        pytest.fail("it runs")
+
+    with pytest.raises(TypeError) as caught:
+        Options(**{name: make()})
+    assert str(caught.value) == f"{name} has to be a function: pass 'make', not 'make(...)'"
 
 
 @pytest.mark.parametrize("value", ["", "example.org:80", "ftp://example.org", "http://"])
@@ -216,7 +243,12 @@ def test_a_proxy_is_a_url_or_the_environments_or_an_object():
     assert Options(proxy=proxy).proxy is proxy
 
 
-ROUTES = {"stream": stream, "unix_socket": lambda: "/run/x", "proxy": lambda: "environment"}
+ROUTES = {
+    "stream": stream,
+    "open_stream": lambda: trio.open_tcp_stream,
+    "unix_socket": lambda: "/run/x",
+    "proxy": lambda: "environment",
+}
 
 
 @pytest.mark.parametrize(("one", "two"), [*itertools.combinations(ROUTES, 2)])
@@ -225,9 +257,10 @@ def test_there_is_one_way_to_connect(one: str, two: str):
         Options(**{one: ROUTES[one](), two: ROUTES[two]()})
 
 
-def test_a_unix_socket_has_no_local_address():
-    with pytest.raises(ValueError, match="local_address has no meaning with unix_socket"):
-        Options(unix_socket="/run/x", local_address="127.0.0.1")
+@pytest.mark.parametrize("name", ["stream", "open_stream", "unix_socket"])
+def test_local_address_is_only_for_tcp_of_our_own(name: str):
+    with pytest.raises(ValueError, match=f"local_address has no meaning with {name}"):
+        Options(**{name: ROUTES[name]()}, local_address="127.0.0.1")
 
 
 def test_a_proxy_may_be_reached_from_a_local_address():
@@ -254,11 +287,6 @@ def test_headers_of_a_redirects_callback_go_before_those_of_options():
     options = Options(origin="null", extra_headers={"X-A": "1"})
     assert options.headers_with(()) == (("Origin", "null"), USER_AGENT)
     assert options.headers_with((("origin", "x"),)) == (USER_AGENT, ("origin", "x"))
-
-
-def test_a_stream_that_is_open_has_no_local_address_to_choose():
-    with pytest.raises(ValueError, match="local_address has no meaning"):
-        Options(stream=stream(), local_address="127.0.0.1")
 
 
 @pytest.mark.parametrize("value", ["127.0.0.1", "::1", "fe80::1%eth0"])
@@ -471,13 +499,16 @@ async def test_wrong_option_raises_before_any_io():
 
 
 @pytest.mark.parametrize(
-    "options", [{"ssl_context": ssl.create_default_context()}, {"server_hostname": "a"}]
+    "options",
+    [{"ssl_context": ssl.create_default_context()}, {"server_hostname": "a"}, {"check_tls": print}],
 )
 def test_e39_options_for_tls_need_a_connection_with_tls(options: dict[str, object]):
     (name,) = options
     for open_it in (open_websocket_client, reconnecting):
-        with pytest.raises(ValueError, match=f"{name} has no effect with a ws URL"):
+        with pytest.raises(ValueError, match=f"{name} has no effect with a ws or http URL"):
             open_it("ws://example.org/", **options)
+        with pytest.raises(ValueError, match=f"{name} has no effect"):
+            open_it("http://example.org/", **options)
         open_it("wss://example.org/", **options)
         # A redirect may lead to wss.
         open_it("ws://example.org/", max_redirects=1, **options)

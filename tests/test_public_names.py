@@ -40,6 +40,7 @@ NAMES = [
     "ProxyError",
     "Reconnecting",
     "Reconnection",
+    "TLSInfo",
     "WebSocketClient",
     "WebSocketError",
     "WebSocketInternalError",
@@ -80,6 +81,7 @@ PROPERTIES = {
     "remote_address": "object",
     "response_headers": "Headers",
     "subprotocol": "str | None",
+    "tls": "TLSInfo | None",
     "url": "str",
 }
 
@@ -123,6 +125,7 @@ FIELDS = {
     ],
     "CloseFrame": ["code", "reason"],
     "DataFrame": ["opcode", "payload", "fin"],
+    "TLSInfo": ["version", "cipher", "alpn_protocol", "server_hostname", "peer_certificate"],
     "PerMessageDeflate": [
         "client_max_window_bits",
         "server_max_window_bits",
@@ -139,14 +142,17 @@ ATTRIBUTES = {
         *("closed_by", "code", "connection_id", "problem", "reason", "received", "sent"),
     ],
     "ConnectionRejected": [
-        *("body", "headers", "problem", "reason_phrase", "redirects", "status_code"),
+        *("body", "headers", "problem", "reason_phrase", "redirects", "status_code", "url"),
     ],
     "Frames": [],
     "Headers": ["get", "get_all", "items", "keys", "raw", "tokens", "values"],
     "InvalidURL": ["problem", "url"],
     "MessageWriter": ["write"],
     "HandshakeError": ["redirects"],
-    "Observer": ["closed", "frame_received", "frame_sent", "opened", "wants_payloads"],
+    "Observer": [
+        *("closed", "frame_received", "frame_sent", "opened", "opening_failed"),
+        "wants_payloads",
+    ],
     "OpenTimeout": ["phase", "redirects", "seconds"],
     "Proxy": [
         *("credentials", "fields", "headers", "host", "is_secure", "is_socks", "port"),

@@ -743,7 +743,7 @@ def test_wrong_arguments_raise_at_once(arguments, error, problem: str):
 
 def test_wrong_url_raises_at_once():
     with pytest.raises(InvalidURL):
-        reconnecting("http://server/")
+        reconnecting("ftp://server/")
 
 
 def test_options_go_to_a_url():

@@ -18,6 +18,7 @@ from trio_wsclient._errors import (
 )
 from trio_wsclient._headers import Headers
 from trio_wsclient._net.proxy import Proxy
+from trio_wsclient._net.tls_info import TLSInfo
 from trio_wsclient._observe import ClientStatistics, Observer
 from trio_wsclient._open import open_websocket_client, run_websocket_client
 from trio_wsclient._options import ClientOptions
@@ -53,6 +54,7 @@ __all__ = [
     "ProxyError",
     "Reconnecting",
     "Reconnection",
+    "TLSInfo",
     "WebSocketClient",
     "WebSocketError",
     "WebSocketInternalError",

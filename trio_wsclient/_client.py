@@ -28,6 +28,7 @@ from trio_wsclient._connection.sending import (
 from trio_wsclient._errors import ClosedOnSend, ConnectionClosed, ConnectionClosedOK
 from trio_wsclient._headers import Headers
 from trio_wsclient._http.url import URL
+from trio_wsclient._net.tls_info import TLSInfo
 from trio_wsclient._observe import ClientStatistics
 from trio_wsclient._protocol.closing import CloseFrame, check_close
 from trio_wsclient._protocol.events import Opcode
@@ -44,6 +45,7 @@ class ConnectionInfo:
     response_headers: Headers
     local_address: object
     remote_address: object
+    tls: TLSInfo | None
     fragment_size: int | None
     logger: logging.Logger
 
@@ -109,6 +111,15 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     def remote_address(self) -> object:
         """The address of the other side, from ``socket.getpeername``, or ``None``."""
         return self._info.remote_address
+
+    @property
+    def tls(self) -> TLSInfo | None:
+        """What TLS with the server has agreed on; ``None`` without TLS.
+
+        For TLS that you have started yourself, it is there if ``stream``, or what ``open_stream``
+        returned, is a ``trio.SSLStream``.
+        """
+        return self._info.tls
 
     @property
     def logger(self) -> logging.Logger:

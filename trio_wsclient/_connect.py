@@ -15,14 +15,15 @@ from typing import Final
 import trio
 from wsproto.extensions import Extension
 
+from trio_wsclient._attempt_headers import AttemptHeaders
 from trio_wsclient._client import ConnectionInfo, WebSocketClient
 from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.queue import ReceiveQueue
 from trio_wsclient._errors import ConnectionRejected, HandshakeError, OpenTimeout, Phase
+from trio_wsclient._functions import refuse_async
 from trio_wsclient._http.handshake import (
     AcceptedUpgrade,
     Handshake,
-    check_extra_headers,
     is_about_tls,
 )
 from trio_wsclient._http.http11 import BODY_PATIENCE
@@ -30,12 +31,14 @@ from trio_wsclient._http.redirects import RedirectRejected, follow
 from trio_wsclient._http.response import Response
 from trio_wsclient._http.upgrade import HTTP11Upgrade
 from trio_wsclient._http.url import URL
+from trio_wsclient._interrupts import call_interruptible, reduce_interrupts
 from trio_wsclient._net import connect
 from trio_wsclient._net.draining import BROKEN, DrainingStream
 from trio_wsclient._net.http_connect import PrefixedStream
 from trio_wsclient._net.no_proxy import proxy_from_environment
 from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._net.sockets import READ_SIZE, EagerStream
+from trio_wsclient._net.tls_info import TLSInfo
 from trio_wsclient._net.tunnel import connect_through
 from trio_wsclient._observe import Log
 from trio_wsclient._options import Options
@@ -57,11 +60,12 @@ class Connector:
         self._options = options
         self._url = url
         self._log: Final = Log(options.logger, url.redacted, options.observer)
-        self._phase: Phase = "connect"
+        self._headers = AttemptHeaders(options)
+        self._phase: Phase = "headers" if self._headers.asks_first else "connect"
         self._phase_began = 0.0
         self._phases: dict[str, float] = {}  # seconds spent in each
         self._redirects: list[str] = []  # the URLs that were left behind
-        self._extra_headers = check_extra_headers(options.extra_headers)
+        self._tls: TLSInfo | None = None  # of the present URL, if that is secure
         self._same_origin = True  # whether no redirect has led to another origin
         self._handshake: Handshake
         self._upgrade: HTTP11Upgrade
@@ -79,25 +83,34 @@ class Connector:
                     opened = await self._attempt()
                     if opened is not None:
                         return opened
-            if self._pending_rejection is not None:
-                raise self._pending_rejection()
-            raise OpenTimeout(timeout, self._phase)
+            raise self._timeout_error(timeout)
         except BaseException as exc:
             await self._cut()  # noqa: ASYNC102 shielded inside
-            if isinstance(exc, HandshakeError):
-                exc.redirects = tuple(self._redirects)
-                self._log.debug("not open: %s", exc, phase=self._phase)
+            self._report_failure(exc)
             raise
         finally:
             # It refers to this object, so both would wait for the collector.
             self._pending_rejection = None
 
+    def _timeout_error(self, seconds: float) -> HandshakeError:
+        """Return the error of an opening that took too long: what came of a rejection, if any."""
+        rejection = None if self._pending_rejection is None else self._pending_rejection()
+        if rejection is not None and self._phase != "headers":
+            return rejection
+        error = OpenTimeout(seconds, self._phase)
+        error.__cause__ = rejection  # It is `on_rejected` that took too long.
+        return error
+
     async def _attempt(self) -> tuple[Connection, WebSocketClient] | None:
-        """Open at the present URL; return ``None`` if that has redirected us."""
+        """Open at the present URL; return ``None`` if there is to be another attempt."""
         options, url = self._options, self._url
+        self._pending_rejection = None
+        if self._headers.asks_first:
+            self._enter("headers", "asking extra_headers")
+        fields = await self._headers.for_attempt()
         self._handshake = Handshake(
             url,
-            fields=options.headers_with(self._extra_headers),
+            fields=fields,
             subprotocols=options.subprotocols,
             extensions=self._extensions(),
         )
@@ -107,17 +120,27 @@ class Connector:
         addresses = _addresses(self._stream)
         if url.secure:
             self._enter("tls", "TLS with %s", self._server_hostname)
-            self._stream = await connect.start_tls(
+            self._stream, self._tls = await connect.start_tls(
                 self._stream,
                 ssl_context=options.ssl_context,
                 server_hostname=self._server_hostname,
             )
+            self._check_tls(self._tls)
         self._enter("handshake", "asking for %s", url.redacted)
         accepted = await self._shake_hands(self._stream)
         if accepted is None:
             await self._cut()
             return None
         return self._opened(self._stream, accepted, addresses)
+
+    def _report_failure(self, exc: BaseException) -> None:
+        if isinstance(exc, HandshakeError):
+            exc.redirects = tuple(self._redirects)
+            self._log.debug("not open: %s", exc, phase=self._phase)
+        self._leave_phase()
+        number, shown, phases = self._log.connection_id, self._url.redacted, self._phases
+        error = reduce_interrupts(exc)
+        self._log.observe(lambda observer: observer.opening_failed(number, shown, error, phases))
 
     async def _cut(self) -> None:
         if self._stream is not None:
@@ -146,6 +169,9 @@ class Connector:
         if options.unix_socket is not None:
             self._enter("connect", "connecting to a unix socket")
             return await connect.connect_unix(options.unix_socket)
+        if options.open_stream is not None:
+            self._enter("connect", "open_stream connects to %s port %d", url.host, url.port)
+            return await connect.connect_by(options.open_stream, url.host, url.port)
         proxy = self._proxy()
         if proxy is None:
             self._enter("connect", "connecting to %s port %d", url.host, url.port)
@@ -177,6 +203,23 @@ class Connector:
         assert not isinstance(proxy, str)
         return proxy
 
+    def _check_tls(self, info: TLSInfo) -> None:
+        """Have the user check the server, before any byte of the request is sent.
+
+        Raises:
+            TypeError: The function has returned something. It may have been meant as the verdict,
+                which would have no effect.
+        """
+        check = self._options.check_tls
+        if check is None:
+            return
+        result: object = call_interruptible(check, info)
+        if result is None:
+            return
+        refuse_async("check_tls", result)
+        kind = type(result).__name__
+        raise TypeError(f"check_tls has to raise if it refuses, and to return None, not {kind}")
+
     # The handshake
 
     def _extensions(self) -> list[Extension]:
@@ -187,7 +230,7 @@ class Connector:
         return [deflate, *options.extensions]
 
     async def _shake_hands(self, stream: trio.abc.Stream) -> AcceptedUpgrade | None:
-        """Shake hands for WebSocket; return ``None`` if a redirect is to be followed."""
+        """Shake hands for WebSocket; return ``None`` if there is to be another attempt."""
         upgrade, draining = self._upgrade, DrainingStream(stream)
         try:
             await draining.send_all(upgrade.request_data)
@@ -207,7 +250,27 @@ class Connector:
         with suppress(*BROKEN), trio.move_on_after(BODY_PATIENCE):
             while not upgrade.complete:
                 upgrade.receive_data(await draining.receive_some(READ_SIZE))
-        raise self._rejection(problem)
+        if not self._headers.asks_if_rejected:
+            raise self._rejection(problem)
+        await self._ask_on_rejected(problem)
+        return None
+
+    async def _ask_on_rejected(self, problem: str) -> None:
+        """Have a function of the user's say how to repeat the request.
+
+        Raises:
+            ConnectionRejected: It is not to be repeated.
+        """
+        # No connection is held while the function fetches a token.
+        await self._cut()
+        self._enter("headers", "asking on_rejected about status %d", self._response.status_code)
+        error = self._rejection(problem)
+        error.redirects = tuple(self._redirects)
+        try:
+            if not await self._headers.ask_on_rejected(error):
+                raise error
+        finally:
+            del error  # Its traceback has this frame, so both would be garbage in a cycle.
 
     def _note_rejection(self, rejection: Callable[[], HandshakeError]) -> None:
         self._pending_rejection = rejection
@@ -223,6 +286,7 @@ class Connector:
             problem,
             response.reason_phrase,
             self._handshake.excerpts.rejection(response, body, problem),
+            str(self._url),
         )
 
     @property
@@ -260,11 +324,7 @@ class Connector:
             phase=self._phase,
         )
         if target.origin != self._url.origin:
-            # A header may hold a credential that is for the first origin only.
-            keep = self._options.redirect_headers
-            self._extra_headers = (
-                () if keep is None else check_extra_headers(keep(str(target)), "redirect_headers")
-            )
+            self._headers.change_origin(target)
             self._same_origin = False
         self._redirects.append(str(self._url))
         self._url = target
@@ -311,6 +371,7 @@ class Connector:
             response_headers=accepted.headers,
             local_address=addresses[0],
             remote_address=addresses[1],
+            tls=self._tls if self._url.secure else self._users_tls(stream),
             fragment_size=options.fragment_size,
             logger=options.logger,
         )
@@ -318,6 +379,11 @@ class Connector:
         number, shown, phases = self._log.connection_id, self._url.redacted, self._phases
         self._log.observe(lambda observer: observer.opened(number, shown, phases))
         return connection, WebSocketClient(connection, opened)
+
+    def _users_tls(self, stream: trio.abc.Stream) -> TLSInfo | None:
+        """Return what TLS has agreed on that the user has started, if it is that."""
+        is_users = (self._options.stream or self._options.open_stream) is not None
+        return connect.tls_info(stream) if is_users else None
 
 
 def _addresses(stream: trio.abc.Stream) -> tuple[object, object]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PUBLIC_MODULE: Final = "trio_wsclient"
 
-Phase: TypeAlias = Literal["connect", "proxy_tls", "proxy", "tls", "handshake"]
+Phase: TypeAlias = Literal["headers", "connect", "proxy_tls", "proxy", "tls", "handshake"]
 
 
 class WebSocketError(Exception):
@@ -107,7 +107,8 @@ class OpenTimeout(HandshakeError, trio.TooSlowError):
 
     Attributes:
         seconds: The timeout.
-        phase: What ran out of time: ``"connect"`` (name look-up and TCP), ``"proxy_tls"`` (TLS with
+        phase: What ran out of time: ``"headers"`` (a function of yours that makes header fields),
+            ``"connect"`` (name look-up and TCP, or ``open_stream``), ``"proxy_tls"`` (TLS with
             an ``https`` proxy), ``"proxy"`` (CONNECT or SOCKS), ``"tls"`` or ``"handshake"``.
     """
 
@@ -129,12 +130,13 @@ class ConnectionRejected(HandshakeError):
             wrong.
         body: What came of the body within a second, 64 KiB at most.
         problem: Why a redirect was not followed, or what to do; else ``""``.
+        url: The URL that was asked for, without userinfo; after redirects the last one.
 
     The text of the error has these, and the beginning of the body. It never has a secret of the
     request that the server has sent back.
     """
 
-    _fields = ("status_code", "headers", "body", "problem", "reason_phrase", "_text")
+    _fields = ("status_code", "headers", "body", "problem", "reason_phrase", "_text", "url")
 
     def __init__(  # noqa: PLR0917 pickled by position
         self,
@@ -144,6 +146,7 @@ class ConnectionRejected(HandshakeError):
         problem: str = "",
         reason_phrase: str = "",
         text: str = "",
+        url: str = "",
     ) -> None:
         self._text = text or f"HTTP status {status_code}"
         super().__init__(f"the server refused the WebSocket: {self._text}")
@@ -152,6 +155,7 @@ class ConnectionRejected(HandshakeError):
         self.body = body
         self.problem = problem
         self.reason_phrase = reason_phrase
+        self.url = url
 
 
 class InvalidResponse(HandshakeError):

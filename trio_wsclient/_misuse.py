@@ -56,14 +56,3 @@ def check_handler(handler: object) -> None:
         raise TypeError("handler has to be an async function: pass 'handler', not 'handler(...)'")
     if not callable(handler):
         raise TypeError(f"handler has to be an async function, not {type(handler).__name__}")
-
-
-def check_awaitable(handler: object, result: object) -> None:
-    """Check what a handler has returned.
-
-    Raises:
-        TypeError: It can't be awaited, so the handler is not async.
-    """
-    if not inspect.isawaitable(result):
-        name, kind = getattr(handler, "__name__", "handler"), type(result).__name__
-        raise TypeError(f"handler has to be async: {name} returned {kind}, which can't be awaited")

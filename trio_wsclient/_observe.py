@@ -110,9 +110,24 @@ class Observer:
         Args:
             connection_id: The number of the connection.
             url: Its URL, without userinfo and without the values of its query.
-            phases: Seconds spent in each phase of opening, in their order: ``"connect"``,
-                ``"proxy_tls"``, ``"proxy"``, ``"tls"``, ``"handshake"``. Only phases that took
-                place are in it.
+            phases: Seconds spent in each phase of opening, in their order: ``"headers"``,
+                ``"connect"``, ``"proxy_tls"``, ``"proxy"``, ``"tls"``, ``"handshake"``. Only
+                phases that took place are in it.
+        """
+
+    def opening_failed(
+        self, connection_id: int, url: str, error: BaseException, phases: Mapping[str, float]
+    ) -> None:
+        """Handle an opening that failed or was cancelled: each one ends here, or with ``opened``.
+
+        If the opening is repeated, by ``reconnecting``, each try has a number of its own.
+
+        Args:
+            connection_id: The number that the connection would have had.
+            url: The URL, as in ``opened``; after redirects the last one.
+            error: The exception that leaves ``async with``: a ``HandshakeError``, a
+                ``trio.Cancelled``, or what a function of yours raised.
+            phases: As in ``opened``; the last phase is the one that failed.
         """
 
     def frame_received(self, connection_id: int, opcode: int, size: int) -> None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Final, NoReturn, Unpack
+from typing import NoReturn, Unpack
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -33,12 +33,12 @@ from trio_wsclient._client import WebSocketClient
 from trio_wsclient._connect import Connector
 from trio_wsclient._connection.keepalive import keepalive_task
 from trio_wsclient._errors import WebSocketInternalError
+from trio_wsclient._functions import check_awaitable
 from trio_wsclient._http.url import URL, parse
-from trio_wsclient._misuse import OnlyAsyncWith, check_awaitable, check_handler, check_trio
+from trio_wsclient._interrupts import INTERRUPTS, reduce_interrupts
+from trio_wsclient._misuse import OnlyAsyncWith, check_handler, check_trio
 from trio_wsclient._options import ClientOptions, Options, make_options
 from trio_wsclient._protocol.closing import CloseFrame
-
-_INTERRUPTS: Final = (trio.Cancelled, KeyboardInterrupt)
 
 
 def open_websocket_client(
@@ -62,7 +62,8 @@ def open_websocket_client(
     Cancelled while it opens, it leaves nothing open.
 
     Args:
-        url: A ``ws`` or ``wss`` URL. Userinfo is sent as Basic authorization (RFC 7617).
+        url: A ``ws`` or ``wss`` URL; ``http`` and ``https`` mean the same. Userinfo is sent as
+            Basic authorization (RFC 7617).
         **options: See ``ClientOptions``.
 
     Returns:
@@ -111,7 +112,7 @@ async def run_websocket_client(
     async with open_websocket_client(url, **options) as client:
         task_status.started(client)
         handled = handler(client)
-        check_awaitable(handler, handled)
+        check_awaitable("handler", handler, handled)
         await handled
     return await client.wait_closed()
 
@@ -135,9 +136,9 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
             self._connection, self._client = await Connector(self._url, self._options).open()
         except BaseExceptionGroup as group:
             # trio.open_tcp_stream, when it is cancelled, may raise a group of nothing else.
-            if group.split(_INTERRUPTS)[1] is not None:
+            interrupt = reduce_interrupts(group)
+            if interrupt is group:
                 raise
-            interrupt = _reduce(group)
         # Raised in the `except` above, it would have the group as its context: a cycle.
         if interrupt is not None:
             try:
@@ -225,12 +226,12 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
         if not errors:
             return None
         group = BaseExceptionGroup("while the block was left", errors)
-        _, bugs = group.split(_INTERRUPTS)
+        _, bugs = group.split(INTERRUPTS)
         if bugs is not None:  # X2 (background tasks never raise)
             error = WebSocketInternalError("a bug in trio_wsclient, please report it")
             error.__cause__ = _with_users(bugs, exc)
             return error
-        interrupt = _reduce(group)
+        interrupt = reduce_interrupts(group)
         # X1 (your exception leaves as it is): a cancel while closing does not replace it.
         return interrupt if isinstance(interrupt, KeyboardInterrupt) or exc is None else None
 
@@ -275,11 +276,3 @@ def _with_users(
     if exc is None or isinstance(exc, trio.Cancelled):
         return bugs
     return BaseExceptionGroup("a bug, and what the block has raised", [*bugs.exceptions, exc])
-
-
-def _reduce(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the one exception that a group of interruptions stands for: Ctrl-C before a cancel."""
-    leaf: BaseException = group.subgroup(KeyboardInterrupt) or group
-    while isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.exceptions[0]
-    return leaf

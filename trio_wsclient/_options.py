@@ -7,18 +7,21 @@ import logging
 import math
 import os
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Final, Literal, TypeAlias, TypedDict
 
 import trio
 from wsproto.extensions import Extension
 
+from trio_wsclient._errors import ConnectionRejected
+from trio_wsclient._functions import check_function, refuse_coroutine
 from trio_wsclient._headers import HeadersLike, check_field
 from trio_wsclient._http.handshake import check_extra_headers, check_subprotocols
 from trio_wsclient._http.negotiation import check_extensions
 from trio_wsclient._http.url import URL
 from trio_wsclient._net.proxy import Proxy, check_ssl_context
+from trio_wsclient._net.tls_info import TLSInfo
 from trio_wsclient._observe import Observer
 from trio_wsclient._option_names import unknown_option
 from trio_wsclient._protocol.deflate import PerMessageDeflate
@@ -30,7 +33,8 @@ _MIB: Final = 1_048_576  # bytes
 class ClientOptions(TypedDict, total=False):
     """What ``open_websocket_client`` and ``run_websocket_client`` take, all of it optional.
 
-    Sizes are in bytes, timeouts and intervals in seconds.
+    Sizes are in bytes, timeouts and intervals in seconds. Where ``None`` is allowed for seconds,
+    ``math.inf`` means the same.
 
     Attributes:
         open_timeout: For everything until the connection is open, 10 by default; ``None`` for no
@@ -51,7 +55,16 @@ class ClientOptions(TypedDict, total=False):
         fragment_size: Largest frame that is sent; longer messages are split, so that pongs pass
             between. ``None``, the default, to send each message in one frame.
         subprotocols: Names to offer (RFC 6455 §1.9), the preferred first.
-        extra_headers: Header fields to add to the request, as a mapping or pairs.
+        extra_headers: Header fields to add to the request, as a mapping or pairs; or a function
+            without arguments that returns them, sync or async, for a token that expires. It is
+            called before connecting, for each attempt at the origin of the URL: redirects, the
+            repeat for ``on_rejected``, each try of ``reconnecting``. An ``OSError`` that it raises
+            becomes a ``HandshakeError``; any other exception leaves as it is.
+        on_rejected: An async function, called once with the ``ConnectionRejected`` if the server
+            rejects the request; returns header fields for one more attempt, or ``None`` to give up.
+            For Digest and other schemes that answer a challenge. Its fields replace those of the
+            same name. It is not called for a redirect that is followed, at another origin than the
+            URL's, or for a rejection by a proxy. What it raises leaves as it is.
         origin: The value of Origin (RFC 6454); none by default: only browsers have one.
         user_agent: The value of User-Agent; by default this library's name and version.
         compression: ``"deflate"``, or a ``PerMessageDeflate`` with other parameters, to offer
@@ -65,15 +78,26 @@ class ClientOptions(TypedDict, total=False):
             ``SSL_CERT_DIR`` name when the first connection is opened. For CAs of your own pass
             ``ssl.create_default_context(cafile="ca.pem")``; for a client certificate, one on which
             ``load_cert_chain("client.pem")`` was called. It is used for all redirects. With a
-            ``ws`` URL and no redirects allowed it is a ``ValueError``, as is ``server_hostname``.
+            ``ws`` URL and no redirects allowed it is a ``ValueError``, as are ``server_hostname``
+            and ``check_tls``.
         server_hostname: Whom the certificate has to name, also sent as SNI; by default the URL's
             host. It holds until a redirect leads to another origin.
+        check_tls: Called with the ``TLSInfo`` of each ``wss`` host, redirects included, before the
+            request is sent: for pinned certificates. To refuse the server, raise an exception of
+            your own; it leaves as it is. It is not called for an ``https`` proxy.
         stream: An open stream to use instead of TCP to the URL's host. It is closed with the
             connection, also if that does not come about. With ``wss`` TLS runs over it.
+        open_stream: An async function, called with host and port for each connection to make,
+            redirects included; returns an open ``trio.abc.Stream``. With ``wss`` TLS runs over it.
+            For addresses of your own, DNS, socket options or tunnels. The host is in ASCII
+            (A-labels, RFC 5890), an IPv6 address is without brackets. An ``OSError`` that it raises
+            becomes a ``HandshakeError``; any other exception leaves as it is.
         unix_socket: The path of a Unix domain socket to connect to instead, likewise.
         proxy: A proxy to go through, as a URL (``http``, ``https``, ``socks5``, ``socks5h``; with
-            userinfo to authenticate) or a ``Proxy``; ``"environment"`` to go by the variables
-            ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``. None by default.
+            userinfo to authenticate) or a ``Proxy``; ``"environment"`` for the first of these
+            variables that is set: ``wss_proxy``, ``https_proxy``, ``http_proxy`` (for ``ws``:
+            ``ws_proxy``, ``http_proxy``), ``socks_proxy``, ``all_proxy``, except for the hosts in
+            ``no_proxy``. None by default.
         max_redirects: How many redirects to follow, 0 by default; from ``wss`` to ``ws`` never.
         redirect_headers: Called with the URL when a redirect leads to another origin; returns
             the header fields to go on with, for a token that is meant for both. Without it,
@@ -94,14 +118,17 @@ class ClientOptions(TypedDict, total=False):
     decode_text: bool
     fragment_size: int | None
     subprotocols: Sequence[str]
-    extra_headers: HeadersLike
+    extra_headers: HeadersLike | Callable[[], HeadersLike | Awaitable[HeadersLike]]
+    on_rejected: Callable[[ConnectionRejected], Awaitable[HeadersLike | None]] | None
     origin: str | None
     user_agent: str | None
     compression: Literal["deflate"] | PerMessageDeflate | None
     extensions: Sequence[Extension]
     ssl_context: ssl.SSLContext | None
     server_hostname: str | None
+    check_tls: Callable[[TLSInfo], None] | None
     stream: trio.abc.Stream | None
+    open_stream: Callable[[str, int], Awaitable[trio.abc.Stream]] | None
     unix_socket: str | os.PathLike[str] | None
     proxy: str | Proxy | None
     max_redirects: int
@@ -130,14 +157,17 @@ class Options:
     decode_text: bool = True
     fragment_size: int | None = None
     subprotocols: Sequence[str] = ()
-    extra_headers: HeadersLike = ()
+    extra_headers: HeadersLike | Callable[[], HeadersLike | Awaitable[HeadersLike]] = ()
+    on_rejected: Callable[[ConnectionRejected], Awaitable[HeadersLike | None]] | None = None
     origin: str | None = None
     user_agent: str | None = f"trio-wsclient/{__version__}"
     compression: Literal["deflate"] | PerMessageDeflate | None = None
     extensions: Sequence[Extension] = ()
     ssl_context: ssl.SSLContext | None = None
     server_hostname: str | None = None
+    check_tls: Callable[[TLSInfo], None] | None = None
     stream: trio.abc.Stream | None = None
+    open_stream: Callable[[str, int], Awaitable[trio.abc.Stream]] | None = None
     unix_socket: str | os.PathLike[str] | None = None
     proxy: str | Proxy | None = None
     max_redirects: int = 0
@@ -151,11 +181,15 @@ class Options:
             value = getattr(self, name)
             if value is not _DEFAULTS[name]:  # Those are sound: that costs nobody any time.
                 check(name, value)
+        for name in _MAY_BE_ENDLESS:
+            if getattr(self, name) == math.inf:
+                object.__setattr__(self, name, None)
         self._check_routes()
         # In place: what was passed may be changed, or be an iterator.
         object.__setattr__(self, "extensions", check_extensions(self.extensions))
         object.__setattr__(self, "subprotocols", check_subprotocols(self.subprotocols))
-        object.__setattr__(self, "extra_headers", check_extra_headers(self.extra_headers))
+        if not callable(self.extra_headers):
+            object.__setattr__(self, "extra_headers", check_extra_headers(self.extra_headers))
         self._check_own_headers()
 
     def _check_routes(self) -> None:
@@ -163,7 +197,9 @@ class Options:
         if isinstance(self.proxy, str) and self.proxy != "environment":
             object.__setattr__(self, "proxy", Proxy(self.proxy))
         routes = [
-            name for name in ("stream", "unix_socket", "proxy") if getattr(self, name) is not None
+            name
+            for name in ("stream", "open_stream", "unix_socket", "proxy")
+            if getattr(self, name) is not None
         ]
         if len(routes) > 1:
             raise ValueError(f"{' and '.join(routes)} are different ways to connect")
@@ -176,6 +212,10 @@ class Options:
                 raise ValueError(f"local_address has no meaning with {routes[0]}")
         if self.stream is not None and self.max_redirects:
             raise ValueError("a redirect can't be followed with stream: it is one connection")
+        if self.stream is not None and self.on_rejected is not None:
+            raise ValueError(
+                "on_rejected can't repeat the request with stream: it is one connection"
+            )
 
     def check_url(self, url: URL) -> None:
         """Check that options for TLS will have an effect.
@@ -185,15 +225,18 @@ class Options:
         """
         if url.secure or self.max_redirects:
             return
-        for name in ("ssl_context", "server_hostname"):
+        for name in ("ssl_context", "server_hostname", "check_tls"):
             if getattr(self, name) is not None:
-                raise ValueError(f"{name} has no effect with a ws URL: use wss")
+                raise ValueError(f"{name} has no effect with a ws or http URL: use wss")
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """The header fields that the options add to the request."""
-        assert isinstance(self.extra_headers, tuple)
-        return self.headers_with(self.extra_headers)
+        """The header fields that the options add to the request, as far as they are fixed."""
+        return self.headers_with(self._fixed_headers)
+
+    @property
+    def _fixed_headers(self) -> tuple[tuple[str, str], ...]:
+        return self.extra_headers if isinstance(self.extra_headers, tuple) else ()
 
     def headers_with(self, extra: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
         """The same with other ``extra_headers``, which go before options of their own."""
@@ -207,9 +250,17 @@ class Options:
         """The compression to offer."""
         return PerMessageDeflate() if isinstance(self.compression, str) else self.compression
 
-    def _check_own_headers(self) -> None:
-        if self.origin is not None and ("Origin", self.origin) not in self.headers:
+    def check_origin(self, extra: tuple[tuple[str, str], ...]) -> None:
+        """Check that ``extra_headers`` do not have the Origin that ``origin`` has.
+
+        Raises:
+            ValueError: They have one.
+        """
+        if self.origin is not None and any(name.lower() == "origin" for name, _ in extra):
             raise ValueError("Origin stands both in origin and in extra_headers")
+
+    def _check_own_headers(self) -> None:
+        self.check_origin(self._fixed_headers)
         # Both, also where extra_headers has one of that name: a proxy is told the user agent.
         for name, value in (("Origin", self.origin), ("User-Agent", self.user_agent)):
             if value is not None:
@@ -239,7 +290,8 @@ def _is_of(*types: type) -> _Check:
 
 def _is_seconds(*, optional: bool) -> _Check:
     def check(name: str, value: object) -> None:
-        if value is not None or not optional:
+        is_endless = value is None or (isinstance(value, float) and value == math.inf)
+        if not (optional and is_endless):
             check_seconds(name, value)
 
     return check
@@ -262,11 +314,6 @@ def _is_count(name: str, value: object) -> None:
         raise TypeError(f"{name} has to be int, not {type(value).__name__}")
     if value < 0:
         raise ValueError(f"{name} can't be negative, as is {value}")
-
-
-def _is_callable(name: str, value: object) -> None:
-    if value is not None and not callable(value):
-        raise TypeError(f"{name} has to be callable, or None, not {type(value).__name__}")
 
 
 def _is_proxy(name: str, value: object) -> None:
@@ -297,20 +344,26 @@ _CHECKS: Final[dict[str, _Check]] = {
     "max_buffered_bytes": _is_size(optional=False),
     "decode_text": _is_of(bool),
     "fragment_size": _is_size(optional=True),
+    "extra_headers": refuse_coroutine,
+    "on_rejected": check_function,
     "origin": _is_of(str, type(None)),
     "user_agent": _is_of(str, type(None)),
     "compression": _is_compression,
     "ssl_context": check_ssl_context,
     "server_hostname": _is_hostname,
+    "check_tls": check_function,
     "stream": _is_of(trio.abc.Stream, type(None)),
+    "open_stream": check_function,
     "unix_socket": _is_of(str, os.PathLike, type(None)),
     "proxy": _is_proxy,
     "max_redirects": _is_count,
-    "redirect_headers": _is_callable,
+    "redirect_headers": check_function,
     "local_address": _is_of(str, type(None)),
     "observer": _is_of(Observer, type(None)),
     "logger": _is_of(logging.Logger),
 }
+# Timeouts and intervals for which infinity means the same as None.
+_MAY_BE_ENDLESS: Final = ("open_timeout", "ping_interval", "ping_timeout")
 _DEFAULTS: Final = {each.name: each.default for each in fields(Options)}
 
 

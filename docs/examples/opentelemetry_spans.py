@@ -24,12 +24,24 @@ class Spans(Observer):
         self._spans: dict[int, Span] = {}
 
     def opened(self, connection_id: int, url: str, phases: Mapping[str, float]) -> None:
+        self._spans[connection_id] = self._start(connection_id, url, phases)
+
+    def opening_failed(
+        self, connection_id: int, url: str, error: BaseException, phases: Mapping[str, float]
+    ) -> None:
+        span = self._start(connection_id, url, phases)
+        span.record_exception(error)
+        span.set_status(StatusCode.ERROR, str(error))
+        span.end()
+
+    def _start(self, connection_id: int, url: str, phases: Mapping[str, float]) -> Span:
         began = time.time_ns() - round(sum(phases.values()) * 1e9)
         span = self._tracer.start_span("websocket", kind=SpanKind.CLIENT, start_time=began)
+        span.set_attribute("websocket.connection_id", connection_id)
         span.set_attribute("url.full", url)
         for phase, seconds in phases.items():
             span.set_attribute(f"websocket.open.{phase}", seconds)
-        self._spans[connection_id] = span
+        return span
 
     def closed(
         self, connection_id: int, outcome: ConnectionClosed, statistics: ClientStatistics
@@ -45,8 +57,9 @@ class Spans(Observer):
 
 
 def show(span: ReadableSpan) -> str:
-    code = (span.attributes or {})["websocket.close.code"]
-    return f"{span.name}: {span.status.status_code.name}, closed with {code!r}\n"
+    code = (span.attributes or {}).get("websocket.close.code")
+    end = "not open" if code is None else f"closed with {code!r}"
+    return f"{span.name}: {span.status.status_code.name}, {end}\n"
 
 
 async def main() -> None:

@@ -26,6 +26,10 @@ def basic(credentials: str) -> str:
         ("ws://example.org", False, "example.org", 80, "/"),
         ("wss://example.org", True, "example.org", 443, "/"),
         ("WSS://Example.ORG/Feed", True, "example.org", 443, "/Feed"),
+        ("http://example.org", False, "example.org", 80, "/"),
+        ("HTTPS://example.org/feed", True, "example.org", 443, "/feed"),
+        ("http://example.org:443/", False, "example.org", 443, "/"),
+        ("https://example.org:80/", True, "example.org", 80, "/"),
         ("ws://example.org:8080/", False, "example.org", 8080, "/"),
         ("ws://example.org:443/", False, "example.org", 443, "/"),
         ("ws://example.org:/", False, "example.org", 80, "/"),
@@ -50,6 +54,11 @@ def basic(credentials: str) -> str:
 )
 def test_a_url_has_these_parts(url: str, secure: bool, host: str, port: int, target: str):
     assert parse(url) == URL(secure, host, port, target, authorization=None)
+
+
+@pytest.mark.parametrize(("http", "ws"), [("http", "ws"), ("https", "wss")])
+def test_http_url_is_shown_as_a_ws_url(http: str, ws: str):
+    assert str(parse(f"{http}://example.org/feed")) == f"{ws}://example.org/feed"
 
 
 @pytest.mark.parametrize(
@@ -204,8 +213,8 @@ def test_a_url_is_redacted_to_its_place_and_the_keys_of_its_query(target: str, r
         ("", "ws://"),
         ("example.org", "ws://"),
         ("ws:example.org", "ws://"),
-        ("http://example.org/", "ws://"),
-        ("https://example.org/", "ws://"),
+        ("httpss://example.org/", "ws://, wss://, http:// or https://"),
+        ("ftp://example.org/", "ws://"),
         ("wsss://example.org/", "ws://"),
         ("ws://", "no host$"),
         ("ws:///path", "no host$"),
@@ -299,7 +308,7 @@ def test_a_url_is_a_str(url: object):
         "ws://user:secret%00@example.org/",
         "ws://user:se/cret@example.org/",
         "ws://sécret☃/password@example.org/",
-        "http://user:secret@example.org/",
+        "ftp://user:secret@example.org/",
     ],
 )
 def test_the_error_of_a_url_does_not_show_its_password(url: str):

@@ -1,5 +1,6 @@
-"""Programs that are no Python: nginx, tinyproxy, microsocks. They listen on 127.0.0.1 only."""
+"""Programs that are no Python: nginx, lighttpd, tinyproxy, microsocks; on 127.0.0.1 only."""
 
+import hashlib
 import os
 import shutil
 import socket
@@ -40,6 +41,22 @@ http {{
         }}
     }}
 }}
+"""
+
+LIGHTTPD = """
+server.document-root = "{directory}"
+server.bind = "127.0.0.1"
+server.port = {port}
+server.errorlog = "/dev/stderr"
+server.modules = ("mod_auth", "mod_authn_file", "mod_proxy")
+auth.backend = "htdigest"
+auth.backend.htdigest.userfile = "{directory}/users"
+auth.require = (
+    "/" => ("method" => "digest", "algorithm" => "SHA-256", "realm" => "{realm}",
+            "require" => "valid-user")
+)
+proxy.header = ("upgrade" => "enable")
+proxy.server = ("" => (("host" => "127.0.0.1", "port" => {upstream})))
 """
 
 TINYPROXY = """
@@ -101,6 +118,18 @@ def nginx(directory: Path, certificate: Path, upstream: int) -> Iterator[int]:
         NGINX.format(directory=directory, certificate=certificate, port=port, upstream=upstream)
     )
     with running([find("nginx"), "-p", str(directory), "-c", str(conf), "-e", "stderr"], port):
+        yield port
+
+
+@contextmanager
+def lighttpd(directory: Path, upstream: int) -> Iterator[int]:
+    """Run lighttpd, which wants Digest in front of a server; gives its port."""
+    port, realm = free_port(), "the realm"
+    secret = hashlib.sha256(f"{USER}:{realm}:{PASSWORD}".encode()).hexdigest()
+    (directory / "users").write_text(f"{USER}:{realm}:{secret}\n")
+    conf = directory / "lighttpd.conf"
+    conf.write_text(LIGHTTPD.format(directory=directory, port=port, realm=realm, upstream=upstream))
+    with running([find("lighttpd"), "-D", "-f", str(conf)], port):
         yield port
 
 

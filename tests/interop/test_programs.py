@@ -1,5 +1,6 @@
 """The client behind nginx, and through proxies that others wrote."""
 
+import os
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,10 @@ async def converse(url: str, **options: Any) -> None:
 
 async def test_nginx_ends_tls(nginx: int, ssl_context: ssl.SSLContext) -> None:
     await converse(f"wss://127.0.0.1:{nginx}/echo", ssl_context=ssl_context)
+
+
+async def test_nginx_is_reached_by_an_https_url(nginx: int, ssl_context: ssl.SSLContext) -> None:
+    await converse(f"https://127.0.0.1:{nginx}/echo", ssl_context=ssl_context)
 
 
 async def test_the_servers_close_comes_through_nginx(
@@ -165,12 +170,44 @@ async def test_microsocks_says_that_nobody_is_there(microsocks: int) -> None:
             pytest.fail("it is not open")
 
 
+def forget_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+async def test_tinyproxy_is_found_by_the_variable_of_the_scheme(
+    tinyproxies: dict[str, int],
+    upstream: Server,
+    scheme: str,
+    ssl_context: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`http_proxy` and `https_proxy` lead nowhere."""
+    forget_proxies(monkeypatch)
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{programs.free_port()}")
+    proxy = f"http://{USER}:{PASSWORD}@127.0.0.1:{tinyproxies[scheme]}"
+    monkeypatch.setenv(f"{scheme}_proxy", proxy)
+    options: dict[str, Any] = {"ssl_context": ssl_context} if scheme == "wss" else {}
+    await converse(upstream.url(scheme, "/echo"), proxy="environment", **options)
+
+
+@pytest.mark.parametrize("start", ["socks://", "socks5://", ""], ids=["socks", "socks5", "none"])
+async def test_microsocks_is_found_by_socks_proxy(
+    microsocks: int, upstream: Server, start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget_proxies(monkeypatch)
+    proxy = f"{start}{USER}:{PASSWORD}@127.0.0.1:{microsocks}"
+    monkeypatch.setenv("socks_proxy", proxy)
+    monkeypatch.setenv("all_proxy", f"http://127.0.0.1:{programs.free_port()}")
+    await converse(upstream.url("ws", "/echo"), proxy="environment")
+
+
 async def test_the_environments_proxy_is_used(
     tinyproxies: dict[str, int], upstream: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    forget_proxies(monkeypatch)
     url = upstream.url("ws", "/echo")
     monkeypatch.setenv("http_proxy", f"http://{USER}:wrong@127.0.0.1:{tinyproxies['ws']}")
     with trio.fail_after(CASE_TIMEOUT), pytest.raises(ProxyError):

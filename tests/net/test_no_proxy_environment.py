@@ -30,6 +30,8 @@ def asked(monkeypatch):
 
 
 HTTP, HTTPS, ALL = "http://http.example:1", "http://https.example:2", "socks5h://all.example:3"
+WS, WSS, SOCKS = "http://ws.example:4", "http://wss.example:5", "socks5h://socks.example:6"
+OTHERS = {"http_proxy": HTTP, "https_proxy": HTTPS, "socks_proxy": SOCKS, "all_proxy": ALL}
 ORDERS = {
     "no variable": ({}, None, None),
     "http": ({"http_proxy": HTTP}, HTTP, HTTP),
@@ -49,7 +51,17 @@ ORDERS = {
         None,
     ),
     "an empty one before all": ({"http_proxy": "", "all_proxy": ALL}, None, None),
-    "other ones": ({"ws_proxy": HTTP, "wss_proxy": HTTP, "ftp_proxy": HTTP}, None, None),
+    "ws": ({"ws_proxy": WS}, WS, None),
+    "wss": ({"wss_proxy": WSS}, None, WSS),
+    "ws before the others": ({"ws_proxy": WS, "wss_proxy": WSS, **OTHERS}, WS, WSS),
+    "ws in capitals": ({"WS_PROXY": WS, "WSS_PROXY": WSS, **OTHERS}, WS, WSS),
+    "an empty ws": ({"ws_proxy": "", "wss_proxy": "", **OTHERS}, None, None),
+    "socks": ({"socks_proxy": SOCKS}, SOCKS, SOCKS),
+    "socks before all": ({"socks_proxy": SOCKS, "all_proxy": ALL}, SOCKS, SOCKS),
+    "http before socks": ({"socks_proxy": SOCKS, "http_proxy": HTTP}, HTTP, HTTP),
+    "https before socks": ({"socks_proxy": SOCKS, "https_proxy": HTTPS}, SOCKS, HTTPS),
+    "an empty socks before all": ({"socks_proxy": "", "all_proxy": ALL}, None, None),
+    "other ones": ({"ftp_proxy": HTTP, "smtp_proxy": HTTP}, None, None),
 }
 
 
@@ -62,10 +74,12 @@ def test_the_variables_of_a_scheme_are_asked_in_this_order(
 
 
 @cases_differ
-@pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "all_proxy"])
+@pytest.mark.parametrize(
+    "name", ["wss_proxy", "https_proxy", "http_proxy", "socks_proxy", "all_proxy"]
+)
 def test_lower_case_goes_before_capitals(asked, name: str):
-    assert asked("wss", **{name: HTTP, name.upper(): ALL}) == HTTP
-    assert asked("wss", **{name.upper(): ALL, name: HTTP}) == HTTP
+    assert asked("wss", **{name: SOCKS, name.upper(): ALL}) == SOCKS
+    assert asked("wss", **{name.upper(): ALL, name: SOCKS}) == SOCKS
     assert asked("wss", **{name.upper(): ALL, name: ""}) is None
 
 
@@ -93,6 +107,22 @@ def test_in_a_cgi_environment_http_proxy_in_capitals_is_a_clients_header(asked):
 def test_a_value_is_a_url_or_what_stands_behind_http(asked, value: str, proxy: str):
     for scheme in ("ws", "wss"):
         assert asked(scheme, http_proxy=value) == proxy
+
+
+@pytest.mark.parametrize(
+    ("value", "proxy"),
+    [
+        ("proxy.example", "socks5h://proxy.example:1080"),
+        ("proxy.example:1", "socks5h://proxy.example:1"),
+        ("http://proxy.example:1", "socks5h://proxy.example:1"),  # as the settings of macOS
+        ("socks://proxy.example", "socks5h://proxy.example:1080"),
+        ("socks5://proxy.example", "socks5://proxy.example:1080"),
+        ("https://proxy.example", "https://proxy.example:443"),
+    ],
+)
+def test_value_of_socks_proxy_names_a_socks_proxy(asked, value: str, proxy: str):
+    for scheme in ("ws", "wss"):
+        assert asked(scheme, socks_proxy=value) == proxy
 
 
 def test_a_value_is_taken_with_its_credentials(monkeypatch):
@@ -123,7 +153,10 @@ MALFORMED = {
 @pytest.mark.parametrize("value", MALFORMED.values(), ids=MALFORMED)
 @pytest.mark.parametrize(
     ("scheme", "name"),
-    [("ws", "http"), ("ws", "all"), ("wss", "https"), ("wss", "http"), ("wss", "all")],
+    [
+        *(("ws", name) for name in ("ws", "http", "socks", "all")),
+        *(("wss", name) for name in ("wss", "https", "http", "socks", "all")),
+    ],
 )
 def test_a_malformed_value_is_an_error_that_names_the_variable_and_shows_nothing(
     asked, scheme: str, name: str, value: str

@@ -31,6 +31,7 @@ def basic(credentials: str | bytes) -> str:
         ("https://proxy.example", "proxy.example", 443),
         ("socks5://proxy.example", "proxy.example", 1080),
         ("socks5h://proxy.example", "proxy.example", 1080),
+        ("socks://proxy.example", "proxy.example", 1080),
         ("http://proxy.example/", "proxy.example", 80),
         ("http://proxy.example:/", "proxy.example", 80),
         ("http://proxy.example:3128", "proxy.example", 3128),
@@ -58,6 +59,7 @@ def test_a_url_names_host_and_port(url: str, host: str, port: int):
         ("https", False, True, True),
         ("socks5", True, False, False),
         ("socks5h", True, False, True),
+        ("socks", True, False, True),
     ],
 )
 def test_the_scheme_tells_the_kind_of_a_proxy(
@@ -89,7 +91,6 @@ def test_the_scheme_tells_the_kind_of_a_proxy(
         ("http://name:pass/word@proxy.example", "scheme://host:port"),
         ("ftp://proxy.example", "its scheme is none of http, https, socks5, socks5h"),
         ("ws://proxy.example", "its scheme"),
-        ("socks://proxy.example", "its scheme"),
         ("socks4://proxy.example", "its scheme"),
         ("socks4a://proxy.example", "its scheme"),
         ("http://", "no host"),
@@ -226,6 +227,7 @@ def test_a_proxy_can_be_replaced_in_part():
         ("http://name:s3cret@proxy.example", "http://proxy.example:80"),
         ("HTTPS://s3cret@Proxy.example/", "https://proxy.example:443"),
         ("socks5h://name:s3cret@[::1]", "socks5h://[::1]:1080"),
+        ("socks://name:s3cret@[::1]", "socks5h://[::1]:1080"),
         ("socks5://name:s3cret%40s3cret@127.0.0.1:9050", "socks5://127.0.0.1:9050"),
     ],
 )

@@ -7,6 +7,7 @@ import signal
 import ssl
 import sys
 import threading
+import types
 
 import pytest
 import trio
@@ -157,6 +158,34 @@ def test_on_linux_openssl_reads_its_cas_once(monkeypatch):
     assert context.check_hostname
 
 
+@pytest.mark.usefixtures("no_cas_named")
+@pytest.mark.parametrize("platform", ["darwin", "win32", "linux"])
+def test_sslkeylogfile_is_used_on_each_platform(monkeypatch, tmp_path, platform):
+    cas_of_openssl(monkeypatch, cafile="/etc/ssl/cert.pem")
+    path = str(tmp_path / "keys.log")
+    monkeypatch.setenv("SSLKEYLOGFILE", path)
+    assert trust._new_default_context(platform).keylog_filename == path
+
+
+@pytest.mark.usefixtures("no_cas_named")
+@pytest.mark.parametrize("platform", ["darwin", "linux"])
+@pytest.mark.parametrize("value", ["", None])
+def test_no_keys_are_logged_without_sslkeylogfile(monkeypatch, platform, value):
+    cas_of_openssl(monkeypatch, cafile="/etc/ssl/cert.pem")
+    monkeypatch.delenv("SSLKEYLOGFILE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("SSLKEYLOGFILE", value)
+    assert trust._new_default_context(platform).keylog_filename is None
+
+
+@pytest.mark.usefixtures("no_cas_named")
+def test_sslkeylogfile_is_ignored_if_python_ignores_the_environment(monkeypatch, tmp_path):
+    """Python's own contexts ignore it then, too."""
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys.log"))
+    monkeypatch.setattr(sys, "flags", types.SimpleNamespace(ignore_environment=True))
+    assert trust._new_default_context("darwin").keylog_filename is None
+
+
 @pytest.mark.parametrize(
     ("names", "has_cas"),
     [
@@ -210,3 +239,30 @@ async def test_the_default_context_trusts_what_ssl_cert_file_says(
     ):
         await ws.send("hello")
         assert await ws.receive() == "hello"
+
+
+@pytest.mark.usefixtures("first_use", "no_cas_named")
+async def test_sslkeylogfile_gets_the_keys_of_a_connection(
+    monkeypatch, tmp_path, ca, server_ssl_context
+):
+    keys = tmp_path / "keys.log"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(keys))
+    cas_of_openssl(monkeypatch)
+    context = trust._new_default_context("linux")
+    assert isinstance(context, truststore.SSLContext)
+    ca.configure_trust(context)
+    monkeypatch.setattr(trust, "_default_context", context)
+    async with loopback_server(echo_script, ssl_context=server_ssl_context) as url:
+        async with open_websocket_client(url):
+            assert "CLIENT_HANDSHAKE_TRAFFIC_SECRET" in keys.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("first_use", "no_cas_named")
+async def test_sslkeylogfile_that_can_not_be_written_is_a_handshake_error(
+    monkeypatch, tmp_path, server_ssl_context
+):
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "nowhere" / "keys.log"))
+    async with loopback_server(echo_script, ssl_context=server_ssl_context) as url:
+        with pytest.raises(HandshakeError, match=r"No such file .*keys\.log"):
+            async with open_websocket_client(url):
+                pytest.fail("it is not open")

@@ -29,6 +29,7 @@ from trio_wsclient import (
     Opcode,
     OpenTimeout,
     ProxyError,
+    TLSInfo,
     WebSocketClient,
     open_websocket_client,
     run_websocket_client,
@@ -107,6 +108,11 @@ def about(ws: WebSocketClient) -> None:
     assert_type(ws.response_headers.raw, tuple[tuple[str, str], ...])
     assert_type(ws.local_address, object)
     assert_type(ws.remote_address, object)
+    assert_type(ws.tls, TLSInfo | None)
+    if ws.tls is not None:
+        assert_type(ws.tls.peer_certificate, bytes)
+        assert_type(ws.tls.alpn_protocol, str | None)
+        ws.tls.version = "TLSv1.3"  # type: ignore[misc]
     assert_type(ws.latency, float | None)
     assert_type(ws.logger, logging.Logger)
     assert_type(ws.statistics(), ClientStatistics)
@@ -123,6 +129,45 @@ def is_a_channel(ws: WebSocketClient) -> None:
     text_receiver: trio.abc.ReceiveChannel[str] = ws  # type: ignore[assignment]
     number_sender: trio.abc.SendChannel[int] = ws  # type: ignore[assignment]
     del channel, sender, receiver, resource, text_sender, text_receiver, number_sender
+
+
+def check_tls(tls: TLSInfo) -> None:
+    assert_type(tls.cipher, str)
+
+
+async def async_check_tls(tls: TLSInfo) -> None:
+    await trio.sleep(len(tls.version))
+
+
+def headers() -> list[tuple[str, str]]:
+    return []
+
+
+async def later_headers() -> dict[str, str]:
+    return {}
+
+
+async def later_nothing() -> None: ...
+
+
+async def on_rejected(rejected: ConnectionRejected) -> dict[str, str] | None:
+    assert_type(rejected.url, str)
+    return {} if rejected.status_code == 401 else None
+
+
+async def other_on_rejected(rejected: ConnectionRejected) -> bool:
+    return rejected.status_code == 401
+
+
+def sync_on_rejected(rejected: ConnectionRejected) -> dict[str, str]:
+    return {"X-Status": str(rejected.status_code)}
+
+
+async def open_stream(host: str, port: int) -> trio.SocketStream:
+    return await trio.open_tcp_stream(host, port)
+
+
+def sync_open_stream(host: str, port: int) -> None: ...
 
 
 async def opening(context: ssl.SSLContext, stream: trio.abc.Stream) -> None:
@@ -142,15 +187,22 @@ async def opening(context: ssl.SSLContext, stream: trio.abc.Stream) -> None:
         fragment_size=65536,
         subprotocols=["a", "b"],
         extra_headers={"Cookie": "a=1"},
+        on_rejected=on_rejected,
         origin="https://example.org",
         user_agent=None,
         ssl_context=context,
         server_hostname="example.org",
+        check_tls=check_tls,
         stream=stream,
+        open_stream=trio.open_tcp_stream,
         local_address="127.0.0.1",
         logger=logging.getLogger(),
     ) as ws:
         assert_type(ws, WebSocketClient)
+    open_websocket_client("ws://example.org/", open_stream=open_stream)
+    open_websocket_client("ws://example.org/", extra_headers=headers)
+    open_websocket_client("ws://example.org/", extra_headers=later_headers)
+    open_websocket_client("ws://example.org/", extra_headers=lambda: {"Cookie": "a=1"})
     open_websocket_client("ws://example.org/", subprotocols=("a",), extra_headers=[("A", "b")])
     options: ClientOptions = {"open_timeout": 5, "decode_text": True}
     open_websocket_client("ws://example.org/", **options)
@@ -165,6 +217,14 @@ def opening_wrongly() -> None:
     open_websocket_client("ws://example.org/", max_buffered_bytes=None)  # type: ignore[arg-type]
     open_websocket_client("ws://example.org/", fragment_size=0.5)  # type: ignore[arg-type]
     open_websocket_client("ws://example.org/", extra_headers=5)  # type: ignore[arg-type]
+    open_websocket_client("ws://e/", extra_headers=later_nothing)  # type: ignore[arg-type]
+    open_websocket_client("ws://e/", extra_headers=on_rejected)  # type: ignore[arg-type]
+    open_websocket_client("ws://e/", on_rejected=sync_on_rejected)  # type: ignore[arg-type]
+    open_websocket_client("ws://e/", on_rejected=other_on_rejected)  # type: ignore[arg-type]
+    open_websocket_client("ws://e/", open_stream=sync_open_stream)  # type: ignore[arg-type]
+    open_websocket_client("ws://e/", open_stream=handler)  # type: ignore[arg-type]
+    open_websocket_client("wss://e/", check_tls=async_check_tls)  # type: ignore[arg-type]
+    open_websocket_client("wss://e/", check_tls=lambda _: True)  # type: ignore[arg-type]
     options: ClientOptions = {"timeout": 5}  # type: ignore[typeddict-unknown-key]
     del options
 
@@ -205,7 +265,9 @@ def catching(
     assert_type(rejected.headers, Headers)
     assert_type(rejected.body, bytes)
     assert_type(timeout.seconds, float)
-    assert_type(timeout.phase, Literal["connect", "proxy_tls", "proxy", "tls", "handshake"])
+    assert_type(
+        timeout.phase, Literal["headers", "connect", "proxy_tls", "proxy", "tls", "handshake"]
+    )
     assert_type(invalid.url, str)
     assert_type(invalid.problem, str)
     assert_type(proxy.status_code, int | None)

@@ -1,4 +1,7 @@
-"""ws and wss URLs (RFC 6455 §3), as data."""
+"""ws and wss URLs (RFC 6455 §3), as data.
+
+``http`` and ``https`` mean the same as ``ws`` and ``wss``, as in the WHATWG standard for browsers.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ from trio_wsclient._http.authority import (
     parse_userinfo,
 )
 
-_URL: Final = re.compile(r"(?P<scheme>wss?)://(?P<authority>[^/?]*)(?P<target>.*)", re.IGNORECASE)
+_URL: Final = re.compile(
+    r"(?P<scheme>ws|wss|http|https)://(?P<authority>[^/?]*)(?P<target>.*)", re.IGNORECASE
+)
+_SECURE: Final = frozenset({"wss", "https"})
 PRINTABLE_ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -25,7 +31,7 @@ class URL:
     """The parts of a ``ws`` or ``wss`` URL that a client needs.
 
     Attributes:
-        secure: Whether the scheme is ``wss``.
+        secure: Whether the scheme is ``wss`` or ``https``.
         host: Where to connect: a name of A-labels or an IP address, without brackets.
         port: The port, 80 or 443 if the URL names none.
         target: Path and query as they stand in the request line (RFC 9112 §3.2.1).
@@ -67,7 +73,7 @@ class URL:
         return place + mark + "&".join(shown)
 
     def __str__(self) -> str:
-        """Return the URL without its userinfo."""
+        """Return the URL without its userinfo; its scheme is ``ws`` or ``wss``."""
         return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.target}"
 
 
@@ -92,8 +98,8 @@ def _parse(url: str) -> URL:
         raise ValueError("a fragment (RFC 6455 §3)")
     parts = _URL.fullmatch(url)
     if parts is None:
-        raise ValueError("it does not begin with ws:// or wss://")
-    secure = parts["scheme"].lower() == "wss"
+        raise ValueError("it does not begin with ws://, wss://, http:// or https://")
+    secure = parts["scheme"].lower() in _SECURE
     userinfo, _, host_port = parts["authority"].rpartition("@")
     host, port = parse_host_port(host_port)
     try:

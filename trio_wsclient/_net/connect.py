@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -14,8 +15,10 @@ import trio
 import truststore
 
 from trio_wsclient._errors import HandshakeError
+from trio_wsclient._functions import check_awaitable
 from trio_wsclient._net.sockets import EagerSocketStream, EagerStream, adopt_socket
 from trio_wsclient._net.tls import EagerTLSStream
+from trio_wsclient._net.tls_info import TLSInfo, read_tls_info
 from trio_wsclient._net.trust import default_ssl_context
 from trio_wsclient._text import quote
 
@@ -77,22 +80,57 @@ async def connect_unix(path: str | os.PathLike[str]) -> trio.abc.Stream:
     return adopt_socket(stream)
 
 
+async def connect_by(
+    open_stream: Callable[[str, int], Awaitable[trio.abc.Stream]], host: str, port: int
+) -> trio.abc.Stream:
+    """Have a function of the user's connect.
+
+    Raises:
+        HandshakeError: The function raised an ``OSError``. What else it raises leaves as it is.
+        TypeError: The function is not async, or has returned something else than a stream.
+    """
+    try:
+        connecting = open_stream(host, port)
+        check_awaitable("open_stream", open_stream, connecting)
+        stream = await connecting
+    except OSError as exc:
+        raise HandshakeError(
+            f"open_stream made no connection to {host} port {port}: {quote(_reasons(exc))}"
+        ) from exc
+    if not isinstance(stream, trio.abc.Stream):
+        kind = type(stream).__name__
+        raise TypeError(f"open_stream has to return a trio.abc.Stream, not {kind}")
+    return adopt_socket(stream)
+
+
 def _reasons(exc: OSError) -> str:
     """Name what went wrong with each address; Trio has that in a group behind a summary."""
     causes = exc.__cause__.exceptions if isinstance(exc.__cause__, BaseExceptionGroup) else [exc]
-    reasons = (getattr(cause, "strerror", None) or str(cause) for cause in causes)
+    reasons = (
+        getattr(cause, "strerror", None) or str(cause) or type(cause).__name__ for cause in causes
+    )
     return "; ".join(dict.fromkeys(reasons))
+
+
+def tls_info(stream: trio.abc.Stream) -> TLSInfo | None:
+    """Return what TLS has agreed on, ``None`` if the stream is not one of TLS."""
+    if isinstance(stream, EagerTLSStream):
+        return stream.info
+    return read_tls_info(stream) if isinstance(stream, trio.SSLStream) else None
 
 
 async def start_tls(
     stream: trio.abc.Stream, *, ssl_context: ssl.SSLContext | None, server_hostname: str
-) -> trio.abc.Stream:
+) -> tuple[trio.abc.Stream, TLSInfo]:
     """Shake hands for TLS; the stream is closed if that fails.
 
     Args:
         stream: What TLS runs over.
         ssl_context: How; ``None`` for the system's trust store.
         server_hostname: Whom the certificate has to name, also sent as SNI (RFC 6066 §3).
+
+    Returns:
+        The stream inside TLS, and what the handshake has agreed on.
 
     Raises:
         HandshakeError: TLS failed; ``__cause__`` is the error of ``ssl``, and the text names it.
@@ -107,7 +145,9 @@ async def start_tls(
         else:
             tls = wrap()
         await tls.do_handshake()
-        _check_alpn(tls.selected_alpn_protocol())
+        info = tls_info(tls)
+        assert info is not None
+        _check_alpn(info.alpn_protocol)
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ValueError) as exc:
         await close_forcefully(stream)  # noqa: ASYNC120 shielded inside
         cause = exc.__cause__ or exc
@@ -115,7 +155,7 @@ async def start_tls(
     except BaseException:
         await close_forcefully(stream)  # noqa: ASYNC102 shielded inside
         raise
-    return tls
+    return tls, info
 
 
 def _wrap(

@@ -16,6 +16,9 @@ from trio_wsclient._net.proxy import Proxy
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+# The names of the variables, without "_proxy", in the order in which they are asked.
+_FOR_WS: Final = ("ws", "http", "socks", "all")
+_FOR_WSS: Final = ("wss", "https", "http", "socks", "all")
 _SEPARATORS: Final = re.compile(r"[,\s]+")
 # IPv6 without brackets has no room for a port, and is not of this form.
 _HOST_PORT: Final = re.compile(r"(?P<host>\[[^\]]*\](/[0-9]+)?|[^:]*)(:(?P<port>[0-9]{0,5}))?")
@@ -24,10 +27,11 @@ _HOST_PORT: Final = re.compile(r"(?P<host>\[[^\]]*\](/[0-9]+)?|[^:]*)(:(?P<port>
 def proxy_from_environment(*, secure: bool, host: str, port: int) -> Proxy | None:
     """Return the proxy for a host; ``None`` to connect directly.
 
-    The variables are ``http_proxy`` for ``ws``, ``https_proxy`` and then ``http_proxy`` for
-    ``wss``, then ``all_proxy``, in lower case or capitals. In a CGI environment ``HTTP_PROXY`` in
-    capitals is ignored, as it could come from a client's header. One in lower case that is set, but
-    empty, asks for none.
+    For ``ws`` the variables are ``ws_proxy`` and ``http_proxy``, for ``wss`` they are
+    ``wss_proxy``, ``https_proxy`` and ``http_proxy``; then for both ``socks_proxy`` and
+    ``all_proxy``. The first that is set counts. Each may be in lower case or in capitals. In a CGI
+    environment ``HTTP_PROXY`` in capitals is ignored, because it could come from a client's header.
+    A variable in lower case that is set, but empty, asks for no proxy.
 
     Args:
         secure: Whether the scheme is ``wss``.
@@ -40,17 +44,25 @@ def proxy_from_environment(*, secure: bool, host: str, port: int) -> Proxy | Non
     proxies = getproxies()
     if bypasses(proxies.get("no", ""), host, port):
         return None
-    for name in ("https", "http", "all") if secure else ("http", "all"):
+    for name in _FOR_WSS if secure else _FOR_WS:
         value = proxies.get(name)
         if os.environ.get(f"{name}_proxy") == "":
             return None
         if value:
             try:
-                # What curl and many others take, too.
-                return Proxy(value if "://" in value else f"http://{value}")
+                return Proxy(_with_scheme(name, value))
             except ValueError as exc:
                 raise ProxyError(f"the variable {name}_proxy: {exc}") from None
     return None
+
+
+def _with_scheme(name: str, value: str) -> str:
+    """Return the URL that a value means: ``host:port`` alone is allowed, as by curl and others."""
+    if name == "socks":
+        # The settings of macOS have "http" here: the scheme is only how `getproxies` writes them.
+        value = value.removeprefix("http://")
+    scheme = "socks5h" if name == "socks" else "http"
+    return value if "://" in value else f"{scheme}://{value}"
 
 
 def bypasses(no_proxy: str, host: str, port: int) -> bool:

@@ -18,6 +18,7 @@ from trio_wsclient._http.authority import (
 
 _URL: Final = re.compile(r"(?P<scheme>[A-Za-z0-9+.-]+)://(?P<authority>[^/?#]*)/?")
 _PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+_ALIASES: Final = {"socks": "socks5h"}  # what desktops write
 _MAX_CREDENTIAL_SIZE: Final = 255  # bytes (RFC 1929 §2)
 
 # What the request itself says, or what would give it a body (RFC 9110 §9.3.6).
@@ -32,8 +33,9 @@ class Proxy:
 
     Attributes:
         url: ``http://host:port``, or ``https``, ``socks5`` (host names are resolved here) or
-            ``socks5h`` (by the proxy). The port is 80, 443 or 1080 if it names none. Userinfo
-            authenticates: as Basic (RFC 7617), or as RFC 1929 says for SOCKS.
+            ``socks5h`` (by the proxy), for which ``socks`` is another name. The port is 80, 443 or
+            1080 if it names none. Userinfo authenticates: as Basic (RFC 7617), or as
+            RFC 1929 says for SOCKS.
         headers: Header fields to send with CONNECT, as a mapping or pairs, for a proxy that wants
             a token. A ``Proxy-Authorization`` among them goes before the userinfo.
         ssl_context: For the TLS to an ``https`` proxy, if that has a CA of its own; by default the
@@ -132,6 +134,7 @@ def _parse(url: str) -> tuple[str, str, int, tuple[bytes, bytes] | None]:
     if parts is None:
         raise ValueError("not of the form scheme://host:port")
     scheme = parts["scheme"].lower()
+    scheme = _ALIASES.get(scheme, scheme)
     if scheme not in _PORTS:
         raise ValueError(f"its scheme is none of {', '.join(_PORTS)}")
     userinfo, _, host_port = parts["authority"].rpartition("@")

@@ -143,6 +143,8 @@ def adopt_socket(stream: trio.abc.Stream) -> trio.abc.Stream:
         descriptor = held.detach()
     except NotImplementedError:  # A socket that a user has made up (trio.abc.SocketFactory).
         return stream
+    if descriptor == -1:  # The stream was closed, which its own methods say.
+        return stream
     taken = EagerSocketStream(socket.socket(family, kind, proto, fileno=descriptor))
     taken.time_slice.renew()  # It has just been connected.
     return taken

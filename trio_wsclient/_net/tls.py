@@ -26,6 +26,7 @@ from typing import Final
 import trio
 
 from trio_wsclient._net.sockets import EagerSocketStream, EagerStream
+from trio_wsclient._net.tls_info import TLSInfo, read_tls_info
 from trio_wsclient._scheduling import SLICE_SECONDS
 
 _RECORD_SIZE: Final = 16_384  # bytes of plaintext (RFC 8446 §5.1): OpenSSL reads one at a time
@@ -84,9 +85,10 @@ class EagerTLSStream(EagerStream):
                 await self._flush_handshake()
                 return
 
-    def selected_alpn_protocol(self) -> str | None:
-        """Return the protocol that ALPN has chosen (RFC 7301), ``None`` if it has chosen none."""
-        return self._object.selected_alpn_protocol()
+    @property
+    def info(self) -> TLSInfo:
+        """What the handshake, which is complete, has agreed on."""
+        return read_tls_info(self._object)
 
     async def _flush_handshake(self) -> None:
         """Send; a write that fails is not the verdict, as an alert may be here to be read."""

@@ -53,7 +53,12 @@ def _new_default_context(platform: str) -> ssl.SSLContext:
     # and Windows it asks the platform, which knows more than a bundle does.
     if is_told or (platform not in {"darwin", "win32"} and _openssl_has_cas()):
         return ssl.create_default_context()
-    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # As `ssl.create_default_context` does.
+    keys = os.environ.get("SSLKEYLOGFILE")
+    if keys and not sys.flags.ignore_environment:
+        context.keylog_filename = keys
+    return context
 
 
 def _openssl_has_cas() -> bool:

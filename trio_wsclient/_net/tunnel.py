@@ -76,11 +76,12 @@ async def _reach(proxy: Proxy, local_address: str | None) -> trio.abc.Stream:
 
 async def _start_tls(stream: trio.abc.Stream, proxy: Proxy) -> trio.abc.Stream:
     try:
-        return await connect.start_tls(
+        secured, _ = await connect.start_tls(
             stream, ssl_context=proxy.ssl_context, server_hostname=proxy.host.removesuffix(".")
         )
     except HandshakeError as exc:
         raise ProxyError(f"the proxy: {exc}") from exc.__cause__
+    return secured
 
 
 async def _resolve(host: str, port: int) -> list[str]:
