@@ -102,6 +102,7 @@ class Place:
             kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
         )
         text = f"{name}: {error}" if str(error) else name
+        text = "\n".join([text, *getattr(error, "__notes__", ())])
         for port in self._ports:
             text = text.replace(port, "PORT")
         return _ACCEPT.sub("ACCEPT", text)
