@@ -114,8 +114,14 @@ ACCEPTING = {
 }
 
 NOT_101 = {
-    "HTTP/1.0": (switching(status="HTTP/1.0 101 OK"), "HTTP/1.0, not HTTP/1.1"),
-    "HTTP/2.0": (switching(status="HTTP/2.0 101 OK"), "HTTP/2.0, not HTTP/1.1"),
+    "HTTP/1.0": (
+        switching(status="HTTP/1.0 101 OK"),
+        "status 101 by HTTP/1.0; it has to be HTTP/1.1",
+    ),
+    "HTTP/2.0": (
+        switching(status="HTTP/2.0 101 OK"),
+        "status 101 by HTTP/2.0; it has to be HTTP/1.1",
+    ),
     "no Upgrade": (switching(upgrade=None), "header Upgrade is missing; it has to be websocket"),
     "another Upgrade": (
         switching(upgrade="Upgrade: h2c"),

@@ -135,8 +135,11 @@ def test_a_text_is_one_line_and_has_no_secret(example: WebSocketError):
     ("exc", "text"),
     [
         (InvalidURL("ws:///", "no host"), "invalid WebSocket URL: no host"),
-        (OpenTimeout(10, "tls"), "not open after 10 s, in phase tls"),
-        (OpenTimeout(0.5, "connect"), "not open after 0.5 s, in phase connect"),
+        (OpenTimeout(10, "tls"), "not open after 10 s, in phase tls (TLS with the server)"),
+        (
+            OpenTimeout(0.5, "connect"),
+            "not open after 0.5 s, in phase connect (name look-up or TCP)",
+        ),
         (
             ConnectionRejected(503, Headers(), b""),
             "the server refused the WebSocket: HTTP status 503",

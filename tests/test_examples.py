@@ -343,7 +343,10 @@ async def ask_for_a_password(peer):
         (HTTPProxy(), "Hello, Trio!\n"),
         (
             ask_for_a_password,
-            f"no tunnel: 407 the proxy wants authentication: HTTP status {WANTS_PASSWORD}\n",
+            (
+                "no tunnel: 407 the proxy does not accept the name and password: "
+                f"HTTP status {WANTS_PASSWORD}\n"
+            ),
         ),
     ],
     ids=["open", "refused"],

@@ -77,31 +77,24 @@ def test_is_token_rejects_other_text(text: str):
 
 @pytest.mark.parametrize("value", ["", "a", 'a, b; c="d" (e)', "a\tb"])
 def test_check_field_accepts_printable_ascii_and_tabs(value: str):
-    assert check_field("X-Name", value) is None
+    assert check_field("X-Name", value, "headers") is None
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:", "a\r\nb", "ä", "a\x00"])
 def test_check_field_rejects_name_that_is_no_token(name: str):
-    with pytest.raises(ValueError, match="not a header's name"):
-        check_field(name, "value")
+    with pytest.raises(ValueError, match="is not the name of a header"):
+        check_field(name, "value", "headers")
 
 
-@pytest.mark.parametrize("value", ["a\r\nEvil: 1", "a\n", "\r", "\x00", "\x1b[2J", "\x7f", "é"])
+@pytest.mark.parametrize("value", ["a\r\nEvil: 1", "\x00", "\x1b[2J", "\x7f", "é"])
 def test_check_field_hides_value_that_cannot_be_sent(value: str):
-    with pytest.raises(ValueError, match="'X-Name' has a character") as caught:
-        check_field("X-Name", f"secret{value}")
+    with pytest.raises(ValueError, match=r"'X-Name' can't be sent: at index [67]") as caught:
+        check_field("X-Name", f"secret{value}", "headers")
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("value", [" ", "\t", " secret", "secret\t"])
+@pytest.mark.parametrize("value", [" ", "\t", " secret", "secret\t", "secret\n", "secret\r"])
 def test_check_field_rejects_value_with_space_around_it(value: str):
     with pytest.raises(ValueError, match="'X-Name' has white space around it") as caught:
-        check_field("X-Name", value)
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(("name", "value"), [(b"A", "secret"), ("A", b"secret"), ("A", None)])
-def test_check_field_hides_header_that_is_not_str(name: object, value: object):
-    with pytest.raises(TypeError, match="pair of str") as caught:
-        check_field(name, value)
+        check_field("X-Name", value, "headers")
     assert "secret" not in str(caught.value)

@@ -87,7 +87,9 @@ async def test_process_shows_the_echo_of_a_pipe():
 async def test_process_fails_with_one_line():
     done = await run_command("connect", "ws://")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.decode().splitlines() == ["trio-wsclient: invalid WebSocket URL: no host"]
+    assert done.stderr.decode().splitlines() == [
+        "trio-wsclient: invalid WebSocket URL: it has no host"
+    ]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has another way to send a Ctrl-C")

@@ -61,6 +61,16 @@ def test_method_of_a_block_says_how_to_enter_it():
     assert not hasattr(block(), "__len__")
 
 
+async def test_loop_says_how_to_use_it():
+    for use in (iter, lambda loop: loop.__await__()):
+        with pytest.raises(TypeError, match=re.escape("use 'async for connection in reconnect")):
+            use(reconnecting(URL))
+    with pytest.raises(TypeError, match=r"and then 'async with connection as ws'"):
+        await reconnecting(URL).__aenter__()
+    with pytest.raises(AssertionError):
+        await reconnecting(URL).__aexit__(None, None, None)
+
+
 async def test_connection_of_a_loop_says_how_to_enter_it():
     with pytest.raises(AttributeError, match=r"use 'async with connection as ws', and then 'ws.s"):
         (await connection()).send("hello")

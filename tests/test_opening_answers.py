@@ -79,7 +79,7 @@ def http_1_0(request: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("make", "fault"),
     [
-        (http_1_0, "HTTP/1.0, not HTTP/1.1"),
+        (http_1_0, "status 101 by HTTP/1.0; it has to be HTTP/1.1"),
         (without("Upgrade"), "header Upgrade is missing; it has to be websocket"),
         (with_value("Upgrade", "h2c"), "header Upgrade is 'h2c'"),
         (with_value("Upgrade", "websocket, h2c"), "header Upgrade is 'websocket, h2c'"),

@@ -336,9 +336,13 @@ async def test_what_it_raises_leaves_as_it_is(error: Exception):
         (True, TypeError, " has to be a mapping or pairs of str, not bool"),
         ("Bearer s3cret", TypeError, " has to be a mapping or pairs of str, not str"),
         ({"X-A": 1}, TypeError, ": the value of header 'X-A' has to be str, not int"),
-        ({"Host": "s3cret"}, ValueError, ": header 'Host' belongs to the handshake itself"),
+        (
+            {"Upgrade": "s3cret"},
+            ValueError,
+            ": header 'Upgrade' can't be set: the handshake has its own",
+        ),
     ],
-    ids=["bool", "str", "int as value", "host"],
+    ids=["bool", "str", "int as value", "upgrade"],
 )
 async def test_result_that_is_no_header_fields_is_an_error(result, error, problem):
     async with loopback_server(Guarded()) as url:

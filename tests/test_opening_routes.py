@@ -87,7 +87,7 @@ async def test_tls_works_over_a_unix_socket(path, server_ssl_context, client_ssl
 
 @needs_unix_sockets
 async def test_nobody_at_a_unix_socket_is_a_handshake_error(path: Path):
-    with pytest.raises(HandshakeError, match="unix socket") as caught:
+    with pytest.raises(HandshakeError, match="Unix socket") as caught:
         async with open_websocket_client("ws://x/", unix_socket=path):
             pytest.fail("it is not open")
     assert isinstance(caught.value.__cause__, FileNotFoundError)

@@ -23,9 +23,9 @@ KNOWN = [*ClientOptions.__annotations__]
         ("max_mesage_size", "; did you mean max_message_size?"),
         ("pingtimeout", "; did you mean ping_timeout?"),
         ("max_bufered", "; did you mean max_buffered_bytes?"),
-        ("retry_delay", "; use an option of reconnecting"),
-        ("x", ""),
-        ("", ""),
+        ("retry_delay", "; use reconnecting, which has this option"),
+        ("x", "; see ClientOptions for all options"),
+        ("", "; see ClientOptions for all options"),
         ("Proxy\n", "; did you mean proxy?"),
     ],
 )

@@ -164,12 +164,12 @@ def test_what_makes_leaving_and_buffering_bounded_is_never_none(name: str):
         ("local_address", ("127.0.0.1", 0), "str or None"),
         ("ssl_context", True, "an ssl.SSLContext or None"),
         ("ssl_context", ssl.SSLContext, "an ssl.SSLContext or None"),
-        ("stream", object(), "Stream or None"),
-        ("compression", True, "str or PerMessageDeflate or None"),
-        ("unix_socket", b"/run/x", "str or PathLike or None"),
+        ("stream", object(), "a trio.abc.Stream or None"),
+        ("compression", True, "'deflate', a PerMessageDeflate or None"),
+        ("unix_socket", b"/run/x", "str or os.PathLike or None"),
         ("proxy", b"http://x", "a URL, a Proxy, 'environment' or None"),
-        ("logger", "trio_wsclient", "Logger"),
-        ("logger", None, "Logger"),
+        ("logger", "trio_wsclient", "a logging.Logger"),
+        ("logger", None, "a logging.Logger"),
     ],
 )
 def test_an_option_of_another_type_is_a_type_error(name: str, value: object, expected: str):
@@ -216,7 +216,7 @@ FUNCTIONS = ["redirect_headers", "check_tls", "open_stream", "on_rejected"]
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_option_that_has_to_be_a_function_is_one(name: str):
-    with pytest.raises(TypeError, match=f"{name} has to be callable, or None, not dict"):
+    with pytest.raises(TypeError, match=f"{name} has to be a function or None, not dict"):
         Options(**{name: {"X-A": "1"}})
 
 
@@ -327,7 +327,7 @@ def test_a_user_agent_is_checked_also_where_a_header_goes_before_it(value: str):
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ("chat", "^subprotocols has to be a sequence of str, not str$"),
+        ("chat", r"^subprotocols has to be a list: pass \['chat'\]$"),
         ([b"chat"], "but has a bytes"),
         ([None], "but has a NoneType"),
         (5, "not int"),
@@ -387,8 +387,11 @@ def test_a_header_may_stand_there_twice():
         (5, " has to be a mapping or pairs of str, not int"),
         (None, " has to be a mapping or pairs of str, not NoneType"),
         (["ab"], " has to be a mapping or pairs of str, but has a str"),
-        ([("Cookie", "a", "b")], " has to be a mapping or pairs of str, but has a tuple"),
-        ([("Cookie",)], " has to be a mapping or pairs of str, but has a tuple"),
+        (
+            [("Cookie", "a", "b")],
+            " has to be a mapping or pairs of str, but has a tuple of length 3",
+        ),
+        ([("Cookie",)], " has to be a mapping or pairs of str, but has a tuple of length 1"),
         ([None], " has to be a mapping or pairs of str, but has a NoneType"),
         ([("Cookie", b"a")], ": the value of header 'Cookie' has to be str, not bytes"),
         ([("Cookie", None)], ": the value of header 'Cookie' has to be str, not NoneType"),
@@ -429,7 +432,7 @@ def test_the_error_of_a_header_does_not_show_its_value(value: object):
     ],
 )
 def test_a_header_of_the_handshake_itself_can_not_be_overridden(name: str):
-    with pytest.raises(ValueError, match=f"'{name}' belongs to the handshake itself"):
+    with pytest.raises(ValueError, match=f"'{name}' can't be set: "):
         Options(extra_headers={name: "x"})
 
 
@@ -453,7 +456,7 @@ def test_a_header_that_can_not_be_sent_is_a_value_error(pair: tuple[str, str]):
 
 @pytest.mark.parametrize("name", ["origin", "user_agent"])
 def test_the_headers_of_options_are_checked_too(name: str):
-    with pytest.raises(ValueError, match="character that can't be sent"):
+    with pytest.raises(ValueError, match="can't be sent: at index"):
         Options(**{name: "x\r\nEvil: 1"})
 
 
@@ -467,7 +470,7 @@ def test_an_origin_is_sent_only_on_request():
 
 
 def test_an_origin_stands_in_one_place():
-    with pytest.raises(ValueError, match="both in origin and in extra_headers"):
+    with pytest.raises(ValueError, match="both have an Origin"):
         Options(origin="a", extra_headers={"ORIGIN": "b"})
 
 

@@ -65,6 +65,7 @@ class Connector:
         self._phase_began = 0.0
         self._phases: dict[str, float] = {}  # seconds spent in each
         self._redirects: list[str] = []  # the URLs that were left behind
+        self._redirected_by: list[str] = []  # the same, as a text may show them
         self._tls: TLSInfo | None = None  # of the present URL, if that is secure
         self._same_origin = True  # whether no redirect has led to another origin
         self._handshake: Handshake
@@ -136,6 +137,8 @@ class Connector:
     def _report_failure(self, exc: BaseException) -> None:
         if isinstance(exc, HandshakeError):
             exc.redirects = tuple(self._redirects)
+            if self._redirected_by:
+                exc.add_note(f"after a redirect by {' and '.join(self._redirected_by)}")
             self._log.debug("not open: %s", exc, phase=self._phase)
         self._leave_phase()
         number, shown, phases = self._log.connection_id, self._url.redacted, self._phases
@@ -238,7 +241,8 @@ class Connector:
                 upgrade.receive_data(await draining.receive_some(READ_SIZE))
         except BROKEN as exc:
             cause = exc.__cause__ or exc
-            text = f"the connection broke in the handshake: {connect.describe_error(cause)}"
+            advice = "" if self._url.secure else "; does the server want wss?"
+            text = f"the connection broke in the handshake: {connect.describe_error(cause)}{advice}"
             raise HandshakeError(text) from cause
         if upgrade.accepted is not None:
             return upgrade.accepted
@@ -327,6 +331,7 @@ class Connector:
             self._headers.change_origin(target)
             self._same_origin = False
         self._redirects.append(str(self._url))
+        self._redirected_by.append(self._url.redacted)
         self._url = target
         self._log.url = target.redacted
 

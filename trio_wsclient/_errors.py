@@ -22,6 +22,16 @@ _PUBLIC_MODULE: Final = "trio_wsclient"
 Phase: TypeAlias = Literal["headers", "connect", "proxy_tls", "proxy", "tls", "handshake"]
 
 
+_PHASES: Final[dict[Phase, str]] = {
+    "headers": "extra_headers or on_rejected had not returned",
+    "connect": "name look-up or TCP",
+    "proxy_tls": "TLS with the proxy",
+    "proxy": "the proxy had not connected",
+    "tls": "TLS with the server",
+    "handshake": "the server had not answered",
+}
+
+
 class WebSocketError(Exception):
     """The base of all exceptions that this library raises by itself."""
 
@@ -115,7 +125,7 @@ class OpenTimeout(HandshakeError, trio.TooSlowError):
     _fields = ("seconds", "phase")
 
     def __init__(self, seconds: float, phase: Phase) -> None:
-        super().__init__(f"not open after {seconds:g} s, in phase {phase}")
+        super().__init__(f"not open after {seconds:g} s, in phase {phase} ({_PHASES[phase]})")
         self.seconds = seconds
         self.phase: Phase = phase
 

@@ -40,7 +40,7 @@ def check_function(name: str, value: object) -> None:
     """
     refuse_coroutine(name, value)
     if value is not None and not callable(value):
-        raise TypeError(f"{name} has to be callable, or None, not {type(value).__name__}")
+        raise TypeError(f"{name} has to be a function or None, not {type(value).__name__}")
 
 
 def check_awaitable(name: str, function: object, result: object) -> None:

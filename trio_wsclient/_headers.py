@@ -7,7 +7,7 @@ values mean.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -66,37 +66,43 @@ def is_token(text: str) -> bool:
     return bool(text) and _TOKEN.issuperset(text)
 
 
-def check_field(name: str, value: str) -> None:
+def check_field(name: str, value: str, option: str) -> None:
     """Check a header field that a user wants to send (RFC 9110 §5.5).
 
+    Args:
+        name: The name of the field.
+        value: The value of the field.
+        option: The option that it comes from, for the text of an error.
+
     Raises:
-        TypeError: The name or the value is not a ``str``.
         ValueError: The name is not a token, or the value can't be sent. The text never shows the
             value, as it may be a secret.
     """
-    if not isinstance(name, str) or not isinstance(value, str):
-        kinds = f"{type(name).__name__} and {type(value).__name__}"
-        raise TypeError(f"a header is a pair of str, not of {kinds}")
     if not is_token(name):
-        raise ValueError(f"not a header's name: {name!r}")
+        raise ValueError(f"{option}: {name!r} is not the name of a header")
+    if value.isascii() and value.isprintable() and value == value.strip():
+        return
+    shown = f"{option}: the value of header {name!r}"
+    if value != value.strip():  # RFC 9110 §5.5: it is not part of the value.
+        raise ValueError(f"{shown} has white space around it: call strip()")
     # RFC 9110 §5.5: characters beyond ASCII are obsolete, and a server may read them in any
     # encoding.
-    if not value.isascii() or not all(c.isprintable() or c == "\t" for c in value):
-        raise ValueError(f"the value of header {name!r} has a character that can't be sent")
-    if value != value.strip(" \t"):  # RFC 9110 §5.5: it is not part of the value.
-        raise ValueError(f"the value of header {name!r} has white space around it")
+    for index, character in enumerate(value):
+        if not character.isascii():  # Not shown: it may be of a password.
+            raise ValueError(f"{shown} can't be sent: at index {index} it is not ASCII")
+        if not character.isprintable() and character != "\t":
+            raise ValueError(f"{shown} can't be sent: at index {index} it has {character!r}")
 
 
 def check_fields(
-    option: str, headers: object, *, own: Collection[str], owner: str
+    option: str, headers: object, *, own: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...]:
     """Check and freeze the header fields that a user passes by an option.
 
     Args:
         option: The name of the option, for the text of an error.
         headers: A mapping, or pairs.
-        own: The names that can't be set, in lower case.
-        owner: What they belong to.
+        own: The names that can't be set, in lower case, and what to do instead.
 
     Raises:
         TypeError: It is neither a mapping nor pairs, or a name or value is not a ``str``.
@@ -110,7 +116,7 @@ def check_fields(
     for pair in pairs:
         match pair:
             case [str(name), str(value)]:
-                check_field(name, value)
+                check_field(name, value, option)
             case [str(name), value]:  # Not shown: it may be a credential.
                 kind = type(value).__name__
                 raise TypeError(f"{option}: the value of header {name!r} has to be str, not {kind}")
@@ -119,9 +125,13 @@ def check_fields(
                 raise TypeError(f"{option}: the name of a header has to be str, not {kind}")
             case _:
                 kind = type(pair).__name__
-                raise TypeError(f"{option} has to be a mapping or pairs of str, but has a {kind}")
+                size = f" of length {len(pair)}" if isinstance(pair, tuple | list) else ""
+                raise TypeError(
+                    f"{option} has to be a mapping or pairs of str, but has a {kind}{size}"
+                )
         if name.lower() in own:
-            raise ValueError(f"{option}: header {name!r} belongs to {owner}")
+            advice = own[name.lower()]
+            raise ValueError(f"{option}: header {name!r} can't be set{advice and f': {advice}'}")
         fields.append((name, value))
     return tuple(fields)
 

@@ -31,6 +31,26 @@ class OnlyAsyncWith:
         raise AttributeError(f"'{self._call}' has no attribute {name!r}{advice}")
 
 
+class OnlyAsyncFor:
+    """A base for what ``async for`` iterates over: any other use says how it is to be used."""
+
+    _advice: ClassVar[str] = (
+        "use 'async for connection in reconnecting(...)', and then 'async with connection as ws'"
+    )
+
+    def __await__(self) -> NoReturn:
+        raise TypeError(self._advice)
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(self._advice)
+
+    async def __aenter__(self) -> NoReturn:
+        raise TypeError(self._advice)
+
+    async def __aexit__(self, *_: object) -> NoReturn:
+        raise AssertionError("__aenter__ has raised")
+
+
 def check_trio() -> None:
     """Check that the caller runs under Trio.
 

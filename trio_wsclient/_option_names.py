@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-_RECONNECTING: Final = "an option of reconnecting"
+_RECONNECTING: Final = "reconnecting, which has this option"
 
 # websockets, trio-websocket, websocket-client, aiohttp and httpx-ws, and what HTTP clients have.
 _IN_OTHER_LIBRARIES: Final = {
@@ -29,7 +29,7 @@ _IN_OTHER_LIBRARIES: Final = {
     "header": "extra_headers",
     "headers": "extra_headers",
     "heartbeat": "ping_interval",
-    "host": "server_hostname, or extra_headers without Host",
+    "host": "the host of the URL; to connect elsewhere, use open_stream",
     "http_proxy_host": "proxy",
     "http_proxy_port": "proxy",
     "keepalive_ping_interval_seconds": "ping_interval",
@@ -83,4 +83,4 @@ def unknown_option(name: str, known: Collection[str]) -> TypeError:
         return TypeError(f"{text}; use {other}")
     if close := get_close_matches(name, known, n=1):
         return TypeError(f"{text}; did you mean {close[0]}?")
-    return TypeError(text)
+    return TypeError(f"{text}; see ClientOptions for all options")

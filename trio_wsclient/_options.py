@@ -202,7 +202,7 @@ class Options:
             if getattr(self, name) is not None
         ]
         if len(routes) > 1:
-            raise ValueError(f"{' and '.join(routes)} are different ways to connect")
+            raise ValueError(f"{' and '.join(routes)} are different ways to connect: pass only one")
         if self.local_address is not None:
             try:
                 ipaddress.ip_address(self.local_address)
@@ -257,14 +257,14 @@ class Options:
             ValueError: They have one.
         """
         if self.origin is not None and any(name.lower() == "origin" for name, _ in extra):
-            raise ValueError("Origin stands both in origin and in extra_headers")
+            raise ValueError("origin and extra_headers both have an Origin: pass only one")
 
     def _check_own_headers(self) -> None:
         self.check_origin(self._fixed_headers)
         # Both, also where extra_headers has one of that name: a proxy is told the user agent.
-        for name, value in (("Origin", self.origin), ("User-Agent", self.user_agent)):
-            if value is not None:
-                check_field(name, value)
+        for option, name in (("origin", "Origin"), ("user_agent", "User-Agent")):
+            if (value := getattr(self, option)) is not None:
+                check_field(name, value, option)
 
 
 def check_seconds(name: str, value: object, *, may_be_zero: bool = False) -> None:
@@ -272,17 +272,24 @@ def check_seconds(name: str, value: object, *, may_be_zero: bool = False) -> Non
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{name} has to be a number of seconds, not {type(value).__name__}")
     if not (0 <= value < math.inf if may_be_zero else 0 < value < math.inf):
-        kind = "" if may_be_zero else "positive "
-        raise ValueError(f"{name} has to be a {kind}number of seconds, not {value}")
+        kind = "0 or a positive" if may_be_zero else "a positive"
+        raise ValueError(f"{name} has to be {kind} number of seconds, not {value}")
 
 
 _Check: TypeAlias = Callable[[str, object], None]
+_SHOWN: Final[dict[type, str]] = {
+    type(None): "None",
+    trio.abc.Stream: "a trio.abc.Stream",
+    os.PathLike: "os.PathLike",
+    Observer: "a trio_wsclient.Observer",
+    logging.Logger: "a logging.Logger",
+}
 
 
 def _is_of(*types: type) -> _Check:
     def check(name: str, value: object) -> None:
         if not isinstance(value, types):
-            expected = " or ".join("None" if t is type(None) else t.__name__ for t in types)
+            expected = " or ".join(_SHOWN.get(t, t.__name__) for t in types)
             raise TypeError(f"{name} has to be {expected}, not {type(value).__name__}")
 
     return check
@@ -302,7 +309,8 @@ def _is_size(*, optional: bool) -> _Check:
         if value is None and optional:
             return
         if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"{name} has to be a number of bytes, not {type(value).__name__}")
+            kind = type(value).__name__
+            raise TypeError(f"{name} has to be a number of bytes (int), not {kind}")
         if value < 1:
             raise ValueError(f"{name} has to be at least 1 byte, not {value}")
 
@@ -313,7 +321,7 @@ def _is_count(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} has to be int, not {type(value).__name__}")
     if value < 0:
-        raise ValueError(f"{name} can't be negative, as is {value}")
+        raise ValueError(f"{name} has to be at least 0, not {value}")
 
 
 def _is_proxy(name: str, value: object) -> None:
@@ -323,15 +331,19 @@ def _is_proxy(name: str, value: object) -> None:
 
 
 def _is_compression(name: str, value: object) -> None:
-    _is_of(str, PerMessageDeflate, type(None))(name, value)
+    expected = f"{name} has to be 'deflate', a PerMessageDeflate or None"
+    if not isinstance(value, str | PerMessageDeflate | None):
+        raise TypeError(f"{expected}, not {type(value).__name__}")
     if isinstance(value, str) and value != "deflate":
-        raise ValueError(f"{name} has to be 'deflate', not {value!r}")
+        raise ValueError(f"{expected}, not {value!r}")
 
 
 def _is_hostname(name: str, value: object) -> None:
     _is_of(str, type(None))(name, value)
     if isinstance(value, str) and not (value.isascii() and value.isprintable()):
-        raise ValueError(f"{name} has to be ASCII: write it as an A-label (RFC 5890)")
+        raise ValueError(
+            f"{name} has to be ASCII: write the A-label, which begins with xn-- (RFC 5890)"
+        )
 
 
 _CHECKS: Final[dict[str, _Check]] = {

@@ -27,7 +27,7 @@ from trio_wsclient._errors import (
     WebSocketError,
     drop_tracebacks,
 )
-from trio_wsclient._misuse import OnlyAsyncWith, check_trio
+from trio_wsclient._misuse import OnlyAsyncFor, OnlyAsyncWith, check_trio
 from trio_wsclient._open import open_websocket_client
 from trio_wsclient._options import ClientOptions, check_seconds, make_options
 
@@ -128,12 +128,20 @@ def reconnecting(
     for name, value in delays.items():
         check_seconds(name, value, may_be_zero=True)
     if not callable(retry_delay):
-        raise TypeError("retry_delay has to be callable")
+        raise TypeError(f"retry_delay has to be a function, not {type(retry_delay).__name__}")
+    if not callable(target) and not isinstance(target, str):
+        raise TypeError(f"target has to be a URL or a function, not {type(target).__name__}")
     if callable(target) and options:
-        raise TypeError("options go to a URL; a function passes its own")
+        raise TypeError(
+            f"{next(iter(options))} has no effect if the target is a function: pass it to "
+            "open_websocket_client there"
+        )
     for name in _FOR_ONE:
         if options.get(name):
-            raise ValueError(f"{name} is for one connection: pass a function that makes each")
+            raise ValueError(
+                f"{name} can be used for one connection only: instead of a URL pass a function "
+                "that calls open_websocket_client"
+            )
     checked = make_options(options, "retry_delay", *delays)
     if not callable(target):
         # What can be iterated once only is for more than one connection.
@@ -215,7 +223,7 @@ class _Schedule:
         self.last_error = error
 
 
-class Reconnecting:
+class Reconnecting(OnlyAsyncFor):
     """An asynchronous iterator over connections; see ``reconnecting``."""
 
     def __init__(self, schedule: _Schedule) -> None:

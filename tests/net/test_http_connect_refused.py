@@ -36,7 +36,8 @@ def assert_no_answer(error: ProxyError) -> None:
 # Refusals
 
 WANTS_AUTHENTICATION = (
-    "the proxy wants authentication: HTTP status 407 Proxy Authentication Required"
+    "the proxy wants authentication: HTTP status 407 Proxy Authentication Required "
+    "(put name:password@ into its URL; Proxy-Authenticate: Basic, Negotiate)"
 )
 
 
@@ -210,7 +211,7 @@ async def test_a_head_without_end_is_an_error_at_64_kib():
 )
 async def test_a_reset_is_an_error_with_its_cause(stream):
     error = await error_over(stream())
-    assert str(error) == "the proxy broke the connection at CONNECT"
+    assert str(error) == "the proxy broke the connection at CONNECT; is it an HTTP proxy?"
     assert isinstance(error.__cause__, trio.BrokenResourceError)
     assert isinstance(error.__cause__.__cause__, ConnectionResetError)
     assert_no_answer(error)
@@ -237,4 +238,4 @@ async def test_e35_refusal_counts_though_the_request_was_not_written():
 
 async def test_consent_to_a_request_that_was_not_written_is_an_error():
     error = await error_over(CannedStream(refusal("200 OK"), end=reset, writes=0))
-    assert str(error) == "the proxy broke the connection at CONNECT"
+    assert str(error) == "the proxy broke the connection at CONNECT; is it an HTTP proxy?"

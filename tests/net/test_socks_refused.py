@@ -71,8 +71,8 @@ async def errors_over(
         (6, "TTL expired", AddressError),
         (7, "command not supported", ProxyError),
         (8, "address type not supported", AddressError),
-        (9, "reply 9", ProxyError),
-        (255, "reply 255", ProxyError),
+        (9, "reply 9, which is not in RFC 1928", ProxyError),
+        (255, "reply 255, which is not in RFC 1928", ProxyError),
     ],
 )
 @pytest.mark.parametrize("rest", [b"", b"\x00", bytes(6)], ids=["alone", "torn", "whole"])
@@ -93,8 +93,8 @@ def test_an_error_of_the_address_is_a_proxy_error_that_pickles():
 @pytest.mark.parametrize(
     ("credentials", "text"),
     [
-        (None, "the SOCKS proxy wants authentication"),
-        (CREDENTIALS, "the SOCKS proxy wants something other than a password"),
+        (None, "the SOCKS proxy wants authentication; put name:password@ into its URL"),
+        (CREDENTIALS, "the SOCKS proxy wants something other than a name and password"),
     ],
 )
 async def test_a_proxy_may_take_no_method_that_is_offered(credentials, text: str):
@@ -125,13 +125,17 @@ async def test_once_name_and_password_are_refused_nothing_is_asked_for(version: 
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
-        (b"HT", "not a SOCKS5 proxy: it answers with version 72"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not a SOCKS5 proxy: it answers with version 72"),
-        (b"\x00\x5a" + bytes(6), "not a SOCKS5 proxy: it answers with version 0"),
-        (b"\x04\x00", "not a SOCKS5 proxy: it answers with version 4"),
-        (b"\x15\x03\x01\x00\x02\x02\x28", "not a SOCKS5 proxy: it answers with version 21"),
-        (NO_AUTH + b"\x04" + BOUND_IPV4[1:], "not a SOCKS5 proxy: it answers with version 4"),
-        (NO_AUTH + b"\x00\x05\x00\x01", "not a SOCKS5 proxy: it answers with version 0"),
+        (b"HT", "not a SOCKS5 proxy: it speaks HTTP; use http in its URL"),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n",
+            "not a SOCKS5 proxy: it speaks HTTP; use http in its URL",
+        ),
+        (b"\x00\x5a" + bytes(6), "not a SOCKS5 proxy: it answers b'\\x00Z'"),
+        (b"\x00\x5b" + bytes(6), "not a SOCKS5 proxy: it speaks SOCKS4, which is not supported"),
+        (b"\x04\x00", "not a SOCKS5 proxy: it answers b'\\x04\\x00'"),
+        (b"\x15\x03\x01\x00\x02", "not a SOCKS5 proxy: it speaks TLS; use https in its URL"),
+        (NO_AUTH + b"\x04" + BOUND_IPV4[1:], "the SOCKS proxy answers the request with version 4"),
+        (NO_AUTH + b"\x00\x05\x00\x01", "the SOCKS proxy answers the request with version 0"),
         (
             NO_AUTH + b"\x05\x00\x00\x00",
             "the SOCKS proxy's answer has an address of unknown type 0",

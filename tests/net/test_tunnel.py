@@ -257,7 +257,8 @@ async def test_a_name_that_is_not_found_is_an_error_that_names_it(monkeypatch):
     network = Network(monkeypatch)
     error = await error_through("socks5://proxy.example")
     assert str(error) == (
-        "no address for server.example to give to the proxy: Name or service not known"
+        "no address for server.example to give to the proxy: Name or service not known; "
+        "to let the proxy look it up, use socks5h"
     )
     assert isinstance(error.__cause__, socket.gaierror)
     assert network.asked == []

@@ -17,6 +17,8 @@ import idna
 # has a backslash or a second "@", programs differ about which host it names.
 _USERINFO: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*")
 _HOST_PORT: Final = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]*))?")
+_HOST_WITH_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]+):[^:\[\]]*")
+_BARE_IPV6: Final = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
 _ASCII_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 # Space and controls, C1 and the separators of lines too: none has a place in a request line.
 _UNSENDABLE: Final = re.compile("[\x00-\x20\x7f-\xa0\u2028\u2029]")
@@ -30,8 +32,8 @@ def check_sendable(url: str) -> None:
     Raises:
         ValueError: It has one.
     """
-    if _UNSENDABLE.search(url):
-        raise ValueError("a space or a control character")
+    if found := _UNSENDABLE.search(url):
+        raise ValueError(f"it has {found[0]!a} at index {found.start()}, which no URL can have")
 
 
 def parse_host_port(host_port: str) -> tuple[str, int | None]:
@@ -44,38 +46,48 @@ def parse_host_port(host_port: str) -> tuple[str, int | None]:
     """
     parts = _HOST_PORT.fullmatch(host_port)
     if parts is None:
+        if _BARE_IPV6.fullmatch(host_port):
+            raise ValueError("an IPv6 address has to be in brackets: [2001:db8::1]")
+        if _HOST_WITH_PORT.fullmatch(host_port):
+            raise ValueError("the port is not a number")
         raise ValueError("host and port are not of the form host:port")
     host, port = parts["host"], parts["port"]
     if not host:
-        raise ValueError("no host")
+        raise ValueError("it has no host")
     if not port:  # RFC 3986 §3.2.3: an empty port is the default one.
         return _parse_host(host), None
     if len(port) > 5 or not 1 <= int(port) <= 65535:  # noqa: PLR2004 RFC 9293 §3.1
-        raise ValueError("the port is not in 1 to 65535")
+        raise ValueError("the port has to be 1 to 65535")
     return _parse_host(host), int(port)
 
 
 def _parse_host(host: str) -> str:
     if host.startswith("["):
         if "%" in host:  # Also as %25, which RFC 6874 had for a time.
-            raise ValueError("an IPv6 address with a zone, which no URL can have (RFC 9844)")
+            raise ValueError("the IPv6 address has a zone, which no URL can have (RFC 9844)")
         try:
             return str(ipaddress.IPv6Address(host[1:-1]))
         except ValueError:
-            raise ValueError("not an IPv6 address in the brackets") from None
+            raise ValueError("there is no IPv6 address in the brackets") from None
     if len(host.removesuffix(".")) > _MAX_NAME_SIZE:  # Also, idna takes its time with more.
-        raise ValueError(f"a host name of more than {_MAX_NAME_SIZE} characters (RFC 1035)")
+        raise ValueError(f"the host name has more than {_MAX_NAME_SIZE} characters (RFC 1035)")
     if host.isascii():
         if not _ASCII_HOST.fullmatch(host):
-            raise ValueError("a host name with a character that no host name has")
+            raise ValueError(
+                "the host name has a character other than letters, digits, '-', '_' and '.', or "
+                "'-' at an end"
+            )
         labels = host.removesuffix(".").split(".")
         if not all(1 <= len(label) <= _MAX_LABEL_SIZE for label in labels):
-            raise ValueError("a host name with an empty or too long label (RFC 1035 §2.3.4)")
+            raise ValueError(
+                f"between its dots the host name has to have 1 to {_MAX_LABEL_SIZE} characters "
+                "(RFC 1035 §2.3.4)"
+            )
         return host.lower()
     try:
         return idna.encode(host, uts46=True).decode()
     except idna.IDNAError:  # Its text quotes the name.
-        raise ValueError("not a host name of IDNA 2008 (RFC 5891)") from None
+        raise ValueError("the host name is not one of IDNA 2008 (RFC 5891)") from None
 
 
 def bracket(host: str) -> str:
@@ -91,14 +103,16 @@ def parse_userinfo(userinfo: str) -> tuple[bytes, bytes]:
     """
     if not _USERINFO.fullmatch(userinfo):
         raise ValueError(
-            "userinfo with a character that has to be percent-encoded (RFC 3986 §3.2.1)"
+            "what is before '@' has a character that has to be percent-encoded (RFC 3986 §3.2.1)"
         )
     user, _, password = userinfo.partition(":")
     credentials = (unquote_to_bytes(user), unquote_to_bytes(password))
     if b":" in credentials[0]:
-        raise ValueError("a user name with a colon can't be sent (RFC 7617 §2)")
+        raise ValueError("the user name has a colon, which can't be sent (RFC 7617 §2)")
     if any(byte < 0x20 or byte == 0x7F for part in credentials for byte in part):  # noqa: PLR2004
-        raise ValueError("userinfo with a control character can't be sent (RFC 7617 §2)")
+        raise ValueError(
+            "the user name or password has a control character, which can't be sent (RFC 7617 §2)"
+        )
     return credentials
 
 

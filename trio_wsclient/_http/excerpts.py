@@ -14,7 +14,15 @@ from trio_wsclient._headers import Headers
 from trio_wsclient._http.response import Response
 from trio_wsclient._text import quote, shorten
 
-_MAX_BODY: Final = 100  # characters
+# Header fields that say what to do, by status (RFC 9110 §15.5).
+_TELLING: Final = {
+    401: ("WWW-Authenticate",),
+    407: ("Proxy-Authenticate",),
+    426: ("Upgrade", "Sec-WebSocket-Version"),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
+}
+_MAX_BODY: Final = 100  # characters, also of such a field
 _MIN_SECRET: Final = 4  # characters of a whole value: a shorter one may stand anywhere
 _MIN_PART: Final = 8  # characters of a part of a value
 _SEPARATORS: Final = re.compile(r"[\s,;=&?:/\"]+")
@@ -41,11 +49,16 @@ class Excerpts:
         """Return what a rejection says: its status, what to do, and the beginning of its body."""
         reason = self.quote(response.reason_phrase)
         shown = self._body(response.headers, body)
+        telling = [problem] if problem else []
+        for name in _TELLING.get(response.status_code, ()):
+            value = self.quote(response.headers.get(name, ""))
+            if value:
+                telling.append(f"{name}: {shorten(value, _MAX_BODY)}")
         return "".join(
             (
                 f"HTTP status {response.status_code}",
                 f" {reason}" if reason else "",
-                f" ({problem})" if problem else "",
+                f" ({'; '.join(telling)})" if telling else "",
                 f": '{shown}'" if shown else "",
             )
         )

@@ -21,25 +21,26 @@ from trio_wsclient._http.response import Response
 from trio_wsclient._http.url import URL
 from trio_wsclient._text import quote
 
+_NO_SUBPROTOCOL: Final = "missing, as none was offered; see subprotocols"
 _BAD_REQUEST: Final = 400
 _ABOUT_TLS: Final = re.compile(rb"(?i)\b(https|ssl|tls)\b")
 _MAX_HEADER_FIELDS: Final = 256  # twice what http.client and websockets take
 
 # What the handshake itself says, or what would give a GET a body (RFC 9112 §6).
-_OWN_FIELDS: Final = frozenset(
-    {
-        "connection",
-        "content-length",
-        "host",
-        "sec-websocket-accept",
-        "sec-websocket-extensions",
-        "sec-websocket-key",
-        "sec-websocket-protocol",
-        "sec-websocket-version",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
+_THE_HANDSHAKES: Final = "the handshake has its own"
+_NO_BODY: Final = "the request has no body"
+_OWN_FIELDS: Final = {
+    "connection": _THE_HANDSHAKES,
+    "content-length": _NO_BODY,
+    "host": "it is the host of the URL; to connect elsewhere, use open_stream",
+    "sec-websocket-accept": "it is a header of the response",
+    "sec-websocket-extensions": "use compression or extensions",
+    "sec-websocket-key": _THE_HANDSHAKES,
+    "sec-websocket-protocol": "use subprotocols",
+    "sec-websocket-version": _THE_HANDSHAKES,
+    "transfer-encoding": _NO_BODY,
+    "upgrade": _THE_HANDSHAKES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,9 @@ def check_subprotocols(subprotocols: object) -> tuple[str, ...]:
         TypeError: It is not a sequence of ``str``.
         ValueError: A member is not a token, or is in it twice.
     """
-    if isinstance(subprotocols, str | bytes) or not isinstance(subprotocols, Iterable):
+    if isinstance(subprotocols, str):
+        raise TypeError(f"subprotocols has to be a list: pass [{subprotocols!r}]")
+    if isinstance(subprotocols, bytes) or not isinstance(subprotocols, Iterable):
         kind = type(subprotocols).__name__
         raise TypeError(f"subprotocols has to be a sequence of str, not {kind}")
     names = tuple(subprotocols)
@@ -80,7 +83,7 @@ def check_extra_headers(
     extra_headers: object, option: str = "extra_headers"
 ) -> tuple[tuple[str, str], ...]:
     """Check and freeze the headers that a user adds to the request; see ``check_fields``."""
-    return check_fields(option, extra_headers, own=_OWN_FIELDS, owner="the handshake itself")
+    return check_fields(option, extra_headers, own=_OWN_FIELDS)
 
 
 class Handshake:
@@ -135,9 +138,8 @@ class Handshake:
         chosen = headers.get_all("Sec-WebSocket-Protocol")
         if len(chosen) > 1 or not set(chosen) <= set(self._subprotocols):
             offered = ", ".join(self._subprotocols)
-            raise wrong_header(
-                headers, "Sec-WebSocket-Protocol", f"one of those offered ({offered})"
-            )
+            expected = f"one of those offered ({offered})" if offered else _NO_SUBPROTOCOL
+            raise wrong_header(headers, "Sec-WebSocket-Protocol", expected)
         try:
             extensions = negotiate(self._extensions, self._offered, headers)
         except NegotiationError as exc:

@@ -6,6 +6,7 @@ h11 parses; limits are kept here, so that the verdict does not depend on how the
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import h11
@@ -23,6 +24,8 @@ _MAX_BODY_SIZE: Final = 65_536  # bytes of a rejection's body that are kept: an 
 _PIECE: Final = 4096
 _ALL: Final = Excerpts(())
 _START: Final = b"HTTP/"  # the first bytes of every response (RFC 9112 §4)
+_BYTEARRAY: Final = re.compile(r"""bytearray\(b(['"].*['"])\)""")  # how h11 quotes a line
+_SETTINGS: Final = b"\x04\x00"  # type and flags of the first frame of HTTP/2 (RFC 9113 §3.4)
 _TLS_RECORDS: Final = (0x15, 0x16)  # alert, handshake: the first byte (RFC 8446 §5.1)
 
 
@@ -32,6 +35,18 @@ class MalformedResponse(Exception):
 
 class SpeaksTLS(MalformedResponse):
     """The peer speaks TLS, and nobody has asked it to."""
+
+
+class OtherProtocol(MalformedResponse):
+    """The peer speaks another protocol.
+
+    Attributes:
+        came: What it has said first.
+    """
+
+    def __init__(self, text: str, came: bytes) -> None:
+        super().__init__(text)
+        self.came = came
 
 
 class NoResponse(MalformedResponse):
@@ -103,6 +118,7 @@ class HTTP11Exchange:
                 else:
                     # h11 calls it so for responses too, if it gives up at the first byte.
                     text = str(exc).replace("illegal request line", "illegal status line")
+                    text = _BYTEARRAY.sub(r"\1", text)
                     raise MalformedResponse(f"not HTTP/1.1: {quote(text)}") from exc
             if start == len(data):
                 break
@@ -121,8 +137,10 @@ class HTTP11Exchange:
             raise SpeaksTLS("not HTTP/1.1: a TLS record")
         if self.request_data.startswith(came):
             raise MalformedResponse("not HTTP/1.1: the request itself came back")
+        if came[:1] == b"\0" and came[3:5] == _SETTINGS:
+            raise MalformedResponse("not HTTP/1.1: HTTP/2, which the peer speaks unasked")
         line = self._excerpts.quote(came.splitlines()[0].decode("latin-1"))
-        raise MalformedResponse(f"not HTTP/1.1: '{line}'")
+        raise OtherProtocol(f"not HTTP/1.1: '{line}'", came)
 
     def _cut_off(self) -> MalformedResponse:
         if not self._start:

@@ -27,8 +27,12 @@ def check_extensions(extensions: Iterable[Extension]) -> tuple[Extension, ...]:
     expected = "extensions has to be a sequence of wsproto.extensions.Extension"
     if not isinstance(extensions, Iterable):
         raise TypeError(f"{expected}, not {type(extensions).__name__}")
+    if isinstance(extensions, str):
+        raise TypeError(f"{expected}, not str; for permessage-deflate use compression")
     frozen = tuple(extensions)
     for extension in frozen:
+        if isinstance(extension, str):
+            raise TypeError(f"{expected}, but has a str; for permessage-deflate use compression")
         if not isinstance(extension, Extension):
             raise TypeError(f"{expected}, but has a {type(extension).__name__}")
         if not is_token(extension.name):
@@ -52,7 +56,7 @@ def offer(extensions: Iterable[Extension]) -> str:
         elif params == "":
             offers.append(extension.name)
     value = ", ".join(offers)
-    check_field(_HEADER, value)
+    check_field(_HEADER, value, "extensions")
     parse_extensions(value)
     return value
 

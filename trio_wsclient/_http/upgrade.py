@@ -16,6 +16,7 @@ from trio_wsclient._http.http11 import (
     HTTP11Exchange,
     MalformedResponse,
     NoResponse,
+    OtherProtocol,
     SpeaksTLS,
 )
 from trio_wsclient._http.response import Response
@@ -100,6 +101,8 @@ class HTTP11Upgrade:
             self._accepted = replace(self._accepted, trailing_data=self._exchange.trailing_data)
 
     def _advice(self, exc: MalformedResponse) -> str:
+        if isinstance(exc, OtherProtocol):
+            return "; is the port right?"
         if self._handshake.url.secure:
             return ""
         if isinstance(exc, SpeaksTLS):
@@ -110,7 +113,9 @@ class HTTP11Upgrade:
         """Check a 101 by those items of RFC 6455 §4.1, second list, that belong to HTTP/1.1."""
         headers = response.headers
         if response.http_version != "1.1":
-            raise InvalidResponse(f"HTTP/{response.http_version}, not HTTP/1.1")
+            raise InvalidResponse(
+                f"status 101 by HTTP/{response.http_version}; it has to be HTTP/1.1"
+            )
         if [value.lower() for value in headers.get_all("Upgrade")] != ["websocket"]:
             raise wrong_header(headers, "Upgrade", "websocket")
         if "upgrade" not in (token.lower() for token in headers.tokens("Connection")):

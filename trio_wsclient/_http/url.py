@@ -95,7 +95,7 @@ def parse(url: str) -> URL:
 def _parse(url: str) -> URL:
     check_sendable(url)
     if "#" in url:
-        raise ValueError("a fragment (RFC 6455 §3)")
+        raise ValueError("it has a fragment (RFC 6455 §3); to send '#', write %23")
     parts = _URL.fullmatch(url)
     if parts is None:
         raise ValueError("it does not begin with ws://, wss://, http:// or https://")
@@ -105,7 +105,7 @@ def _parse(url: str) -> URL:
     try:
         target = quote(parts["target"], safe=PRINTABLE_ASCII)
     except UnicodeEncodeError:
-        raise ValueError("a lone surrogate in the path or query") from None
+        raise ValueError("its path or query has a lone surrogate") from None
     return URL(
         secure=secure,
         host=host,

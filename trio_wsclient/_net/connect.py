@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 import sys
@@ -24,10 +25,25 @@ from trio_wsclient._text import quote
 
 # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL
 _OTHER_NAME: Final = frozenset({62, 64})
+# X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED
+_OTHER_TIME: Final = frozenset({9, 10})
+_OTHER_CERTIFICATE: Final = ": it does not trust the client certificate; see ssl_context"
+_OTHER_VERSION: Final = ": it wants another version of TLS; see ssl_context"
 _ADVICE: Final = {
     "WRONG_VERSION_NUMBER": ": it does not speak TLS; is the scheme right?",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": ": it wants a client certificate; see ssl_context",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": (
+        ": does it want a client certificate, or other ciphers? See ssl_context"
+    ),
+    "SSLV3_ALERT_BAD_CERTIFICATE": _OTHER_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _OTHER_CERTIFICATE,
+    "TLSV1_ALERT_UNKNOWN_CA": _OTHER_CERTIFICATE,
+    "TLSV1_ALERT_PROTOCOL_VERSION": _OTHER_VERSION,
+    "UNSUPPORTED_PROTOCOL": _OTHER_VERSION,
+    "TLSV1_UNRECOGNIZED_NAME": ": it does not know this name; see server_hostname",
 }
+# How Trio names the address that it has tried.
+_CONNECTING: Final = re.compile(r"Error connecting to \('(?P<address>[^']*)'[^)]*\): ")
 
 
 async def connect_tcp(host: str, port: int, *, local_address: str | None = None) -> trio.abc.Stream:
@@ -43,7 +59,9 @@ async def connect_tcp(host: str, port: int, *, local_address: str | None = None)
         else:
             stream = await _connect_to_address(family, host, port)
     except OSError as exc:
-        raise HandshakeError(f"no TCP connection to {host} port {port}: {_reasons(exc)}") from exc
+        raise HandshakeError(
+            f"no TCP connection to {host} port {port}: {_reasons(exc, host)}"
+        ) from exc
     return adopt_socket(stream)
 
 
@@ -76,7 +94,8 @@ async def connect_unix(path: str | os.PathLike[str]) -> trio.abc.Stream:
     try:
         stream = await trio.open_unix_socket(path)
     except (OSError, RuntimeError) as exc:
-        raise HandshakeError(f"no connection to the unix socket: {describe_error(exc)}") from exc
+        text = f"no connection to the Unix socket '{quote(os.fsdecode(path))}'"
+        raise HandshakeError(f"{text}: {describe_error(exc)}") from exc
     return adopt_socket(stream)
 
 
@@ -95,7 +114,7 @@ async def connect_by(
         stream = await connecting
     except OSError as exc:
         raise HandshakeError(
-            f"open_stream made no connection to {host} port {port}: {quote(_reasons(exc))}"
+            f"open_stream made no connection to {host} port {port}: {quote(_reasons(exc, host))}"
         ) from exc
     if not isinstance(stream, trio.abc.Stream):
         kind = type(stream).__name__
@@ -103,13 +122,21 @@ async def connect_by(
     return adopt_socket(stream)
 
 
-def _reasons(exc: OSError) -> str:
-    """Name what went wrong with each address; Trio has that in a group behind a summary."""
+def _reasons(exc: OSError, host: str) -> str:
+    """Name what went wrong with each address; Trio has that in a group behind a summary.
+
+    An address is named only if it is not the host itself.
+    """
+
+    def shown(connecting: re.Match[str]) -> str:
+        address = connecting["address"]
+        return "" if address == host else f"{address}: "
+
     causes = exc.__cause__.exceptions if isinstance(exc.__cause__, BaseExceptionGroup) else [exc]
     reasons = (
         getattr(cause, "strerror", None) or str(cause) or type(cause).__name__ for cause in causes
     )
-    return "; ".join(dict.fromkeys(reasons))
+    return "; ".join(dict.fromkeys(_CONNECTING.sub(shown, reason) for reason in reasons))
 
 
 def tls_info(stream: trio.abc.Stream) -> TLSInfo | None:
@@ -120,7 +147,11 @@ def tls_info(stream: trio.abc.Stream) -> TLSInfo | None:
 
 
 async def start_tls(
-    stream: trio.abc.Stream, *, ssl_context: ssl.SSLContext | None, server_hostname: str
+    stream: trio.abc.Stream,
+    *,
+    ssl_context: ssl.SSLContext | None,
+    server_hostname: str,
+    of_proxy: bool = False,
 ) -> tuple[trio.abc.Stream, TLSInfo]:
     """Shake hands for TLS; the stream is closed if that fails.
 
@@ -128,6 +159,7 @@ async def start_tls(
         stream: What TLS runs over.
         ssl_context: How; ``None`` for the system's trust store.
         server_hostname: Whom the certificate has to name, also sent as SNI (RFC 6066 §3).
+        of_proxy: Whether it is TLS with a proxy, which has options of its own.
 
     Returns:
         The stream inside TLS, and what the handshake has agreed on.
@@ -151,7 +183,10 @@ async def start_tls(
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ValueError) as exc:
         await close_forcefully(stream)  # noqa: ASYNC120 shielded inside
         cause = exc.__cause__ or exc
-        raise HandshakeError(f"no TLS with {server_hostname}: {describe_error(cause)}") from cause
+        text = describe_error(cause, of_proxy=of_proxy)
+        if isinstance(exc, ValueError):
+            text = "it can't be the name in a certificate; see server_hostname"
+        raise HandshakeError(f"no TLS with {server_hostname}: {text}") from cause
     except BaseException:
         await close_forcefully(stream)  # noqa: ASYNC102 shielded inside
         raise
@@ -204,15 +239,23 @@ async def close_forcefully(stream: trio.abc.Stream) -> None:
             raise
 
 
-def describe_error(cause: BaseException) -> str:
+def describe_error(cause: BaseException, *, of_proxy: bool = False) -> str:
     """Say in words what broke a stream, and what to do if that is known."""
     if isinstance(cause, ssl.SSLCertVerificationError):
         shown = cause.verify_message.removesuffix(".")
         if cause.verify_code in _OTHER_NAME:
-            return f"its certificate is for another name ({shown})"
-        return f"its certificate is not trusted ({shown}); see ssl_context"
+            advice = "" if of_proxy else "; see server_hostname"
+            return f"its certificate is for another name ({shown}){advice}"
+        if cause.verify_code in _OTHER_TIME:
+            return f"its certificate is not valid now ({shown}); is this machine's clock right?"
+        option = "ssl_context of Proxy" if of_proxy else "ssl_context"
+        return f"its certificate is not trusted ({shown}); see {option}"
     if isinstance(cause, ssl.SSLEOFError):
-        return "the server ended TCP"
-    if isinstance(cause, ssl.SSLError) and cause.reason:
-        return cause.reason.replace("_", " ").lower() + _ADVICE.get(cause.reason, "")
+        return "the server ended TCP; does it speak TLS?"
+    if isinstance(cause, ssl.SSLError):
+        reason = cause.reason or str(cause)
+        return reason.replace("_", " ").lower() + _ADVICE.get(reason, "")
+    if isinstance(cause, OSError) and cause.strerror:
+        file = "" if cause.filename is None else f": {cause.filename}"  # SSLKEYLOGFILE
+        return f"{cause.strerror}{file}"
     return str(cause) or type(cause).__name__

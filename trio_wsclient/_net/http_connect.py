@@ -12,7 +12,13 @@ import trio
 from trio_wsclient._errors import ProxyError
 from trio_wsclient._http.authority import bracket
 from trio_wsclient._http.excerpts import Excerpts
-from trio_wsclient._http.http11 import BODY_PATIENCE, HTTP11Exchange, MalformedResponse, SpeaksTLS
+from trio_wsclient._http.http11 import (
+    BODY_PATIENCE,
+    HTTP11Exchange,
+    MalformedResponse,
+    OtherProtocol,
+    SpeaksTLS,
+)
 from trio_wsclient._net.draining import BROKEN, DrainingStream
 from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._net.sockets import READ_SIZE
@@ -59,27 +65,41 @@ async def connect(
         if exchange.switched:
             draining.check_sent()
     except MalformedResponse as exc:
-        is_plain_to_tls = isinstance(exc, SpeaksTLS) and not proxy.is_secure
-        advice = "; use https in its URL" if is_plain_to_tls else ""
+        advice = _advice(exc, proxy)
         raise ProxyError(f"the proxy's response to CONNECT: {exc}{advice}") from exc.__cause__
     except BROKEN as exc:
-        raise ProxyError("the proxy broke the connection at CONNECT") from exc
+        raise ProxyError("the proxy broke the connection at CONNECT; is it an HTTP proxy?") from exc
     if exchange.switched:
         data = exchange.trailing_data
         return PrefixedStream(data, stream) if data else stream
-    rejected(lambda: _rejection(exchange, excerpts))
+    rejected(lambda: _rejection(exchange, excerpts, proxy))
     with suppress(*BROKEN), trio.move_on_after(BODY_PATIENCE):
         while not exchange.complete:
             exchange.receive_data(await draining.receive_some(READ_SIZE))
-    raise _rejection(exchange, excerpts)
+    raise _rejection(exchange, excerpts, proxy)
 
 
-def _rejection(exchange: HTTP11Exchange, excerpts: Excerpts) -> ProxyError:
+def _advice(exc: MalformedResponse, proxy: Proxy) -> str:
+    if isinstance(exc, SpeaksTLS):
+        return "" if proxy.is_secure else "; use https in its URL"
+    if isinstance(exc, OtherProtocol):
+        is_socks = exc.came.startswith(b"\x05")  # RFC 1928 §3
+        return "; use socks5h in its URL" if is_socks else "; is the port right?"
+    return ""
+
+
+def _rejection(exchange: HTTP11Exchange, excerpts: Excerpts, proxy: Proxy) -> ProxyError:
     response = exchange.response
     assert response is not None
-    what = "wants authentication" if response.status_code == 407 else "refused"  # noqa: PLR2004
+    what, problem = "refused", ""
+    if response.status_code == 407:  # noqa: PLR2004
+        what = "wants authentication"
+        if proxy.credentials is not None:
+            what = "does not accept the name and password"
+        elif "basic" in response.headers.get("Proxy-Authenticate", "").lower():
+            problem = "put name:password@ into its URL"
     return ProxyError(
-        f"the proxy {what}: {excerpts.rejection(response, exchange.body)}",
+        f"the proxy {what}: {excerpts.rejection(response, exchange.body, problem)}",
         response.status_code,
         response.headers,
         exchange.body,

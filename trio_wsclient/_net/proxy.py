@@ -22,9 +22,13 @@ _ALIASES: Final = {"socks": "socks5h"}  # what desktops write
 _MAX_CREDENTIAL_SIZE: Final = 255  # bytes (RFC 1929 §2)
 
 # What the request itself says, or what would give it a body (RFC 9110 §9.3.6).
-_OWN_FIELDS: Final = frozenset(
-    {"connection", "content-length", "host", "transfer-encoding", "upgrade"}
-)
+_OWN_FIELDS: Final = {
+    "connection": "the request has its own",
+    "content-length": "the request has no body",
+    "host": "it is the host of the WebSocket's URL",
+    "transfer-encoding": "the request has no body",
+    "upgrade": "CONNECT has none",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,15 @@ class Proxy:
         for name, value in zip(("_scheme", "_host", "_port", "_credentials"), parts, strict=True):
             object.__setattr__(self, name, value)
         check_ssl_context("ssl_context", self.ssl_context)
-        fields = check_fields("headers", self.headers, own=_OWN_FIELDS, owner="the request itself")
+        fields = check_fields("headers", self.headers, own=_OWN_FIELDS)
         object.__setattr__(self, "headers", fields)
         if self.headers and self.is_socks:
             raise ValueError("a SOCKS proxy takes no headers")
         if self.ssl_context is not None and not self.is_secure:
-            raise ValueError("ssl_context is for an https proxy")
+            raise ValueError(
+                "ssl_context of Proxy is for an https proxy; for the server pass ssl_context to "
+                "open_websocket_client"
+            )
 
     @property
     def is_socks(self) -> bool:
@@ -125,23 +132,27 @@ def check_ssl_context(name: str, value: object) -> None:
     """
     if value is None or (hasattr(value, "wrap_bio") and not isinstance(value, type)):
         return
-    raise TypeError(f"{name} has to be an ssl.SSLContext or None, not {type(value).__name__}")
+    kind = "the class itself" if isinstance(value, type) else type(value).__name__
+    raise TypeError(
+        f"{name} has to be an ssl.SSLContext or None, not {kind}; make one by "
+        "ssl.create_default_context()"
+    )
 
 
 def _parse(url: str) -> tuple[str, str, int, tuple[bytes, bytes] | None]:
     check_sendable(url)
     parts = _URL.fullmatch(url)
     if parts is None:
-        raise ValueError("not of the form scheme://host:port")
+        raise ValueError("it has to be of the form scheme://host:port, and without a path")
     scheme = parts["scheme"].lower()
     scheme = _ALIASES.get(scheme, scheme)
     if scheme not in _PORTS:
-        raise ValueError(f"its scheme is none of {', '.join(_PORTS)}")
+        raise ValueError(f"its scheme is {scheme!r}; it has to be one of {', '.join(_PORTS)}")
     userinfo, _, host_port = parts["authority"].rpartition("@")
     host, port = parse_host_port(host_port)
     credentials = parse_userinfo(userinfo) if userinfo else None
     if credentials is not None and scheme.startswith("socks"):
         name, password = credentials
         if not name or max(len(name), len(password)) > _MAX_CREDENTIAL_SIZE:
-            raise ValueError("a name of 1 to 255 bytes, and a password of at most 255")
+            raise ValueError("the name has to have 1 to 255 bytes, and the password at most 255")
     return scheme, host, _PORTS[scheme] if port is None else port, credentials

@@ -29,6 +29,12 @@ _REPLIES: Final = {
     7: "command not supported",
     8: "address type not supported",
 }
+# The first bytes of what a proxy of another kind answers.
+_OTHERS: Final = {
+    b"HT": "speaks HTTP; use http in its URL",
+    b"\x15\x03": "speaks TLS; use https in its URL",
+    b"\x00\x5b": "speaks SOCKS4, which is not supported",
+}
 _GENERAL_FAILURE: Final = 1
 _OF_THE_ADDRESS: Final = frozenset({3, 4, 5, 6, 8})  # with another one it may be otherwise
 
@@ -66,9 +72,10 @@ async def connect(
         await draining.send_all(request)
         version, reply, _, kind = await _receive_exactly(draining, 4)
         if version != _VERSION:
-            raise ProxyError(f"not a SOCKS5 proxy: it answers with version {version}")
+            raise ProxyError(f"the SOCKS proxy answers the request with version {version}")
         if reply:
-            text = f"the SOCKS proxy refused: {_REPLIES.get(reply, f'reply {reply}')}"
+            reason = _REPLIES.get(reply, f"reply {reply}, which is not in RFC 1928")
+            text = f"the SOCKS proxy refused: {reason}"
             if reply in _OF_THE_ADDRESS:
                 raise AddressError(text)
             raise UnreachableError(text) if reply == _GENERAL_FAILURE else ProxyError(text)
@@ -88,12 +95,14 @@ async def connect(
 async def _authenticate(stream: DrainingStream, credentials: tuple[bytes, bytes] | None) -> None:
     methods = [_NO_AUTH] if credentials is None else [_NO_AUTH, _PASSWORD]
     await stream.send_all(bytes([_VERSION, len(methods), *methods]))
-    version, method = await _receive_exactly(stream, 2)
+    answer = await _receive_exactly(stream, 2)
+    version, method = answer
     if version != _VERSION:
-        raise ProxyError(f"not a SOCKS5 proxy: it answers with version {version}")
+        raise ProxyError(f"not a SOCKS5 proxy: it {_OTHERS.get(answer, f'answers {answer!r}')}")
     if method == _NONE_ACCEPTABLE:
-        wants = "something other than a password" if credentials else "authentication"
-        raise ProxyError(f"the SOCKS proxy wants {wants}")
+        if credentials:
+            raise ProxyError("the SOCKS proxy wants something other than a name and password")
+        raise ProxyError("the SOCKS proxy wants authentication; put name:password@ into its URL")
     if method not in methods:
         raise ProxyError(f"the SOCKS proxy chose method {method}, which was not offered")
     if method == _PASSWORD:

@@ -77,7 +77,10 @@ async def _reach(proxy: Proxy, local_address: str | None) -> trio.abc.Stream:
 async def _start_tls(stream: trio.abc.Stream, proxy: Proxy) -> trio.abc.Stream:
     try:
         secured, _ = await connect.start_tls(
-            stream, ssl_context=proxy.ssl_context, server_hostname=proxy.host.removesuffix(".")
+            stream,
+            ssl_context=proxy.ssl_context,
+            server_hostname=proxy.host.removesuffix("."),
+            of_proxy=True,
         )
     except HandshakeError as exc:
         raise ProxyError(f"the proxy: {exc}") from exc.__cause__
@@ -96,7 +99,10 @@ async def _resolve(host: str, port: int) -> list[str]:
         found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
     except OSError as exc:
         reason = exc.strerror or str(exc)
-        raise ProxyError(f"no address for {host} to give to the proxy: {reason}") from exc
+        raise ProxyError(
+            f"no address for {host} to give to the proxy: {reason}; to let the proxy look it up, "
+            "use socks5h"
+        ) from exc
     if not found:  # A resolver that Trio was given by the user may do that.
         raise ProxyError(f"no address for {host} to give to the proxy")
     return list(dict.fromkeys(str(address[0]) for *_, address in found))

@@ -188,7 +188,9 @@ def check_close(code: int, reason: str) -> None:
     if not isinstance(reason, str):
         raise TypeError(f"a close reason is a str, not {type(reason).__name__}")
     if not _is_valid_code(code):
-        raise ValueError(f"close code {code} can't be sent")
+        raise ValueError(
+            f"close code {code} can't be sent: use 1000 to 1003, 1007 to 1014, or 3000 to 4999"
+        )
     size = len(reason.encode())
     if size > _MAX_REASON_SIZE:
         raise ValueError(f"a close reason has at most {_MAX_REASON_SIZE} bytes, not {size}")
