@@ -25,6 +25,7 @@ from trio_wsclient import (
     open_websocket_client,
     reconnecting,
 )
+from trio_wsclient._connection.queue import ReceiveQueue
 
 N = 20  # connections; the first ones warm up
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
@@ -148,6 +149,25 @@ async def writer_left_by_an_exception(url: str, options: dict[str, object]) -> N
         async with open_websocket_client(url, **options) as ws, ws.text_writer() as writer:
             await writer.write("half")
             raise ZeroDivisionError
+
+
+async def no_message_can_be_taken(url: str, options: dict[str, object]) -> None:
+    """The error strikes a receiver that is parked, because the background reader reads."""
+
+    def fail(queue: ReceiveQueue) -> str | bytes:
+        raise OverflowError("no room to join it")
+
+    async def receive() -> None:
+        with pytest.raises(OverflowError):
+            await ws.receive()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ReceiveQueue, "take_message", fail)
+        async with open_websocket_client(url, **options) as ws, trio.open_nursery() as nursery:
+            await wait_all_tasks_blocked()
+            nursery.start_soon(receive)
+            await wait_all_tasks_blocked()
+            await ws.send("x")
 
 
 async def violated(url: str, options: dict[str, object], violation: str) -> None:
@@ -339,6 +359,7 @@ def is_ours(item: object) -> bool:
         *(cancelled, cancelled_while_connecting),
         *(ended_by_tcp, reset_while_receiving, reset_while_sending),
         *(reserved_opcode, not_utf8, cut_deflate, torn, writer_left_by_an_exception),
+        no_message_can_be_taken,
         *(asked_in_vain, refused_twice, asked_for_too_long, failed_function),
         *(refused, refused_by_half, malformed, cut_off_in_the_handshake, not_reached),
         *(reconnected, given_up, given_up_after_a_violation),

@@ -158,10 +158,13 @@ class SharedReader:
 
         await wait_task_rescheduled(abort)
         if receiver.error is not None:
+            # The traceback refers to the frames of `serve` and of this method. If the receiver, or
+            # a local variable, kept the exception, that would be a cycle.
+            error, receiver.error = receiver.error, None
             try:
-                raise receiver.error
+                raise error
             finally:
-                del receiver  # Else the frame in the traceback would refer to the exception.
+                del error
         return cast("_T | Woken", receiver.result)
 
     def serve(self) -> None:
