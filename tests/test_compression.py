@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import zlib
 
 import pytest
@@ -9,6 +10,8 @@ import trio
 import wire
 from deflating_server import EXTENSIONS, RSV1, TAIL, Says, compressed, opened, raw
 from scripted_server import Peer, memory_server
+from streams import Valve
+from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import (
     ConnectionClosedOK,
@@ -66,6 +69,45 @@ async def test_frames_of_a_compressed_message_come_as_they_are_inflated(autojump
     async with memory_server(Says(data)) as stream:
         async with opened(stream) as ws:
             assert await ws.receive() == b"firstsecond"
+
+
+def inflated(frames: list[wire.ClientFrame]) -> list[bytes]:
+    """Inflate the messages of a client, one after the other."""
+    inflater = zlib.decompressobj(-15)
+    messages = [frame.payload for frame in frames if frame.opcode == wire.BINARY]
+    return [inflater.decompress(message + TAIL) for message in messages]
+
+
+async def test_w2_send_cancelled_before_its_write_is_not_compressed(autojump_clock):
+    """The send waits for the stream. If it were compressed, the next one would refer to it."""
+    never = random.Random(1).randbytes(1_000)
+    server = Says(b"")
+    async with memory_server(server) as stream:
+        valve = Valve(stream)
+        async with opened(valve) as ws, trio.open_nursery() as nursery:
+            valve.shut()
+            nursery.start_soon(ws.pong)
+            await wait_all_tasks_blocked()
+            with trio.move_on_after(1) as scope:
+                await ws.send(never)
+            assert scope.cancelled_caught
+            valve.opened.set()
+            await ws.send(never)
+    assert inflated(server.frames) == [never]
+
+
+async def test_message_after_a_long_one_refers_to_what_was_sent(autojump_clock):
+    """The long message is compressed in steps, between two short ones."""
+    chance = random.Random(2)
+    first, long = chance.randbytes(1_000), chance.randbytes(20_000)
+    server = Says(b"")
+    async with memory_server(server) as stream:
+        async with opened(stream) as ws:
+            assert len(long) > ws._connection.protocol.max_step_size
+            for message in (first, long, first):
+                await ws.send(message)
+    assert inflated(server.frames) == [first, long, first]
+    assert len(server.frames[2].payload) < 100  # It refers to the first message.
 
 
 async def test_long_messages_are_compressed_and_short_ones_are_not(autojump_clock):

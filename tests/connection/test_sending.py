@@ -176,6 +176,27 @@ async def _open_after_one_write(valve, ws) -> None:
     opened_once.set()
 
 
+async def test_w2_message_cancelled_between_its_frames_fails_the_connection(autojump_clock):
+    """No frame is torn: the second one waits for the stream, where a pong is being written."""
+    server = Recorder()
+    with trio.fail_after(60):
+        async with opened(server, fragment_size=10) as (ws, valve):
+            valve.shut()
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(ws.send, bytes(30))
+                    await wait_all_tasks_blocked()
+                    await server.peer.send(wire.ping(b"1"))
+                    await _open_after_one_write(valve, ws)
+                    await wait_all_tasks_blocked()
+                    assert valve.writing == 1
+                    scope.cancel()
+            with pytest.raises(ConnectionClosedError) as caught:
+                await ws.send("after")
+        assert str(caught.value.__cause__) == "a message was left unfinished"
+    assert server.frames == [Frame(wire.BINARY, bytes(10), fin=False)]
+
+
 @pytest.mark.parametrize("closer", ["server", "own"])
 async def test_waiting_for_a_turn_ends_with_the_connection(closer):
     server = Recorder()
