@@ -13,6 +13,9 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import trio
 import wire
+from recorder import Recorder, opened
+from scripted_server import memory_server
+from streams import Valve
 from thread_server import ThreadPeer, thread_server
 from trio.testing import wait_all_tasks_blocked
 
@@ -24,6 +27,7 @@ from trio_wsclient import (
     open_websocket_client,
 )
 from trio_wsclient._connection import shared_reader
+from trio_wsclient._scheduling import TimeSlice
 
 BOUND = 30  # seconds for what takes a few hundredths
 
@@ -59,10 +63,12 @@ class Scene:
 
     async def play(self, ws: WebSocketClient) -> None:
         """Return when the data has arrived, and no task reads."""
+        await wait_all_tasks_blocked()  # Until the background reader reads.
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ws.receive)
             await wait_all_tasks_blocked(0.01)
             self._may_warm_up.set()
+        assert not ws._connection.reader.is_active
         self._may_send.set()
         await trio.to_thread.run_sync(self._has_sent.wait, BOUND)
 
@@ -134,6 +140,26 @@ async def test_e25_close_of_the_server_decides_when_the_block_is_cancelled(arriv
     messages, exc = await take_all(ws)
     assert messages == ["a", b"b", "c"]
     assert exc.code == 4000
+    assert exc.closed_by == "server"
+
+
+async def test_e25_close_of_the_server_decides_when_the_block_raises(arrived):
+    with pytest.raises(ZeroDivisionError):
+        async with arrived(THREE + wire.close(4000)) as (ws, _):
+            raise ZeroDivisionError
+    messages, exc = await take_all(ws)
+    assert messages == ["a", b"b", "c"]
+    assert exc.closed_by == "server"
+
+
+async def test_e25_close_of_the_server_decides_when_a_writer_fails(arrived):
+    async with arrived(THREE + wire.close(4000)) as (ws, _):
+        with pytest.raises(ZeroDivisionError):
+            async with ws.text_writer():
+                raise ZeroDivisionError
+        messages, exc = await take_all(ws)
+    assert messages == ["a", b"b", "c"]
+    assert exc.closed_by == "server"
 
 
 async def test_e25_end_of_tcp_before_our_close_decides(arrived):
@@ -223,6 +249,79 @@ async def test_c3_what_is_behind_a_full_queue_has_not_arrived(arrived):
         messages, exc = await take_all(ws)
     assert 0 < len(messages) < 400
     assert isinstance(exc, ConnectionClosedOK)
+
+
+MANY = 5_000  # messages: two slices of work and a bit
+
+
+async def test_c3_closing_reads_in_as_many_slices_as_it_takes(arrived, monkeypatch):
+    monkeypatch.setattr(TimeSlice, "is_over", True)
+    async with arrived(wire.text("x") * MANY + wire.close(4000)) as (ws, _):
+        await ws.aclose()
+        messages, exc = await take_all(ws)
+    assert messages == ["x"] * MANY
+    assert exc.closed_by == "server"
+
+
+@pytest.mark.parametrize("is_long", [True, False], ids=["a long slice", "a short slice"])
+async def test_c3_cancelled_block_reads_for_one_slice(is_long, arrived, monkeypatch):
+    monkeypatch.setattr(TimeSlice, "is_over", not is_long)
+    with trio.CancelScope() as scope:
+        async with arrived(wire.text("x") * MANY + wire.close(4000)) as (ws, _):
+            scope.cancel()
+            await trio.sleep_forever()
+    messages, exc = await take_all(ws)
+    if is_long:
+        assert len(messages) == MANY
+    else:
+        assert 0 < len(messages) < MANY
+    assert exc.closed_by == ("server" if is_long else "client")
+
+
+class Piecewise(Valve):
+    """A stream that hands over three bytes at a time, each piece after 5 scheduler ticks.
+
+    The stream in memory takes two of the ticks.
+    """
+
+    is_slow = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if not self.is_slow:
+            return await super().receive_some(max_bytes)
+        for _ in range(3):
+            await trio.lowlevel.checkpoint()
+        return await super().receive_some(3)
+
+
+@pytest.mark.parametrize("end", ["aclose", "leaving", "raising"])
+async def test_c3_users_stream_has_some_ticks_for_each_piece(end, autojump_clock):
+    """All pieces together take longer than the 8 ticks that one of them may take."""
+    server = Recorder()
+    async with memory_server(server) as stream:
+        piecewise = Piecewise(stream)
+        with suppress(ZeroDivisionError):
+            async with open_websocket_client("ws://x/", stream=piecewise) as ws:
+                piecewise.is_slow = True
+                await server.peer.send(THREE + wire.close(4000))
+                if end == "aclose":
+                    await ws.aclose()
+                elif end == "raising":
+                    raise ZeroDivisionError
+    messages, exc = await take_all(ws)
+    assert messages == ["a", b"b", "c"]
+    assert exc.closed_by == "server"
+
+
+async def test_e26_message_of_a_users_stream_is_seen_a_tick_later():
+    """Trio runs the tasks of a tick in any order, so there are many rounds."""
+    async with opened(Recorder()) as (ws, valve):
+        for number in range(20):
+            await wait_all_tasks_blocked()
+            valve.inner.receive_stream.put_data(wire.text(str(number)))
+            await trio.lowlevel.checkpoint()  # The stream hands it over.
+            await trio.lowlevel.checkpoint()
+            assert ws.receive_nowait() == str(number)
 
 
 @pytest.mark.parametrize("frame", [wire.ping(b"x"), wire.text("x" * 1_000)], ids=["ping", "text"])

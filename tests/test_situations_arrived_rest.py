@@ -64,7 +64,7 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(receivers: int) -> AsyncIterator[Crowd]:
+async def crowd(receivers: int, *, close_timeout: float = 0.1) -> AsyncIterator[Crowd]:
     """Yield the crowd; wait for its receivers, or for one that comes only then."""
 
     async def script(peer: Peer) -> None:
@@ -76,7 +76,7 @@ async def crowd(receivers: int) -> AsyncIterator[Crowd]:
     with trio.fail_after(BOUND):
         async with (
             loopback_server(script) as url,
-            open_websocket_client(url, close_timeout=0.1) as ws,
+            open_websocket_client(url, close_timeout=close_timeout) as ws,
             trio.open_nursery() as nursery,
         ):
             subject = Crowd(nursery, ws, await servers.receive())
@@ -119,3 +119,36 @@ async def test_e26_violation_ends_the_connection_although_nothing_follows(call, 
         subject.arrive(wire.frame(3))
         subject.look(call)
     assert {error.sent.code for error in subject.errors} == {1002}
+
+
+@pytest.mark.parametrize("call", ["outcome", "aclose"])
+@pytest.mark.parametrize("reader", ["background reader", "receiver"])
+async def test_c3_what_arrived_counts_while_another_task_waits_to_read(reader, call):
+    async with crowd(0, close_timeout=BOUND) as subject:
+        await wait_all_tasks_blocked()  # Until the background reader reads.
+        await subject.start(1)
+        if reader == "receiver":
+            subject.arrive(wire.text("0"))
+            await wait_all_tasks_blocked(0.01)
+        before = [*subject.taken]
+        assert subject.ws._connection.reader.is_active
+        assert subject.ws._connection.reader.is_led_by_receiver is (reader == "receiver")
+        subject.arrive(wire.text("1") + wire.close(4000))
+        subject.server.shutdown(socket.SHUT_WR)
+        if call == "aclose":
+            await subject.ws.aclose()
+        outcome = subject.ws.outcome
+        assert outcome is not None
+        assert outcome.closed_by == "server"
+    assert subject.taken == [*before, "1"]
+
+
+async def test_e26_parked_receiver_gets_what_outcome_has_read():
+    async with crowd(0) as subject:
+        await wait_all_tasks_blocked()  # Until the background reader reads.
+        await subject.start(1)
+        subject.arrive(wire.text("1"))
+        assert subject.ws.outcome is None
+        await wait_all_tasks_blocked()
+        assert subject.taken == ["1"]
+        subject.arrive(wire.close(1000))

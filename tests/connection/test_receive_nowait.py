@@ -7,7 +7,7 @@ import signal
 import pytest
 import trio
 import wire
-from recorder import Recorder
+from recorder import Recorder, opened
 from scripted_server import Peer, loopback_server, memory_server
 from trio.testing import wait_all_tasks_blocked
 
@@ -35,6 +35,24 @@ async def test_a_large_message_comes_to_receive_nowait(autojump_clock):
                         break
                     except trio.WouldBlock:
                         await trio.sleep(0.1)
+
+
+async def test_r2_limit_holds_again_after_a_large_message(autojump_clock):
+    server = Recorder()
+    async with opened(server, max_buffered_bytes=1000) as (ws, _):
+        data = wire.binary(bytes(4000))
+        await server.peer.send(data[:2000])
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.WouldBlock):
+            ws.receive_nowait()
+        await server.peer.send(data[2000:])
+        await wait_all_tasks_blocked()
+        assert ws.receive_nowait() == bytes(4000)
+        await server.peer.send(wire.binary(bytes(1000)))
+        await wait_all_tasks_blocked()
+        await server.peer.send(wire.ping(b"behind"))
+        await wait_all_tasks_blocked()
+        assert server.frames == []
 
 
 def test_ctrl_c_does_not_strike_within_receive_nowait(monkeypatch):
