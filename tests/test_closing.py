@@ -77,6 +77,27 @@ async def test_c2_cancelled_block_writes_nothing_after_blocked_write(autojump_cl
     assert server.frames == []
 
 
+async def test_c2_cancelled_block_says_that_a_message_is_unfinished(autojump_clock):
+    async def write() -> None:
+        async with ws.text_writer() as writer:
+            await writer.write("half")
+            await trio.sleep_forever()
+
+    server = Recorder(closes=False)
+    async with memory_server(server) as stream, trio.open_nursery() as nursery:
+        with trio.CancelScope() as scope:
+            async with open_websocket_client("ws://server/", stream=stream) as ws:
+                nursery.start_soon(write)
+                await wait_all_tasks_blocked()
+                started = trio.current_time()
+                scope.cancel()
+        assert trio.current_time() == started
+        await server.eof.wait()
+        nursery.cancel_scope.cancel()
+    assert server.opcodes() == [wire.TEXT, wire.CLOSE]
+    assert server.frames[-1].code == 1011
+
+
 async def test_c2_a_farewell_that_would_have_to_wait_is_given_up(autojump_clock):
     server = Recorder(closes=False)
     async with memory_server(server) as stream:

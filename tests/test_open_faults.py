@@ -11,7 +11,6 @@ import trio
 import trio.testing
 import wire
 from scripted_server import (
-    OnlyClose,
     Peer,
     deaf,
     echo_script,
@@ -136,6 +135,17 @@ async def test_system_exit_in_the_block_does_not_wait_for_the_server(autojump_cl
         assert trio.current_time() == started
         await trio.testing.wait_all_tasks_blocked()
     assert [frame.code for frame in frames] == [1001]
+
+
+async def test_system_exit_in_a_group_does_not_wait_for_the_server(autojump_clock):
+    group = BaseExceptionGroup("of a nursery", [ValueError(), SystemExit(3)])
+    async with memory_server(deaf) as stream:
+        started = trio.current_time()
+        with pytest.RaisesGroup(ValueError, SystemExit) as caught:
+            async with open_websocket_client("ws://server/", stream=stream):
+                raise group
+        assert caught.value is group
+        assert trio.current_time() == started
 
 
 async def test_how_a_connection_opens_and_ends_is_logged_at_debug_level_only(caplog):
@@ -269,16 +279,20 @@ async def test_a_stream_that_raises_a_group_when_it_is_closed_is_closed_all_the_
         assert scope.cancel_called
 
 
-async def test_an_error_while_leaving_is_a_bug_of_ours_and_the_nursery_is_left(monkeypatch):
+@pytest.mark.parametrize("closes", [True, False])
+async def test_an_error_while_leaving_is_a_bug_of_ours_and_the_nursery_is_left(closes, monkeypatch):
     async def broken(self: Connection, code: int) -> None:
-        await self.close_nowait()
+        if closes:
+            await self.close_nowait()
         raise Bug
 
     monkeypatch.setattr(Connection, "close", broken)
-    async with memory_server(OnlyClose()) as stream:
+    async with memory_server(deaf) as stream:
         with pytest.raises(WebSocketInternalError) as caught:
             async with open_websocket_client("ws://server/", stream=stream):
                 pass
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.send_all(b"x")
     assert pytest.RaisesGroup(Bug).matches(caught.value.__cause__)
 
 

@@ -11,6 +11,7 @@ import wire
 from scripted_server import OnlyClose, Peer, deaf, loopback_server, memory_server
 from situations import scene
 from streams import Valve
+from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import (
     CloseFrame,
@@ -132,26 +133,27 @@ def test_e14_group_leaves_unchanged_with_loose_groups():
 class DeafToClose(Valve):
     """A stream whose `aclose` does not wake a task that waits in its `receive_some`."""
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        data = await super().receive_some(max_bytes)
-        if not data:
-            await trio.sleep_forever()
-        return data
+    async def aclose(self) -> None:
+        self.is_closed = True
+        await trio.lowlevel.checkpoint()
 
 
-@pytest.mark.parametrize("body", ["leaves", "closes", "raises"])
+@pytest.mark.parametrize("body", ["leaves", "closes", "raises", "is cancelled"])
 async def test_e31_block_ends_though_the_stream_is_deaf_to_its_close(body, autojump_clock):
     async with memory_server(deaf) as stream:
         began = trio.current_time()
-        with suppress(ZeroDivisionError):
+        with suppress(ZeroDivisionError), trio.CancelScope() as scope:
             async with open_websocket_client(
                 "ws://server/", stream=DeafToClose(stream), close_timeout=3
             ) as ws:
+                await wait_all_tasks_blocked()  # Until the background reader waits.
                 if body == "closes":
                     await ws.aclose()
                 elif body == "raises":
                     raise ZeroDivisionError
-        assert trio.current_time() - began == pytest.approx(3)
+                elif body == "is cancelled":
+                    scope.cancel()
+        assert trio.current_time() - began == pytest.approx(0 if body == "is cancelled" else 3)
 
 
 class DeafWriter(Valve):
@@ -175,6 +177,26 @@ async def test_e31_send_ends_though_the_stream_is_deaf_to_its_close(autojump_clo
             assert trio.current_time() - began <= 13
 
 
+async def test_e31_cancelled_aclose_ends_a_blocked_send_at_once(autojump_clock):
+    """C2: the deadline of closing does not matter then."""
+
+    async def send() -> None:
+        with pytest.raises(ConnectionClosedOK):
+            await ws.send("x")
+
+    async with memory_server(deaf) as stream:
+        writer = DeafWriter(stream)
+        async with open_websocket_client("ws://server/", stream=writer, close_timeout=10) as ws:
+            writer.shut()
+            began = trio.current_time()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send)
+                await wait_all_tasks_blocked()
+                with trio.move_on_after(1):
+                    await ws.aclose()
+            assert trio.current_time() - began == pytest.approx(1)
+
+
 # E44
 
 
@@ -192,6 +214,30 @@ async def test_e44_close_of_the_server_leaves_no_cause(autojump_clock):
     async with memory_server(OnlyClose()) as stream:
         async with open_websocket_client("ws://server/", stream=stream) as ws:
             await ws.aclose()
+    assert ws.outcome.__cause__ is None
+
+
+async def test_e44_end_of_tcp_that_does_not_come_is_no_cause(autojump_clock):
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(wire.close(await peer.expect_close()))
+        await trio.sleep_forever()
+
+    async with memory_server(script) as stream:
+        began = trio.current_time()
+        async with open_websocket_client("ws://server/", stream=stream, close_timeout=3) as ws:
+            pass
+        assert trio.current_time() - began == pytest.approx(3)
+    assert ws.outcome.received == CloseFrame(1000)
+    assert ws.outcome.__cause__ is None
+
+
+async def test_e44_cancel_before_the_deadline_is_no_cause(autojump_clock):
+    async with memory_server(deaf) as stream:
+        async with open_websocket_client("ws://server/", stream=stream, close_timeout=10) as ws:
+            with trio.move_on_after(1):
+                await ws.aclose()
+    assert isinstance(ws.outcome, ConnectionClosedOK)
     assert ws.outcome.__cause__ is None
 
 
@@ -222,6 +268,24 @@ async def test_e48_server_that_waits_for_our_end_of_tcp_gets_it(
                 began = trio.current_time()
             assert trio.current_time() - began < BOUND / 2
             assert await ws.wait_closed() == CloseFrame(1000)
+
+
+async def test_e48_server_has_half_a_second_to_end_tcp_first(autojump_clock):
+    """Then a user's stream is half-closed, too, if it can be."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(wire.close(await peer.expect_close()))
+        began = trio.current_time()
+        await peer.wait_eof()
+        waited.append(trio.current_time() - began)
+        await peer.stream.aclose()
+
+    waited: list[float] = []
+    async with memory_server(script) as stream:
+        async with open_websocket_client("ws://server/", stream=stream, close_timeout=3):
+            pass
+    assert waited == pytest.approx([0.5])
 
 
 class RaisesOnEof(Valve, trio.abc.HalfCloseableStream):

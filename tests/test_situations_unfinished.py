@@ -143,6 +143,44 @@ async def test_e27_messages_are_refused_once_closing_has_begun(autojump_clock):
     assert data_of(server) == DATA
 
 
+async def test_e27_message_is_refused_when_its_turn_comes_too_late(autojump_clock):
+    """The task that had its turn before closes at once."""
+
+    async def send_and_close() -> None:
+        await ws.send("first")
+        await ws.aclose()
+
+    server, sender = Recorder(), Sender()
+    async with opened(server, close_timeout=TIMEOUT) as (ws, valve):
+        valve.shut()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_and_close)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(sender.run, ws)
+            await wait_all_tasks_blocked()
+            valve.opened.set()
+    assert isinstance(sender.error, ConnectionClosedOK)
+    assert data_of(server) == b"first"
+    assert server.frames[-1].code == 1000
+
+
+async def test_e27_message_without_a_frame_was_not_left_unfinished(autojump_clock):
+    """The message waits for the stream, where a pong is blocked."""
+    server, sender = Recorder(), Sender()
+    async with (
+        opened(server, close_timeout=TIMEOUT) as (ws, valve),
+        trio.open_nursery() as nursery,
+    ):
+        valve.shut()
+        await server.peer.send(wire.ping())
+        await wait_all_tasks_blocked()
+        await sender.block(ws, valve, nursery)
+        await ws.aclose(1000)
+    assert isinstance(sender.error, ConnectionClosedOK)
+    assert not isinstance(sender.error.__cause__, RuntimeError)
+    assert data_of(server) == b""
+
+
 async def test_e27_messages_of_the_server_can_be_taken_meanwhile(autojump_clock):
     server, sender = Recorder(), Sender()
     async with (

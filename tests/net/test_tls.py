@@ -142,6 +142,13 @@ async def test_closing_sends_close_notify(pair):
     assert await pair.theirs.receive_some() == b""  # not a BrokenResourceError
 
 
+async def test_half_closing_sends_close_notify_and_reads_on(pair):
+    pair.ours.half_close()
+    assert await pair.theirs.receive_some() == b""  # not a BrokenResourceError
+    await pair.theirs.send_all(b"last")
+    assert await pair.ours.receive_some() == b"last"
+
+
 async def test_closing_within_a_write_sends_nothing_more(pair):
     assert not pair.ours.send_nowait(BIG)
     await pair.ours.aclose()
