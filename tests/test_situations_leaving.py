@@ -297,9 +297,9 @@ async def test_e47_internal_error_that_leaves_already_is_not_raised_twice(bug):
     assert left.value.__cause__ is bug
 
 
-@pytest.mark.parametrize("where", ["read_step", "request_ping"])
+@pytest.mark.parametrize("where", ["read_step", "send_pong", "request_ping"])
 async def test_e47_bug_of_a_background_task_is_an_internal_error(where, autojump_clock):
-    """It strikes the background reader, or the keepalive."""
+    """It strikes the background reader, the reply task, or the keepalive."""
 
     async def expect(call) -> None:
         with pytest.raises(WebSocketInternalError) as caught:
@@ -317,14 +317,14 @@ async def test_e47_bug_of_a_background_task_is_an_internal_error(where, autojump
             async with open_websocket_client("ws://x/", stream=stream, ping_interval=20) as ws:
                 await wait_all_tasks_blocked()
                 connection = ws._connection
-                part = connection.stream_reader if where == "read_step" else connection
-                setattr(part, where, buggy)
+                parts = {"read_step": connection.stream_reader, "send_pong": connection.protocol}
+                setattr(parts.get(where, connection), where, buggy)
                 with trio.fail_after(60, shield=True):  # A bug cancels the block.
                     async with trio.open_nursery() as nursery:
                         for call in (ws.receive, ws.receive, ws.ping, ws.wait_closed):
                             nursery.start_soon(expect, call)
                         await wait_all_tasks_blocked()
-                        if where == "read_step":
+                        if where != "request_ping":
                             await server.peer.send(wire.ping())  # The next step follows.
                     for call in (ws.receive, ws.ping, partial(ws.send, "x")):
                         await expect(call)
@@ -332,6 +332,45 @@ async def test_e47_bug_of_a_background_task_is_an_internal_error(where, autojump
     group = left.value.__cause__
     assert isinstance(group, ExceptionGroup)
     assert group.exceptions == (bug,)
+
+
+async def test_e47_bug_after_the_end_of_reading_leaves_the_block():
+    """It strikes the reply task, when the receive task has ended already."""
+
+    async def fail_once() -> None:
+        connection.writer.write_replies = write_replies
+        raise bug
+
+    bug = RuntimeError("a bug")
+    server = Recorder()
+    async with memory_server(server) as stream:
+        with pytest.raises(WebSocketInternalError) as left:
+            async with open_websocket_client("ws://x/", stream=stream) as ws:
+                await wait_all_tasks_blocked()
+                connection = ws._connection
+                write_replies = connection.writer.write_replies
+                connection.writer.write_replies = fail_once
+                await server.peer.stream.aclose()
+                await wait_all_tasks_blocked()
+    group = left.value.__cause__
+    assert isinstance(group, ExceptionGroup)
+    assert group.exceptions == (bug,)
+
+
+async def test_e47_first_bug_is_the_one_that_is_raised():
+    first, second = RuntimeError("a bug"), RuntimeError("what follows from it")
+    async with memory_server(Recorder()) as stream:
+        with pytest.raises(WebSocketInternalError) as left:
+            async with open_websocket_client("ws://x/", stream=stream) as ws:
+                for bug in (first, second):
+                    ws._connection.closing.note_bug(bug)
+                with trio.CancelScope(shield=True):  # A bug cancels the block.
+                    with pytest.raises(WebSocketInternalError) as caught:
+                        await ws.receive()
+                assert caught.value.__cause__ is first
+    group = left.value.__cause__
+    assert isinstance(group, ExceptionGroup)
+    assert group.exceptions == (first,)
 
 
 async def test_e47_error_in_taking_a_message_leaves_the_waiting_call(monkeypatch, autojump_clock):

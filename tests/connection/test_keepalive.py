@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import select
+import signal
 
 import pytest
 import trio
@@ -11,9 +12,10 @@ import wire
 from recorder import Recorder
 from scripted_server import Peer, loopback_server, memory_server
 from streams import Valve
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_wsclient import ConnectionClosedError, open_websocket_client
+from trio_wsclient._connection import keepalive
 
 
 async def alive(peer: Peer) -> None:
@@ -170,6 +172,39 @@ async def test_a_dead_server_is_found_in_a_blocked_send(autojump_clock):
             with pytest.raises(ConnectionClosedError):
                 await ws.send("blocked")
             assert trio.current_time() - started == pytest.approx(25)
+
+
+async def test_x2_dead_server_is_found_after_an_outer_cancel(autojump_clock):
+    server = Recorder(closes=False)
+    async with memory_server(server) as stream:
+        with trio.CancelScope() as scope:
+            async with open_websocket_client(
+                "ws://server/", stream=stream, ping_interval=20, ping_timeout=5
+            ) as ws:
+                scope.cancel()
+                with (
+                    trio.fail_after(60, shield=True),
+                    pytest.raises(ConnectionClosedError, match="nothing received"),
+                ):
+                    await ws.receive()
+
+
+def test_x2_ctrl_c_does_not_strike_within_the_keepalive(monkeypatch):
+    def strike() -> bytes:
+        signal.raise_signal(signal.SIGINT)
+        return b"still alive"
+
+    async def main() -> None:
+        server = Recorder()
+        async with memory_server(server) as stream:
+            async with open_websocket_client("ws://server/", stream=stream, ping_interval=20):
+                with pytest.raises(KeyboardInterrupt):
+                    await trio.sleep(60)  # It strikes the main task here.
+                await wait_all_tasks_blocked()
+                assert server.frames == [wire.ClientFrame(wire.PING, b"still alive")]
+
+    monkeypatch.setattr(keepalive, "random_payload", strike)
+    trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
 async def test_a_dead_server_is_found_under_a_trickle_of_sends(autojump_clock):
