@@ -376,6 +376,19 @@ async def test_needed_background_reader_does_not_rest(autojump_clock):
         assert trio.current_time() == 0
 
 
+async def test_background_reader_does_not_rest_after_a_failed_write(autojump_clock):
+    """The server may say why."""
+    async with opened() as subject:
+        await resting(subject)
+        subject.connection.closing.note_write_error(trio.BrokenResourceError("broken pipe"))
+        subject.put_data(wire.close(1008))
+        await wait_all_tasks_blocked()
+        received = subject.connection.record.received
+        assert received is not None
+        assert received.code == 1008
+        assert trio.current_time() == 0
+
+
 async def test_need_does_not_disturb_an_active_receiver(autojump_clock):
     async with opened() as subject:
         await resting(subject)
