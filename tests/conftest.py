@@ -14,6 +14,7 @@ import pytest
 import trustme
 from command_line import standard_input
 
+from trio_wsclient._connection import shared_reader
 from trio_wsclient._observe import FRAMES
 
 
@@ -83,3 +84,9 @@ def _collector_off() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
+
+
+@pytest.fixture
+def _long_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of a background reader does not end by itself, not even on a very slow machine."""
+    monkeypatch.setattr(shared_reader, "_REST", 600)

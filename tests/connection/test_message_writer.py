@@ -224,6 +224,7 @@ async def test_a_writer_left_while_another_task_writes_a_part_breaks_the_message
             await ws.send("next")
 
 
+@pytest.mark.usefixtures("_long_rest")
 async def test_writer_left_by_an_exception_wakes_the_active_receiver_at_once():
     """The server does not answer our Close for a long time."""
 

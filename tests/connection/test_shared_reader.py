@@ -552,13 +552,17 @@ async def test_dead_server_is_found_by_a_task_that_polls():
     async with loopback_server(script) as url:
         async with open_websocket_client(url, ping_interval=0.1, ping_timeout=0.2) as ws:
             await ws.receive()
-            with trio.fail_after(3), pytest.raises(ConnectionClosedError, match="nothing received"):
+            with (
+                trio.fail_after(30),
+                pytest.raises(ConnectionClosedError, match="nothing received"),
+            ):
                 while True:  # as in the loop of a game: a look at the socket, then other work
                     with trio.move_on_after(0.005):
                         await ws.receive()
                     await trio.sleep(0.05)
 
 
+@pytest.mark.usefixtures("_long_rest")
 async def test_receiver_reads_the_clients_own_stream():
     """A conversation needs no task switch but the one of the socket."""
     async with loopback_server(echo_script) as url, open_websocket_client(url) as ws:
@@ -582,6 +586,7 @@ async def test_active_receiver_is_served_first_before_a_close(messages):
         assert dict(subject.taken) == dict(enumerate([*messages, None, None][:3]))
 
 
+@pytest.mark.usefixtures("_long_rest")
 async def test_newcomer_does_not_overtake_a_waiting_receiver():
     def script(peer: ThreadPeer) -> None:
         peer.accept()
@@ -613,6 +618,7 @@ async def test_newcomer_does_not_overtake_a_waiting_receiver():
     assert taken == ["a", "a"]
 
 
+@pytest.mark.usefixtures("_long_rest")
 async def test_active_receiver_ends_with_a_torn_frame():
     async def receive() -> None:
         with pytest.raises(ConnectionClosedError, match="torn"):
@@ -633,6 +639,7 @@ async def test_active_receiver_ends_with_a_torn_frame():
             await ended.wait()
 
 
+@pytest.mark.usefixtures("_long_rest")
 async def test_background_reader_handles_what_outcome_has_left():
     """It rests, and `outcome` reads more than a slice of work."""
     count = 5_000
