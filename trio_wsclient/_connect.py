@@ -355,8 +355,9 @@ class Connector:
             extensions=accepted.extensions,
             listener=self._log,
         )
-        if accepted.trailing_data:
-            protocol.receive_data(accepted.trailing_data)
+        trailing_data = self._upgrade.trailing_data
+        if trailing_data:
+            protocol.receive_data(trailing_data)
         connection = Connection(
             stream,
             protocol,
@@ -367,7 +368,7 @@ class Connector:
             close_timeout=options.close_timeout,
             shares_reading=isinstance(stream, EagerStream),
         )
-        connection.stream_reader.bytes_received = len(accepted.trailing_data)
+        connection.stream_reader.bytes_received = len(trailing_data)
         opened = ConnectionInfo(
             url=self._url,
             redirects=tuple(self._redirects),

@@ -50,9 +50,6 @@ class AcceptedUpgrade:
     subprotocol: str | None
     headers: Headers
     extensions: tuple[Extension, ...]  # those in use, in their order
-    trailing_data: bytes = (
-        b""  # the first bytes of the connection, if they came in the same segment
-    )
 
 
 def check_subprotocols(subprotocols: object) -> tuple[str, ...]:
