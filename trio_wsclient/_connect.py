@@ -342,13 +342,14 @@ class Connector:
     ) -> tuple[Connection, WebSocketClient]:
         options = self._options
         in_use = tuple(extension.name for extension in accepted.extensions)
-        self._log.debug(
-            "open; extensions: %s; declined: %s; frames by %s",
-            ", ".join(in_use) or "none",
-            ", ".join(self._handshake.declined(accepted)) or "none",
-            IMPLEMENTATION,
-            phase=self._phase,
-        )
+        if self._log.wants_debug:
+            self._log.debug(
+                "open; extensions: %s; declined: %s; frames by %s",
+                ", ".join(in_use) or "none",
+                ", ".join(self._handshake.declined(accepted)) or "none",
+                IMPLEMENTATION,
+                phase=self._phase,
+            )
         protocol = Protocol(
             limits=Limits(options.max_message_size, options.max_frame_size),
             decode_text=options.decode_text,

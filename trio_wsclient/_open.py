@@ -37,6 +37,7 @@ from trio_wsclient._functions import check_awaitable
 from trio_wsclient._http.url import URL, parse
 from trio_wsclient._interrupts import INTERRUPTS, reduce_interrupts
 from trio_wsclient._misuse import OnlyAsyncWith, check_handler, check_trio
+from trio_wsclient._observe import Observer
 from trio_wsclient._options import ClientOptions, Options, make_options
 from trio_wsclient._protocol.closing import CloseFrame
 
@@ -238,9 +239,13 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
     def _report_closed(self) -> None:
         log, closing, client = self._connection.log, self._connection.record, self._client
         log.debug("over; received %s, sent %s", closing.received, closing.sent)
-        outcome = client.outcome
-        assert outcome is not None
-        log.observe(lambda to: to.closed(log.connection_id, outcome, client.statistics()))
+
+        def notify(observer: Observer) -> None:
+            outcome = client.outcome
+            assert outcome is not None
+            observer.closed(log.connection_id, outcome, client.statistics())
+
+        log.observe(notify)
 
     async def _leave(self, exc: BaseException | None) -> None:
         # Also of a deadline that has passed, but that Trio has not had the time to look at.

@@ -119,7 +119,8 @@ class Handshake:
         if url.authorization and not any(name.lower() == "authorization" for name, _ in fields):
             head.append(("Authorization", url.authorization))
         self.fields: Final = (*head, *fields)
-        items = re.split("[&=]", url.target.partition("?")[2])
+        _, mark, query = url.target.partition("?")
+        items = re.split("[&=]", query) if mark else ()
         values = (value for _, value in fields)
         self.excerpts: Final = Excerpts([url.authorization or "", *items, *values])
 
