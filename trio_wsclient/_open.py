@@ -175,8 +175,9 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
         # Nothing may keep us from leaving the nursery; what it was is judged below.
         except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
-        self._nursery.cancel_scope.cancel()
-        self._connection.closing.expire()
+        if not self._connection.record.stream_closed or self._options.ping_interval is not None:
+            self._nursery.cancel_scope.cancel()
+            self._connection.closing.expire()
         try:
             # X1 (your exception leaves as it is): with no exception, whatever the block has raised.
             await self._nurseries.__aexit__(None, None, None)  # noqa: ASYNC102

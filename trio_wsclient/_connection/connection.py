@@ -236,13 +236,14 @@ class Connection:
     async def _finish_message(self) -> None:
         """Wait up to half of ``close_timeout`` for the message under way; then make our Close."""
         slot, closing, record = self.message_slot, self.closing, self.record
-        with trio.move_on_after(closing.close_timeout / 2):
-            # Whatever changes how the connection ends dismisses the line of the slot, and this task
-            # with it. Then it lines up again.
-            while record.may_send and slot.owner not in {None, trio.lowlevel.current_task()}:
-                if await slot.acquire():
-                    closing.send_close()
-                    slot.release()
+        if slot.owner is not None:
+            with trio.move_on_after(closing.close_timeout / 2):
+                # Whatever changes how the connection ends dismisses the line of the slot, and this
+                # task with it. Then it lines up again.
+                while record.may_send and slot.owner not in {None, trio.lowlevel.current_task()}:
+                    if await slot.acquire():
+                        closing.send_close()
+                        slot.release()
         closing.send_close(is_unfinished=slot.owner is not None)
 
     async def close_nowait(self) -> None:

@@ -100,6 +100,11 @@ class Replies:
         payloads, self._payloads = self._payloads, []
         return b"".join(map(self._protocol.send_pong, payloads))
 
+    @property
+    def are_unwritten(self) -> bool:
+        """Whether a frame is due, or a write is under way."""
+        return self._is_writing or bool(self._sealed or self._payloads) or self._protocol.has_close
+
     # R3 (pongs are bounded)
 
     def note_write_begins(self) -> None:
