@@ -315,7 +315,6 @@ def test_options_are_kept_from_later_changes():
     assert options.headers == (("X-A", "1"),)
 
 
-
 @pytest.mark.parametrize("value", ["x\r\nEvil: 1", "ü", " x"])
 def test_a_user_agent_is_checked_also_where_a_header_goes_before_it(value: str):
     with pytest.raises(ValueError, match="User-Agent"):  # A proxy would see it.

@@ -394,11 +394,11 @@ class Connector:
 
 
 def _addresses(stream: trio.abc.Stream) -> tuple[object, object]:
-    if isinstance(stream, trio.SSLStream):
-        return _addresses(stream.transport_stream)
-    if isinstance(stream, PrefixedStream):
-        return _addresses(stream.stream)
-    if isinstance(stream, trio.SocketStream | EagerStream):
+    if isinstance(stream, EagerStream | trio.SocketStream):
         with suppress(OSError):  # The server may have left already.
             return stream.socket.getsockname(), stream.socket.getpeername()
+    elif isinstance(stream, trio.SSLStream):
+        return _addresses(stream.transport_stream)
+    elif isinstance(stream, PrefixedStream):
+        return _addresses(stream.stream)
     return None, None

@@ -43,7 +43,7 @@ _OWN_FIELDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AcceptedUpgrade:
     """The server agreed: status 101 and all that RFC 6455 §4.1 asks of it."""
 
