@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import NoReturn, Unpack
 
@@ -150,7 +152,10 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
         self._nurseries = trio.open_nursery(strict_exception_groups=True)
         self._nursery = await self._nurseries.__aenter__()
         self._nursery.start_soon(self._connection.stream_reader.receive_task)
-        self._nursery.start_soon(self._connection.reply_task)
+        # Whichever task starts the reply task, it has the context variables of this one.
+        self._connection.replies.start_with(
+            partial(copy_context().run, self._nursery.start_soon, self._connection.reply_task)
+        )
         if self._options.ping_interval is not None:
             self._nursery.start_soon(
                 keepalive_task,
