@@ -32,21 +32,22 @@ class Servers:
 
 
 @contextmanager
-def run_servers() -> Iterator[Servers]:
+def run_servers(script: Path = SERVER) -> Iterator[Servers]:
     """Make a certificate, start both servers, and end them however the block is left."""
     with tempfile.TemporaryDirectory() as folder:
         authority = trustme.CA()
         ca, certificate = Path(folder, "ca.pem"), Path(folder, "server.pem")
         authority.cert_pem.write_to_path(ca)
         authority.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(certificate)
-        with run_server() as port, run_server("--tls", str(certificate)) as tls_port:
+        tls = ("--tls", str(certificate))
+        with run_server(script) as port, run_server(script, *tls) as tls_port:
             yield Servers(f"ws://{HOST}:{port}", f"wss://{HOST}:{tls_port}", str(ca))
 
 
 @contextmanager
-def run_server(*arguments: str) -> Iterator[int]:
+def run_server(script: Path, *arguments: str) -> Iterator[int]:
     """Run a server, and give its port; it ends by itself when this process is no more."""
-    command = [sys.executable, str(SERVER), *arguments]
+    command = [sys.executable, str(script), *arguments]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

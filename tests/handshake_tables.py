@@ -70,7 +70,7 @@ def outcome(shake: HTTP11Upgrade, *pieces: bytes) -> tuple[object, ...]:
     if shake.accepted is not None:
         accepted = shake.accepted
         fields = fields_of(accepted.headers)
-        return "accepted", accepted.subprotocol, fields, accepted.trailing_data + rest
+        return "accepted", accepted.subprotocol, fields, shake.trailing_data + rest
     if shake.rejected:
         response = shake.response
         assert response is not None

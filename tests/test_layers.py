@@ -38,6 +38,7 @@ LAYERS = {
             "_http.authority",
             "_http.url",
             "_http.redirects",
+            "_http.plain_101",
         ),
         *("_http.response", "_http.http11", "_http.handshake", "_http.negotiation"),
         *("_connection.close_error", "_connection.queue"),

@@ -7,7 +7,6 @@ import itertools
 import logging
 import math
 import ssl
-from dataclasses import fields
 from decimal import Decimal
 
 import pytest
@@ -25,7 +24,7 @@ from trio_wsclient import (
     reconnecting,
     run_websocket_client,
 )
-from trio_wsclient._options import Options
+from trio_wsclient._options import Options, make_options
 
 USER_AGENT = ("User-Agent", f"trio-wsclient/{trio_wsclient.__version__}")
 
@@ -40,7 +39,7 @@ def stream() -> trio.abc.Stream:
 
 def test_the_defaults_are_these():
     options = Options()
-    assert {field.name: getattr(options, field.name) for field in fields(options)} == {
+    assert {name: getattr(options, name) for name in ClientOptions.__annotations__} == {
         "open_timeout": 10,
         "close_timeout": 10,
         "ping_interval": None,
@@ -73,7 +72,7 @@ def test_the_defaults_are_these():
 
 
 def test_what_is_documented_is_what_there_is():
-    assert list(ClientOptions.__annotations__) == [field.name for field in fields(Options)]
+    assert [*ClientOptions.__annotations__] == [*Options.__annotations__]
     documented = inspect.getdoc(ClientOptions)
     assert documented is not None
     for name in ClientOptions.__annotations__:
@@ -314,8 +313,6 @@ def test_options_are_kept_from_later_changes():
     extra_headers["X-A"] = "2"
     assert options.subprotocols == ("chat",)
     assert options.headers == (("X-A", "1"),)
-    with pytest.raises(AttributeError):
-        options.decode_text = False
 
 
 @pytest.mark.parametrize("value", ["x\r\nEvil: 1", "ü", " x"])
@@ -534,3 +531,8 @@ def test_contexts_from_before_and_after_truststore_injects_itself_are_taken():
     for context in (BEFORE, after):
         assert Options(ssl_context=context).ssl_context is context
         assert Proxy("https://proxy.example", ssl_context=context).ssl_context is context
+
+
+def test_connections_without_options_share_the_defaults():
+    assert make_options({}) is make_options({})
+    assert vars(make_options({})) == {}

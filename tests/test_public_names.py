@@ -6,6 +6,8 @@ import dataclasses
 import importlib.metadata
 import inspect
 import re
+import subprocess
+import sys
 import types
 
 import pytest
@@ -302,3 +304,12 @@ def test_they_have_these_attributes_and_docstrings(name: str, attributes: list[s
             and not vars(found)[attribute].__doc__
         }
         assert bare == set()
+
+
+def test_import_leaves_out_what_few_programs_need():
+    """Each of these takes as long to import as many modules of ours."""
+    program = "import sys, trio_wsclient; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    modules = {*done.stdout.decode().split()}
+    assert "trio_wsclient._net.no_proxy" in modules
+    assert modules.isdisjoint({"difflib", "email.parser", "http.client", "urllib.request"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import re
 from collections.abc import Awaitable, Callable
 
@@ -17,9 +18,11 @@ from trio_wsclient import (
     ConnectionClosed,
     ConnectionClosedError,
     ConnectionClosedOK,
+    Observer,
     WebSocketClient,
     open_websocket_client,
 )
+from trio_wsclient._connection.connection import Connection
 
 BOUND = 10  # seconds for what takes a fraction of one
 RSV1, RSV2, RSV3 = 4, 2, 1
@@ -300,3 +303,75 @@ async def test_violation_beside_deflate_quotes_its_value(data, code, value):
     assert close.code == code
     for text in error_texts(exc, close):
         assert re.search(value, text), text
+
+
+# The reply task
+
+
+def tasks_of_block() -> list[str]:
+    """Return the names of the client's tasks beside the one that has opened it."""
+    nurseries = trio.lowlevel.current_task().child_nurseries
+    names = [task.name.rpartition(".")[2] for task in nurseries[-1].child_tasks]
+    return sorted(names)
+
+
+async def test_reply_task_starts_when_a_ping_comes():
+    ping_now = trio.Event()
+
+    async def script(peer: Peer) -> list[wire.ClientFrame | None]:
+        await peer.accept()
+        await ping_now.wait()
+        await peer.send(wire.ping(b"1"))
+        frames = [await peer.next_frame(), await peer.next_frame()]
+        await situations.end(peer)
+        return frames
+
+    with trio.fail_after(BOUND):
+        async with scene(script) as server:
+            async with open_websocket_client(server.url) as ws:
+                assert tasks_of_block() == ["receive_task"]
+                ping_now.set()
+                while ws.statistics().pings_received == 0:
+                    await trio.sleep(0.001)
+                assert tasks_of_block() == ["receive_task", "reply_task"]
+            frames = await server.seen()
+    assert [frame.opcode for frame in frames] == [wire.PONG, wire.CLOSE]
+
+
+async def test_task_that_closes_replies_instead_of_the_reply_task(monkeypatch):
+    async def unused(self) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Connection, "reply_task", unused)
+    with trio.fail_after(BOUND):
+        async with scene(answers_nothing(b"")) as server:
+            async with open_websocket_client(server.url):
+                pass
+            frames = await server.seen()
+    assert [frame.opcode for frame in frames] == [wire.CLOSE]
+
+
+async def test_reply_task_has_the_context_of_the_block():
+    """Whichever task has started it: here one with another value."""
+    variable = contextvars.ContextVar("variable", default="default")
+    seen = []
+
+    class Watching(Observer):
+        def frame_sent(self, connection_id: int, opcode: int, size: int) -> None:
+            seen.append((opcode, variable.get()))
+
+    async def receive(ws: WebSocketClient) -> None:
+        variable.set("receiver")
+        await ws.receive()
+
+    variable.set("block")
+    with trio.fail_after(BOUND):
+        async with (
+            scene(answers_nothing(wire.ping() + wire.text("x"))) as server,
+            open_websocket_client(server.url, observer=Watching()) as ws,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(receive, ws)
+            while not seen:
+                await trio.sleep(0.001)
+    assert seen[0] == (wire.PONG, "block")

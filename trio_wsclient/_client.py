@@ -34,7 +34,7 @@ from trio_wsclient._protocol.closing import CloseFrame, check_close
 from trio_wsclient._protocol.events import Opcode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ConnectionInfo:
     """What is known from opening the connection."""
 

@@ -342,21 +342,23 @@ class Connector:
     ) -> tuple[Connection, WebSocketClient]:
         options = self._options
         in_use = tuple(extension.name for extension in accepted.extensions)
-        self._log.debug(
-            "open; extensions: %s; declined: %s; frames by %s",
-            ", ".join(in_use) or "none",
-            ", ".join(self._handshake.declined(accepted)) or "none",
-            IMPLEMENTATION,
-            phase=self._phase,
-        )
+        if self._log.wants_debug:
+            self._log.debug(
+                "open; extensions: %s; declined: %s; frames by %s",
+                ", ".join(in_use) or "none",
+                ", ".join(self._handshake.declined(accepted)) or "none",
+                IMPLEMENTATION,
+                phase=self._phase,
+            )
         protocol = Protocol(
             limits=Limits(options.max_message_size, options.max_frame_size),
             decode_text=options.decode_text,
             extensions=accepted.extensions,
             listener=self._log,
         )
-        if accepted.trailing_data:
-            protocol.receive_data(accepted.trailing_data)
+        trailing_data = self._upgrade.trailing_data
+        if trailing_data:
+            protocol.receive_data(trailing_data)
         connection = Connection(
             stream,
             protocol,
@@ -367,7 +369,7 @@ class Connector:
             close_timeout=options.close_timeout,
             shares_reading=isinstance(stream, EagerStream),
         )
-        connection.stream_reader.bytes_received = len(accepted.trailing_data)
+        connection.stream_reader.bytes_received = len(trailing_data)
         opened = ConnectionInfo(
             url=self._url,
             redirects=tuple(self._redirects),
@@ -392,11 +394,11 @@ class Connector:
 
 
 def _addresses(stream: trio.abc.Stream) -> tuple[object, object]:
-    if isinstance(stream, trio.SSLStream):
-        return _addresses(stream.transport_stream)
-    if isinstance(stream, PrefixedStream):
-        return _addresses(stream.stream)
-    if isinstance(stream, trio.SocketStream | EagerStream):
+    if isinstance(stream, EagerStream | trio.SocketStream):
         with suppress(OSError):  # The server may have left already.
             return stream.socket.getsockname(), stream.socket.getpeername()
+    elif isinstance(stream, trio.SSLStream):
+        return _addresses(stream.transport_stream)
+    elif isinstance(stream, PrefixedStream):
+        return _addresses(stream.stream)
     return None, None

@@ -182,7 +182,13 @@ class Log:
 
     def debug(self, message: str, *args: object, **facts: object) -> None:
         """Log an event of the connection at level DEBUG, with its facts as attributes."""
-        self._write(logging.DEBUG, message, args, facts)
+        if self.wants_debug:
+            self._write(logging.DEBUG, message, args, facts)
+
+    @property
+    def wants_debug(self) -> bool:
+        """Whether `debug` has an effect: ask before you make arguments that cost time."""
+        return self._logger.isEnabledFor(logging.DEBUG)
 
     # Frames: what `_protocol.listener.FrameListener` asks for
 

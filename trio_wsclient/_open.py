@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import NoReturn, Unpack
 
@@ -37,6 +39,7 @@ from trio_wsclient._functions import check_awaitable
 from trio_wsclient._http.url import URL, parse
 from trio_wsclient._interrupts import INTERRUPTS, reduce_interrupts
 from trio_wsclient._misuse import OnlyAsyncWith, check_handler, check_trio
+from trio_wsclient._observe import Observer
 from trio_wsclient._options import ClientOptions, Options, make_options
 from trio_wsclient._protocol.closing import CloseFrame
 
@@ -149,7 +152,10 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
         self._nurseries = trio.open_nursery(strict_exception_groups=True)
         self._nursery = await self._nurseries.__aenter__()
         self._nursery.start_soon(self._connection.stream_reader.receive_task)
-        self._nursery.start_soon(self._connection.reply_task)
+        # Whichever task starts the reply task, it has the context variables of this one.
+        self._connection.replies.start_with(
+            partial(copy_context().run, self._nursery.start_soon, self._connection.reply_task)
+        )
         if self._options.ping_interval is not None:
             self._nursery.start_soon(
                 keepalive_task,
@@ -174,8 +180,9 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
         # Nothing may keep us from leaving the nursery; what it was is judged below.
         except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
-        self._nursery.cancel_scope.cancel()
-        self._connection.closing.expire()
+        if not self._connection.record.stream_closed or self._options.ping_interval is not None:
+            self._nursery.cancel_scope.cancel()
+            self._connection.closing.expire()
         try:
             # X1 (your exception leaves as it is): with no exception, whatever the block has raised.
             await self._nurseries.__aexit__(None, None, None)  # noqa: ASYNC102
@@ -238,9 +245,13 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
     def _report_closed(self) -> None:
         log, closing, client = self._connection.log, self._connection.record, self._client
         log.debug("over; received %s, sent %s", closing.received, closing.sent)
-        outcome = client.outcome
-        assert outcome is not None
-        log.observe(lambda to: to.closed(log.connection_id, outcome, client.statistics()))
+
+        def notify(observer: Observer) -> None:
+            outcome = client.outcome
+            assert outcome is not None
+            observer.closed(log.connection_id, outcome, client.statistics())
+
+        log.observe(notify)
 
     async def _leave(self, exc: BaseException | None) -> None:
         # Also of a deadline that has passed, but that Trio has not had the time to look at.

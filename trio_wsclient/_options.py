@@ -8,8 +8,7 @@ import math
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Final, Literal, TypeAlias, TypedDict
+from typing import Final, Literal, TypeAlias, TypedDict, Unpack
 
 import trio
 from wsproto.extensions import Extension
@@ -138,9 +137,14 @@ class ClientOptions(TypedDict, total=False):
     logger: logging.Logger
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options with their defaults, checked.
+    """The options with their defaults, checked. They do not change.
+
+    It is no ``dataclass``: that would take three times as long to make, for each connection, and
+    to import.
+
+    Args:
+        **given: The options that do not have their defaults.
 
     Raises:
         TypeError: An option is unknown or of the wrong type.
@@ -174,28 +178,31 @@ class Options:
     redirect_headers: Callable[[str], HeadersLike] | None = None
     local_address: str | None = None
     observer: Observer | None = None
-    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("trio_wsclient"))
+    logger: logging.Logger = logging.getLogger("trio_wsclient")
 
-    def __post_init__(self) -> None:
-        for name, check in _CHECKS.items():
-            value = getattr(self, name)
-            if value is not _DEFAULTS[name]:  # Those are sound: that costs nobody any time.
+    def __init__(self, **given: Unpack[ClientOptions]) -> None:
+        for name, value in given.items():
+            check = _CHECKS.get(name)
+            if check is not None and value is not _DEFAULTS[name]:
                 check(name, value)
+        vars(self).update(given)
         for name in _MAY_BE_ENDLESS:
             if getattr(self, name) == math.inf:
-                object.__setattr__(self, name, None)
+                setattr(self, name, None)
         self._check_routes()
         # In place: what was passed may be changed, or be an iterator.
-        object.__setattr__(self, "extensions", check_extensions(self.extensions))
-        object.__setattr__(self, "subprotocols", check_subprotocols(self.subprotocols))
-        if not callable(self.extra_headers):
-            object.__setattr__(self, "extra_headers", check_extra_headers(self.extra_headers))
+        if "extensions" in given:
+            self.extensions = check_extensions(self.extensions)
+        if "subprotocols" in given:
+            self.subprotocols = check_subprotocols(self.subprotocols)
+        if "extra_headers" in given and not callable(self.extra_headers):
+            self.extra_headers = check_extra_headers(self.extra_headers)
         self._check_own_headers()
 
     def _check_routes(self) -> None:
         """Check that there is one way to connect, not two."""
         if isinstance(self.proxy, str) and self.proxy != "environment":
-            object.__setattr__(self, "proxy", Proxy(self.proxy))
+            self.proxy = Proxy(self.proxy)
         routes = [
             name
             for name in ("stream", "open_stream", "unix_socket", "proxy")
@@ -263,7 +270,8 @@ class Options:
         self.check_origin(self._fixed_headers)
         # Both, also where extra_headers has one of that name: a proxy is told the user agent.
         for option, name in (("origin", "Origin"), ("user_agent", "User-Agent")):
-            if (value := getattr(self, option)) is not None:
+            value = getattr(self, option)
+            if value is not None and value is not _DEFAULTS[option]:
                 check_field(name, value, option)
 
 
@@ -376,7 +384,9 @@ _CHECKS: Final[dict[str, _Check]] = {
 }
 # Timeouts and intervals for which infinity means the same as None.
 _MAY_BE_ENDLESS: Final = ("open_timeout", "ping_interval", "ping_timeout")
-_DEFAULTS: Final = {each.name: each.default for each in fields(Options)}
+_DEFAULTS: Final = {name: getattr(Options, name) for name in ClientOptions.__annotations__}
+# Most connections have no options: they share these.
+_ALL_DEFAULT: Final = Options()
 
 
 def make_options(options: ClientOptions, *more: str) -> Options:
@@ -390,6 +400,8 @@ def make_options(options: ClientOptions, *more: str) -> Options:
         TypeError: An option is unknown or of the wrong type.
         ValueError: An option is out of range.
     """
+    if not options:
+        return _ALL_DEFAULT
     for name in options:
         if name not in _DEFAULTS:
             raise unknown_option(name, (*_DEFAULTS, *more))

@@ -109,3 +109,40 @@ async def test_reply_task_waits_until_something_is_due(subject, nursery):
     await wait_all_tasks_blocked()
     assert len(woken) == 2
     nursery.cancel_scope.cancel()
+
+
+def test_reply_task_is_started_once_when_something_is_due(subject):
+    started = []
+    subject.replies.start_with(lambda: started.append(subject.replies.are_wanted))
+    assert started == []
+    subject.replies.add_pong(b"1")
+    subject.replies.add_pong(b"2")
+    subject.replies.want()
+    assert started == [True]
+    assert not subject.replies.take_over()
+
+
+def test_task_that_takes_over_keeps_the_reply_task_from_starting(subject):
+    subject.replies.start_with(pytest.fail)
+    assert subject.replies.take_over()
+    subject.replies.want()
+    assert subject.replies.are_wanted
+    assert not subject.replies.take_over()
+
+
+def test_unwritten_replies_are_pongs_writes_and_our_close(subject):
+    replies = subject.replies
+    assert not replies.are_unwritten
+    replies.add_pong(b"1")
+    assert replies.are_unwritten
+    replies.seal()
+    assert replies.are_unwritten
+    replies.take()
+    assert not replies.are_unwritten
+    replies.note_write_begins()
+    assert replies.are_unwritten
+    replies.note_write_ends()
+    subject.protocol.close(1000, "")
+    assert replies.are_unwritten
+    replies.take()
+    assert not replies.are_unwritten

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from unittest import mock
 
-import h11
 import trio
 import wire
 from handshake_tables import complete, outcome, upgrade
@@ -210,9 +209,7 @@ def connect(data: bytes) -> None:
     size = 1 + choices.number(255)
 
     def result(pieces: list[bytes]) -> tuple[object, ...]:
-        exchange = HTTP11Exchange(
-            h11.Request(method="CONNECT", target="x:1", headers=[("Host", "x:1")])
-        )
+        exchange = HTTP11Exchange("CONNECT", "x:1", [("Host", "x:1")])
         try:
             for number, piece in enumerate(pieces):
                 if exchange.complete:

@@ -140,7 +140,7 @@ def test_later_bytes_after_the_answer_are_kept():
     shake.receive_data(complete(shake, switching()) + b"a")
     shake.receive_data(b"b")
     assert shake.accepted is not None
-    assert shake.accepted.trailing_data == b"ab"
+    assert shake.trailing_data == b"ab"
 
 
 def test_one_of_the_subprotocols_offered_is_chosen():

@@ -16,12 +16,12 @@ from trio_wsclient._http.http11 import MAX_HEAD_SIZE, HTTP11Exchange, MalformedR
 
 def upgrade() -> HTTP11Exchange:
     headers = [("Host", "example.org"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
-    return HTTP11Exchange(h11.Request(method="GET", target="/chat", headers=headers))
+    return HTTP11Exchange("GET", "/chat", headers)
 
 
 def connect() -> HTTP11Exchange:
     headers = [("Host", "example.org:443")]
-    return HTTP11Exchange(h11.Request(method="CONNECT", target="example.org:443", headers=headers))
+    return HTTP11Exchange("CONNECT", "example.org:443", headers)
 
 
 EXCHANGES = {"upgrade": upgrade, "CONNECT": connect}

@@ -166,7 +166,7 @@ def test_a_handshake_says_what_is_in_use_and_what_was_declined():
     assert shake.accepted is not None
     assert shake.accepted.extensions == (free, c)
     assert shake._handshake.declined(shake.accepted) == ["a", "b"]
-    assert shake.accepted.trailing_data == wire.text("behind")
+    assert shake.trailing_data == wire.text("behind")
 
 
 def test_answer_is_taken_once_before_more_input():

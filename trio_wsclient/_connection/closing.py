@@ -23,6 +23,7 @@ interleaving).
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
@@ -161,8 +162,11 @@ class ClosingHandshake:
         """Take note that nothing more can be read."""
         self.record.stream_ended = True
         self.fail(cause)
-        # Our Close may still be written, within some ticks, but no answer can come.
-        call_after_ticks(UNBLOCKED_TICKS, self.expire, unless=self.stream_closed.is_set)
+        if isinstance(self._stream, EagerStream) and not self._replies.are_unwritten:
+            self._close_nowait(self._stream)
+        else:
+            # Our Close may still be written, within some ticks, but no answer can come.
+            call_after_ticks(UNBLOCKED_TICKS, self.expire, unless=self.stream_closed.is_set)
 
     def note_write_error(self, error: Exception) -> None:
         """Take note that nothing can be written any more; the server may still say why."""
@@ -268,6 +272,16 @@ class ClosingHandshake:
                 self._reader.need_no_more()
             if not self.known.is_set():  # The deadline has passed.
                 await self.close_forcefully()
+
+    def _close_nowait(self, stream: EagerStream) -> None:
+        """Close our own stream after it has ended, and nothing is left to write.
+
+        No task needs a cancel: each one that waits is woken, and sees that the stream has ended.
+        """
+        self._protocol.close_stream()
+        with suppress(OSError):
+            stream.close()
+        self.stream_closed.set()
 
     async def close_forcefully(self) -> None:
         """Close the stream, without waiting for anybody, and end the tasks."""

@@ -3,10 +3,10 @@
 Theory of operation
 -------------------
 
-Two tasks of the connection run in the background, and a third one on request. The receive task is
-the background reader, see `stream_reader`. The reply task writes what is due while no other task
-writes, and closes the stream at the end. The keepalive task pings. Everything else runs in the
-caller's task.
+One task of the connection always runs in the background, and two more if they are needed. The
+receive task is the background reader, see `stream_reader`. The reply task writes what is due while
+no other task writes, and closes the stream at the end. It is started when something is due, see
+`replies`. The keepalive task pings. Everything else runs in the caller's task.
 
 The tasks are shielded: after the block is cancelled, its body may continue in a shielded scope, and
 still needs them. Leaving the block closes the stream, which ends them. The code cites these
@@ -132,12 +132,16 @@ class Connection:
         try:
             with closing.scope(shield=True):
                 await self._reply()
-        except Exception as bug:  # noqa: BLE001 `receive_task` raises it (X2)
-            closing.note_bug(bug)
         finally:
             await closing.close_forcefully()  # noqa: ASYNC102 shielded inside
 
     async def _reply(self) -> None:
+        try:
+            await self._reply_until_end()
+        except Exception as bug:  # noqa: BLE001 `receive_task` raises it (X2)
+            self.closing.note_bug(bug)
+
+    async def _reply_until_end(self) -> None:
         record = self.record
         has_ended = has_half_closed = False
         while not has_ended:
@@ -225,24 +229,30 @@ class Connection:
             try:
                 await self.stream_reader.read_arrived()
             finally:
+                # While this task waits for a message under way, it can't reply.
+                replies_here = self.message_slot.owner is None and self.replies.take_over()
                 closing.decide(code, reason)  # also if cancelled
             with closing.scope():
                 await self._finish_message()
-                await self.writer.write_replies()
-                await closing.stream_closed.wait()
+                if replies_here:
+                    await self._reply()
+                else:
+                    await self.writer.write_replies()
+                    await closing.stream_closed.wait()
         finally:
             await closing.close_forcefully()  # noqa: ASYNC102 shielded inside
 
     async def _finish_message(self) -> None:
         """Wait up to half of ``close_timeout`` for the message under way; then make our Close."""
         slot, closing, record = self.message_slot, self.closing, self.record
-        with trio.move_on_after(closing.close_timeout / 2):
-            # Whatever changes how the connection ends dismisses the line of the slot, and this task
-            # with it. Then it lines up again.
-            while record.may_send and slot.owner not in {None, trio.lowlevel.current_task()}:
-                if await slot.acquire():
-                    closing.send_close()
-                    slot.release()
+        if slot.owner is not None:
+            with trio.move_on_after(closing.close_timeout / 2):
+                # Whatever changes how the connection ends dismisses the line of the slot, and this
+                # task with it. Then it lines up again.
+                while record.may_send and slot.owner not in {None, trio.lowlevel.current_task()}:
+                    if await slot.acquire():
+                        closing.send_close()
+                        slot.release()
         closing.send_close(is_unfinished=slot.owner is not None)
 
     async def close_nowait(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from trio_wsclient._connection.pings import Pings
@@ -14,6 +16,9 @@ class Replies:
 
     The reader notes what is due, and never writes (R1). The next task that writes sends all of it
     with its own data. If no task writes, the reply task does.
+
+    Most connections owe nothing until they are closed, so the reply task is started when something
+    is due. If the client closes first, the task that closes does the work of the reply task.
 
     R3 (pongs are bounded): of the pings that come while a write is blocked, only the latest is
     answered (RFC 6455 §5.5.3). Otherwise the client would hold every pong for a server that pings
@@ -33,6 +38,7 @@ class Replies:
         self._payloads: list[bytes] = []  # of the pongs that are due
         self._sealed = b""  # frames that were made before our Close, and go before it
         self._wanted = trio.Event()
+        self._start: Callable[[], object] | None = None  # of the reply task, until it is called
         self._writes = 0  # that have been begun
         self._is_writing = False
         self._is_blocked = False  # whether the write under way takes longer than a few ticks
@@ -49,7 +55,7 @@ class Replies:
         if self._is_blocked:
             self._payloads.clear()  # R3 (pongs are bounded)
         self._payloads.append(payload)
-        self._wanted.set()
+        self.want()
         if self._is_writing and self._watched != self._writes:
             self._watched = writes = self._writes
             call_after_ticks(
@@ -62,8 +68,24 @@ class Replies:
             del self._payloads[:-1]  # R3 (pongs are bounded)
 
     def want(self) -> None:
-        """Have the reply task look at what is due."""
+        """Have the reply task look at what is due; start it unless it runs."""
         self._wanted.set()
+        if self._start is not None:
+            start, self._start = self._start, None
+            start()
+
+    def start_with(self, start: Callable[[], object]) -> None:
+        """Take the function that starts the reply task."""
+        self._start = start
+
+    def take_over(self) -> bool:
+        """Let the calling task do the work of the reply task.
+
+        Returns:
+            Whether it has to do so. If not, the reply task was started before.
+        """
+        is_free, self._start = self._start is not None, None
+        return is_free
 
     @property
     def are_wanted(self) -> bool:
@@ -99,6 +121,11 @@ class Replies:
     def _take_pongs(self) -> bytes:
         payloads, self._payloads = self._payloads, []
         return b"".join(map(self._protocol.send_pong, payloads))
+
+    @property
+    def are_unwritten(self) -> bool:
+        """Whether a frame is due, or a write is under way."""
+        return self._is_writing or bool(self._sealed or self._payloads) or self._protocol.has_close
 
     # R3 (pongs are bounded)
 

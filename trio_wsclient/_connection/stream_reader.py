@@ -212,9 +212,23 @@ class StreamReader:
             self._handle(None)
             return True
         data = self._receive_nowait(eager)
-        if data is not None:
+        if data is None:
+            return False
+        self._handle(data)
+        if self._is_only_end_left and (data := self._receive_nowait(eager)) is not None:
             self._handle(data)
-        return data is not None
+        return True
+
+    @property
+    def _is_only_end_left(self) -> bool:
+        """Whether both Closes are through: most servers end TCP right after theirs."""
+        record = self._record
+        return (
+            record.received is not None
+            and record.sent is not None
+            and not record.stream_ended
+            and not self._replies.are_unwritten
+        )
 
     def _receive_nowait(self, eager: EagerStream) -> memoryview | None:
         """Return what has come, nothing at the end of the stream, or ``None`` if nothing has."""

@@ -7,7 +7,8 @@ says what was wrong with it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Final
 
 from trio_wsclient._headers import Headers
@@ -36,10 +37,14 @@ class Excerpts:
         sent: The values of the request that may be secrets.
     """
 
-    def __init__(self, sent: Iterable[str]) -> None:
-        whole = [value for value in sent if len(value) >= _MIN_SECRET]
+    def __init__(self, sent: Sequence[str]) -> None:
+        self._sent = sent
+
+    @cached_property  # Few connections have an error that needs it.
+    def _secrets(self) -> set[str]:
+        whole = [value for value in self._sent if len(value) >= _MIN_SECRET]
         parts = (part for value in whole for part in _SEPARATORS.split(value))
-        self._secrets = {*whole, *(part for part in parts if len(part) >= _MIN_PART)}
+        return {*whole, *(part for part in parts if len(part) >= _MIN_PART)}
 
     def quote(self, text: str) -> str:
         """Return a text on one safe line, ``""`` if it repeats a secret."""

@@ -43,16 +43,13 @@ _OWN_FIELDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AcceptedUpgrade:
     """The server agreed: status 101 and all that RFC 6455 §4.1 asks of it."""
 
     subprotocol: str | None
     headers: Headers
     extensions: tuple[Extension, ...]  # those in use, in their order
-    trailing_data: bytes = (
-        b""  # the first bytes of the connection, if they came in the same segment
-    )
 
 
 def check_subprotocols(subprotocols: object) -> tuple[str, ...]:
@@ -122,7 +119,8 @@ class Handshake:
         if url.authorization and not any(name.lower() == "authorization" for name, _ in fields):
             head.append(("Authorization", url.authorization))
         self.fields: Final = (*head, *fields)
-        items = re.split("[&=]", url.target.partition("?")[2])
+        _, mark, query = url.target.partition("?")
+        items = re.split("[&=]", query) if mark else ()
         values = (value for _, value in fields)
         self.excerpts: Final = Excerpts([url.authorization or "", *items, *values])
 

@@ -1,18 +1,21 @@
 """One HTTP/1.1 request and its response (RFC 9112), without I/O.
 
-h11 parses; limits are kept here, so that the verdict does not depend on how the bytes were cut.
-``upgrade`` and ``_net.http_connect`` judge what the response means.
+`plain_101` parses the usual 101, and h11 everything else. The limits are kept here, so that the
+verdict does not depend on how the bytes were cut. ``upgrade`` and ``_net.http_connect`` judge what
+the response means.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import h11
 
 from trio_wsclient._headers import Headers
 from trio_wsclient._http.excerpts import Excerpts
+from trio_wsclient._http.plain_101 import parse_plain_101
 from trio_wsclient._http.response import Response
 from trio_wsclient._text import quote
 
@@ -57,13 +60,23 @@ class HTTP11Exchange:
     """A request without a body, and what the peer responds.
 
     Args:
-        request: The request, for an upgrade or with CONNECT.
-        excerpts: What an error may quote of the response.
+        method: ``"GET"`` for an upgrade, or ``"CONNECT"``.
+        target: The target in the request line, in ASCII.
+        fields: The header fields, ``Host`` first. Each was checked before: nothing here can keep a
+            line break out of the request.
+        excerpts: What an error may quote of a response.
     """
 
-    def __init__(self, request: h11.Request, excerpts: Excerpts = _ALL) -> None:
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        fields: Sequence[tuple[str, str]],
+        excerpts: Excerpts = _ALL,
+    ) -> None:
+        self._request = (method, target, fields)
         self._excerpts = excerpts
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * MAX_HEAD_SIZE)
+        self._http: h11.Connection | None = None  # once it has to parse
         self._head_size = 0
         self._start = b""  # the first bytes that came, as many as `_START` has
         self._body = bytearray()
@@ -71,9 +84,9 @@ class HTTP11Exchange:
         self.response: Response | None = None
         self.switched: bool = False  # whether the response ends HTTP: a 101, or a 2xx to CONNECT
         self.trailing_data: bytes = b""  # what came after such a response
-        self.request_data: Final = (self._http.send(request) or b"") + (
-            self._http.send(h11.EndOfMessage()) or b""
-        )
+        lines = [f"{name}: {value}\r\n" for name, value in fields]
+        head = f"{method} {target} HTTP/1.1\r\n{''.join(lines)}\r\n"
+        self.request_data: Final = head.encode("ascii")
 
     @property
     def rejected(self) -> bool:
@@ -96,9 +109,12 @@ class HTTP11Exchange:
         Raises:
             MalformedResponse: See there. Once there is a rejection its body may be anything.
         """
+        if not self._start and self._receive_plain_101(data):
+            return
         self._check_start(data)
         start = 0
         while not self.complete:
+            http = self._http or self._begin_parsing()
             # Of the head no byte beyond the limit is looked at, however the bytes were cut.
             size = _PIECE if self.rejected else min(_PIECE, MAX_HEAD_SIZE - self._head_size)
             if data and size == 0:
@@ -106,8 +122,8 @@ class HTTP11Exchange:
             piece = data[start : start + size]
             start += len(piece)
             try:
-                self._http.receive_data(piece)
-                self._next_events(len(piece))
+                http.receive_data(piece)
+                self._next_events(http, len(piece))
             except h11.RemoteProtocolError as exc:
                 # Break a cycle: h11 raises some of these in a frame that refers to them.
                 exc.__traceback__ = None
@@ -124,6 +140,24 @@ class HTTP11Exchange:
                 break
         if self.switched:
             self.trailing_data += data[start:]
+
+    def _receive_plain_101(self, data: bytes) -> bool:
+        """Take the first bytes by the fast path; return whether that was possible."""
+        plain = None if self._request[0] == "CONNECT" else parse_plain_101(data)
+        if plain is None:
+            return False
+        self._start = _START
+        self.response, self.trailing_data = plain
+        self.switched = True
+        return True
+
+    def _begin_parsing(self) -> h11.Connection:
+        """Let h11 parse from here on; it has to know the request."""
+        method, target, fields = self._request
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * MAX_HEAD_SIZE)
+        self._http.send(h11.Request(method=method, target=target, headers=[*fields]))
+        self._http.send(h11.EndOfMessage())
+        return self._http
 
     def _check_start(self, data: bytes) -> None:
         """Judge the first bytes: the greeting of another protocol has no blank line at its end."""
@@ -147,18 +181,18 @@ class HTTP11Exchange:
             return NoResponse("TCP ended without a response")
         return MalformedResponse("TCP ended before the response was complete")
 
-    def _next_events(self, size: int) -> None:
+    def _next_events(self, http: h11.Connection, size: int) -> None:
         if not self.rejected:
             self._head_size += size
         while True:
-            event = self._http.next_event()
+            event = http.next_event()
             if isinstance(event, h11.InformationalResponse | h11.Response):
-                self.switched = self._http.their_state is h11.SWITCHED_PROTOCOL
+                self.switched = http.their_state is h11.SWITCHED_PROTOCOL
                 # RFC 9110 §15.2: a client takes 100, 103 and their like and waits on.
                 if isinstance(event, h11.Response) or self.switched:
                     self.response = _response(event)
                 if self.switched:
-                    self.trailing_data, _ = self._http.trailing_data
+                    self.trailing_data, _ = http.trailing_data
                     return
             elif isinstance(event, h11.Data):
                 self._body += event.data

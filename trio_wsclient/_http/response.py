@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from trio_wsclient._headers import Headers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """The head of a response.
 

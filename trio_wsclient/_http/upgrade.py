@@ -5,10 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from dataclasses import replace
 from typing import Final
-
-import h11
 
 from trio_wsclient._errors import InvalidResponse
 from trio_wsclient._http.handshake import AcceptedUpgrade, Handshake, wrong_header
@@ -53,8 +50,7 @@ class HTTP11Upgrade:
             ("Sec-WebSocket-Key", key.decode()),
         ]
         self._exchange = HTTP11Exchange(
-            h11.Request(method="GET", target=url.target, headers=[*head, *handshake.fields]),
-            handshake.excerpts,
+            "GET", url.target, [*head, *handshake.fields], handshake.excerpts
         )
         self.request_data: Final = self._exchange.request_data
 
@@ -62,6 +58,11 @@ class HTTP11Upgrade:
     def accepted(self) -> AcceptedUpgrade | None:
         """The outcome, if the server has agreed."""
         return self._accepted
+
+    @property
+    def trailing_data(self) -> bytes:
+        """The first bytes of the connection, if they came with the response."""
+        return self._exchange.trailing_data
 
     @property
     def rejected(self) -> bool:
@@ -93,12 +94,10 @@ class HTTP11Upgrade:
             self._exchange.receive_data(data)
         except MalformedResponse as exc:
             raise InvalidResponse(f"{exc}{self._advice(exc)}") from exc.__cause__
-        if self._exchange.switched:
-            if self._accepted is None:
-                assert self._exchange.response is not None
-                self._check_upgrade(self._exchange.response)
-                self._accepted = self._handshake.accept(self._exchange.response)
-            self._accepted = replace(self._accepted, trailing_data=self._exchange.trailing_data)
+        if self._exchange.switched and self._accepted is None:
+            assert self._exchange.response is not None
+            self._check_upgrade(self._exchange.response)
+            self._accepted = self._handshake.accept(self._exchange.response)
 
     def _advice(self, exc: MalformedResponse) -> str:
         if isinstance(exc, OtherProtocol):

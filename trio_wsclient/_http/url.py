@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -26,7 +27,7 @@ _SECURE: Final = frozenset({"wss", "https"})
 PRINTABLE_ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class URL:
     """The parts of a ``ws`` or ``wss`` URL that a client needs.
 
@@ -44,7 +45,7 @@ class URL:
     target: str
     authorization: str | None = field(repr=False)  # The repr may end in a log.
 
-    @property
+    @cached_property
     def authority(self) -> str:
         """The value of Host: brackets around IPv6, no default port (RFC 9110 §7.2)."""
         host = bracket(self.host)
@@ -60,7 +61,7 @@ class URL:
         """What makes two URLs be of one origin (RFC 6454 §4)."""
         return self.secure, self.host, self.port
 
-    @property
+    @cached_property
     def redacted(self) -> str:
         """The URL for logs: without its userinfo, and without what the query may have of secrets.
 
@@ -92,6 +93,8 @@ def parse(url: str) -> URL:
         raise InvalidURL(url, str(exc)) from None
 
 
+# A program that connects often mostly connects to the same URLs. Errors are not kept.
+@lru_cache(maxsize=64)
 def _parse(url: str) -> URL:
     check_sendable(url)
     if "#" in url:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-import h11
 import trio
 
 from trio_wsclient._errors import ProxyError
@@ -53,10 +52,7 @@ async def connect(
         fields = [("User-Agent", user_agent), *fields]
     password = "" if proxy.credentials is None else proxy.credentials[1].decode("latin-1")
     excerpts = Excerpts([password, *(value for _, value in proxy.fields)])
-    exchange = HTTP11Exchange(
-        h11.Request(method="CONNECT", target=authority, headers=[("Host", authority), *fields]),
-        excerpts,
-    )
+    exchange = HTTP11Exchange("CONNECT", authority, [("Host", authority), *fields], excerpts)
     draining = DrainingStream(stream)
     try:
         await draining.send_all(exchange.request_data)

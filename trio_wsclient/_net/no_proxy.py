@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
-from urllib.request import getproxies
 
 from trio_wsclient._errors import ProxyError
 from trio_wsclient._http.authority import parse_host_port
@@ -41,6 +40,9 @@ def proxy_from_environment(*, secure: bool, host: str, port: int) -> Proxy | Non
     Raises:
         ProxyError: A variable has a value that is not the URL of a proxy.
     """
+    # It takes longer to import than most of this package, and few programs need it.
+    from urllib.request import getproxies  # noqa: PLC0415
+
     proxies = getproxies()
     if bypasses(proxies.get("no", ""), host, port):
         return None

@@ -24,8 +24,11 @@ MAX_MESSAGES: Final = 512  # that one call decodes: up to 2 ms, while other task
 INTERFACE: Final = 3  # a number for the functions as they are here, of both variants
 _LONG: Final = 512  # bytes from which on `bytes.translate` masks faster than one large integer
 
-# What masking by each byte makes of all bytes.
-_TABLES: Final = [bytes(byte ^ key for byte in range(256)) for key in range(256)]
+# What masking by each byte makes of all bytes. Large integers make it in a tenth of the time.
+_ALL_BYTES: Final = int.from_bytes(range(256))
+_TABLES: Final = [
+    (_ALL_BYTES ^ int.from_bytes(bytes([key]) * 256)).to_bytes(256) for key in range(256)
+]
 
 
 def decode(

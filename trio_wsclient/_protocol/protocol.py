@@ -174,6 +174,11 @@ class Protocol:
         self._reader.violation = None
         self.closing.stream_closed = True
 
+    @property
+    def has_close(self) -> bool:
+        """Whether our Close frame is still to be written."""
+        return bool(self._close_data)
+
     def take_close(self) -> bytes:
         """Return our Close frame if it is still to be written, else nothing."""
         data, self._close_data = self._close_data, b""
