@@ -304,7 +304,7 @@ async def test_no_record_has_a_secret_of_a_proxy(status: str):
         request = await peer.read_request()
         assert request.startswith(b"CONNECT example.org:80 HTTP/1.1\r\n")
         assert b"Proxy-Authorization: Basic " in request
-        line = f"Proxy-Authenticate: Basic realm={PROXY_TOKEN}"
+        line = f"X-Session: {PROXY_TOKEN}"
         await peer.send(b"Junk\r\n\r\n" if status == "junk" else refusal(status, line))
         if status == "407 No":
             await peer.stream.aclose()
