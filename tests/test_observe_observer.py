@@ -219,7 +219,7 @@ async def test_observer_methods_do_nothing_by_default(autojump_clock):
 
 
 def test_observer_option_rejects_other_objects():
-    with pytest.raises(TypeError, match="observer has to be a trio_wsclient.Observer or None"):
+    with pytest.raises(TypeError, match=r"observer has to be a trio_wsclient\.Observer or None"):
         open_websocket_client(URL, observer=object())
 
 
