@@ -68,7 +68,7 @@ class Scene:
             nursery.start_soon(ws.receive)
             await wait_all_tasks_blocked(0.01)
             self._may_warm_up.set()
-        assert not ws._connection.reader.is_active
+        assert not ws._connection.shared_reader.is_active
         self._may_send.set()
         await trio.to_thread.run_sync(self._has_sent.wait, BOUND)
 

@@ -131,8 +131,8 @@ async def test_c3_what_arrived_counts_while_another_task_waits_to_read(reader, c
             subject.arrive(wire.text("0"))
             await wait_all_tasks_blocked(0.01)
         before = [*subject.taken]
-        assert subject.ws._connection.reader.is_active
-        assert subject.ws._connection.reader.is_led_by_receiver is (reader == "receiver")
+        assert subject.ws._connection.shared_reader.is_active
+        assert subject.ws._connection.shared_reader.is_led_by_receiver is (reader == "receiver")
         subject.arrive(wire.text("1") + wire.close(4000))
         subject.server.shutdown(socket.SHUT_WR)
         if call == "aclose":

@@ -223,7 +223,7 @@ async def test_e30_blocked_send_reads_in_a_shielded_scope_after_a_cancel(reads, 
                             nursery.start_soon(ws.receive)
                             await wait_all_tasks_blocked()
                             parked.set()
-                    assert ws._connection.reader.is_active is not reads
+                    assert ws._connection.shared_reader.is_active is not reads
                     scope.cancel()
                     with trio.fail_after(BOUND, shield=True):
                         begin.set()

@@ -177,7 +177,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             buffered_messages=queue.messages,
             buffered_bytes=queue.buffered_bytes,
             most_buffered_bytes=queue.most_bytes,
-            seconds_full=connection.reader.paused.seconds,
+            seconds_full=connection.shared_reader.paused.seconds,
             seconds_writing=writer.time_blocked.seconds,
             tasks_waiting_send=self._sender.tasks_waiting,
             tasks_waiting_receive=self._receiver.tasks_waiting,

@@ -254,7 +254,7 @@ async def test_writer_left_by_an_exception_wakes_the_active_receiver_at_once():
                 nursery.start_soon(receive)
                 nursery.start_soon(receive)
                 await wait_all_tasks_blocked(0.01)
-                assert ws._connection.reader.is_led_by_receiver
+                assert ws._connection.shared_reader.is_led_by_receiver
                 with pytest.raises(ZeroDivisionError):
                     async with ws.text_writer() as writer:
                         await writer.write("half")

@@ -57,7 +57,7 @@ async def opened(**options: object) -> AsyncIterator[tuple[WebSocketClient, Peer
                 nursery.start_soon(ws.receive)
                 await wait_all_tasks_blocked()
                 await server.peer.send(wire.text("first"))
-            assert not ws._connection.reader.is_active
+            assert not ws._connection.shared_reader.is_active
             yield ws, server.peer
 
 
@@ -72,7 +72,7 @@ async def receiving(ws: WebSocketClient, *, count: int = 1) -> AsyncIterator[lis
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receive)
         await wait_all_tasks_blocked()
-        assert ws._connection.reader.is_led_by_receiver
+        assert ws._connection.shared_reader.is_led_by_receiver
         yield received
 
 

@@ -257,4 +257,4 @@ async def test_task_waiting_for_a_turn_does_not_read():
             async with ws.text_writer():
                 nursery.start_soon(ws.send, "waits")
                 await wait_all_tasks_blocked()
-                assert not ws._connection.reader.is_active
+                assert not ws._connection.shared_reader.is_active

@@ -66,7 +66,7 @@ class Subject:
             close_timeout=10,
             shares_reading=shares_reading,
         )
-        self.reader = self.connection.reader
+        self.reader = self.connection.shared_reader
         self.queue = self.connection.queue
         self.receiver = Receiver(self.connection)
         self.scopes: dict[int, trio.CancelScope] = {}
@@ -569,11 +569,11 @@ async def test_receiver_reads_the_clients_own_stream():
         await wait_all_tasks_blocked()  # The background reader reads, then rests.
         await ws.send("question")
         assert await ws.receive() == "question"
-        assert not ws._connection.reader.is_active
+        assert not ws._connection.shared_reader.is_active
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ws.receive)
             await wait_all_tasks_blocked()
-            assert ws._connection.reader.is_led_by_receiver
+            assert ws._connection.shared_reader.is_led_by_receiver
             await ws.send("question")
 
 
@@ -633,7 +633,7 @@ async def test_active_receiver_ends_with_a_torn_frame():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(receive)
             await wait_all_tasks_blocked()
-            assert ws._connection.reader.is_led_by_receiver
+            assert ws._connection.shared_reader.is_led_by_receiver
             ws._connection.closing.fail(trio.BrokenResourceError("torn"))
             await ws._connection.closing.close_forcefully()
             await ended.wait()
@@ -659,7 +659,7 @@ async def test_background_reader_handles_what_outcome_has_left():
             await wait_all_tasks_blocked()
             await ws.send("go")
             assert await ws.receive() == "a"
-            assert not ws._connection.reader.is_active
+            assert not ws._connection.shared_reader.is_active
             await ws.send("go")
             assert has_sent.wait(30)
             assert ws.outcome is None

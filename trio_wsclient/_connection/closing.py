@@ -107,7 +107,7 @@ class ClosingHandshake:
     ) -> None:
         self._stream = stream
         self._protocol = protocol
-        self._reader = reader
+        self._shared_reader = reader
         self._message_slot = message_slot
         self._pings = pings
         self._replies = replies
@@ -223,9 +223,9 @@ class ClosingHandshake:
         """Tell everybody that how the connection ends has changed."""
         self.start_deadline()
         self._message_slot.dismiss()
-        self._reader.wake_receivers()
-        self._reader.wake_background()
-        if self._reader.is_led_by_receiver and isinstance(self._stream, EagerStream):
+        self._shared_reader.wake_receivers()
+        self._shared_reader.wake_background()
+        if self._shared_reader.is_led_by_receiver and isinstance(self._stream, EagerStream):
             self._stream.wake_reader()
         self._pings.end_all()
         self._replies.want()
@@ -240,7 +240,7 @@ class ClosingHandshake:
             self.deadline = trio.current_time() + self.close_timeout
             for scope in self._scopes:
                 scope.deadline = self.deadline
-            self._reader.need()  # until the end
+            self._shared_reader.need()  # until the end
 
     def scope(self, *, shield: bool = False) -> _DeadlineScope:
         """Return a scope that is cancelled at the deadline, also if that starts later.
@@ -264,12 +264,12 @@ class ClosingHandshake:
         # If this task is cancelled, raise that, not the error of a frame that the cancel has torn.
         await trio.lowlevel.checkpoint_if_cancelled()
         if not self.known.is_set():
-            self._reader.need()
+            self._shared_reader.need()
             try:
                 with self.scope():
                     await self.known.wait()
             finally:
-                self._reader.need_no_more()
+                self._shared_reader.need_no_more()
             if not self.known.is_set():  # The deadline has passed.
                 await self.close_forcefully()
 

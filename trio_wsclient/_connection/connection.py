@@ -89,14 +89,14 @@ class Connection:
         self.record: Final = protocol.closing
         self.log: Final = log
         self.queue: Final = queue
-        self.reader: Final = SharedReader(queue, is_shared=shares_reading)
-        self.pings: Final = Pings(self.reader.paused)
+        self.shared_reader: Final = SharedReader(queue, is_shared=shares_reading)
+        self.pings: Final = Pings(self.shared_reader.paused)
         self.replies: Final = Replies(protocol, self.pings)
         self.message_slot: Final = Slot()
         self.closing: Final = ClosingHandshake(
             stream,
             protocol,
-            reader=self.reader,
+            reader=self.shared_reader,
             message_slot=self.message_slot,
             pings=self.pings,
             replies=self.replies,
@@ -106,7 +106,7 @@ class Connection:
         self.writer: Final = FrameWriter(
             stream,
             protocol,
-            reader=self.reader,
+            reader=self.shared_reader,
             pings=self.pings,
             replies=self.replies,
             closing=self.closing,
@@ -115,7 +115,7 @@ class Connection:
         self.stream_reader: Final = StreamReader(
             stream,
             protocol,
-            reader=self.reader,
+            reader=self.shared_reader,
             queue=queue,
             pings=self.pings,
             replies=self.replies,
@@ -172,7 +172,8 @@ class Connection:
         """Have a ping written as soon as that is possible."""
         self.pings.request(payload)
         self.replies.want()
-        self.reader.wake_background()  # The latency includes the time until the pong is read.
+        # The latency includes the time until the pong is read.
+        self.shared_reader.wake_background()
 
     async def ping(self, payload: bytes) -> float:
         """Send a ping and wait for its pong; return after how many seconds it came."""
@@ -184,11 +185,11 @@ class Connection:
 
         try:
             if self.record.closed_by is None and await self.writer.write(make):
-                self.reader.need()
+                self.shared_reader.need()
                 try:
                     await ping.wait()
                 finally:
-                    self.reader.need_no_more()
+                    self.shared_reader.need_no_more()
         finally:
             self.pings.forget(payload, ping)
         if ping.seconds is None:

@@ -45,7 +45,7 @@ async def _keep_alive(connection: Connection, interval: float, timeout: float | 
 
 async def _is_answered(connection: Connection, timeout: float) -> bool:
     """Return whether something came in time, or the connection has ended."""
-    pings, reader = connection.pings, connection.reader
+    pings, reader = connection.pings, connection.shared_reader
     reader.need()
     try:
         while not pings.has_received and not connection.closing.has_begun:

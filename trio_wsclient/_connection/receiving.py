@@ -28,7 +28,7 @@ class Receiver:
         self._stream_reader = connection.stream_reader
         self._queue = connection.queue
         self._record = connection.record
-        self._reader = connection.reader
+        self._shared_reader = connection.shared_reader
         self._time_slice = connection.time_slice
         self.tasks_waiting: int = 0
 
@@ -50,7 +50,7 @@ class Receiver:
             take: Takes what the caller wants from the queue.
             is_message: Whether that is a single message.
         """
-        queue, record, reader = self._queue, self._record, self._reader
+        queue, record, reader = self._queue, self._record, self._shared_reader
         stream_reader = self._stream_reader
         self.tasks_waiting += 1  # before the first wait: `frames` allows no other consumer
         is_active = False
@@ -99,7 +99,7 @@ class Receiver:
     def receive_nowait(self) -> str | bytes:
         """Take a message, or raise ``trio.WouldBlock`` or what ended the connection."""
         self.check_between_messages()
-        if not self._queue.is_ready and not self._reader.is_led_by_receiver:
+        if not self._queue.is_ready and not self._shared_reader.is_led_by_receiver:
             # A receiver that waits comes first: it will read what has arrived.
             self._stream_reader.read_arrived_nowait()
         if self._queue.is_ready and not self._queue.is_claimed:

@@ -69,7 +69,7 @@ class StreamReader:
         self._eager = stream if isinstance(stream, EagerStream) else None
         self._protocol = protocol
         self._record = protocol.closing
-        self._reader = reader
+        self._shared_reader = reader
         self._queue = queue
         self._pings = pings
         self._replies = replies
@@ -97,7 +97,7 @@ class StreamReader:
             raise self._closing.bug  # X2 (background tasks never raise) but for a bug
 
     async def _read_in_background(self) -> None:
-        reader, record = self._reader, self._record
+        reader, record = self._shared_reader, self._record
         rests_next = False  # because receivers are reading
         while not record.stream_ended:
             if rests_next and not reader.is_needed:
@@ -125,7 +125,7 @@ class StreamReader:
         """Whether to read although no receiver reads (R2)."""
         return (
             self._queue.has_room(beside=self._protocol.partial_size)
-            or self._reader.has_parked
+            or self._shared_reader.has_parked
             or self._reads_on
             or self._record.closed_by is not None
             or self._protocol.violation is not None
@@ -292,12 +292,12 @@ class StreamReader:
         """Let the background reader read a message to its end that exceeds the queue (R2)."""
         if not self._may_read_ahead:
             self._reads_on = True
-            self._reader.wake_background()
+            self._shared_reader.wake_background()
 
     def make_room(self) -> None:
         """Have the background reader go on if it waits for room, and there is room (R2)."""
-        if self._reader.paused.since is not None and self._may_read_ahead:
-            self._reader.wake_background()
+        if self._shared_reader.paused.since is not None and self._may_read_ahead:
+            self._shared_reader.wake_background()
 
     # What has arrived (C3)
 
@@ -311,7 +311,7 @@ class StreamReader:
             return True
         while (has_more := self._read_arrived_once(eager)) and not self._time_slice.is_over:
             pass
-        reader = self._reader
+        reader = self._shared_reader
         if not reader.is_led_by_receiver:
             reader.serve()
         # The active reader may wait for data that this call has already read, so wake it. An active

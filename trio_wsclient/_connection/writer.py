@@ -66,7 +66,7 @@ class FrameWriter:
         self._eager = stream if isinstance(stream, EagerStream) else None
         self._protocol = protocol
         self._record = protocol.closing
-        self._reader = reader
+        self._shared_reader = reader
         self._pings = pings
         self._replies = replies
         self._closing = closing
@@ -218,12 +218,13 @@ class FrameWriter:
 
     async def _flush(self, size: int) -> None:
         assert self._eager is not None
-        self._reader.need()  # R1 (readers never write): the server may want to be read first.
+        # R1 (readers never write): the server may want to be read first.
+        self._shared_reader.need()
         try:
             while not await self._eager.flush_some():
                 self._pings.note_written()
         finally:
-            self._reader.need_no_more()
+            self._shared_reader.need_no_more()
         self._note_sent(size)
 
     def _note_sent(self, size: int) -> None:
