@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from trio_wsclient import Headers
-from trio_wsclient._headers import check_field, is_token
+from trio_wsclient._headers import check_field, check_token, is_token
 
 COOKIES = Headers([("Set-Cookie", "a=1"), ("Server", "x"), ("set-cookie", "b=2")])
 
@@ -75,6 +75,14 @@ def test_is_token_rejects_other_text(text: str):
     assert not is_token(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"), [("", "it is empty"), ("a b", "it has ' ' at index 1"), ("aä", "it has 'ä'")]
+)
+def test_check_token_says_what_is_no_token(text: str, why: str):
+    with pytest.raises(ValueError, match=f"^no token: {why}"):
+        check_token(text, "no token")
+
+
 @pytest.mark.parametrize("value", ["", "a", 'a, b; c="d" (e)', "a\tb"])
 def test_check_field_accepts_printable_ascii_and_tabs(value: str):
     assert check_field("X-Name", value, "headers") is None
@@ -82,7 +90,7 @@ def test_check_field_accepts_printable_ascii_and_tabs(value: str):
 
 @pytest.mark.parametrize("name", ["", "a b", "a:", "a\r\nb", "ä", "a\x00"])
 def test_check_field_rejects_name_that_is_no_token(name: str):
-    with pytest.raises(ValueError, match="is not the name of a header"):
+    with pytest.raises(ValueError, match=r"^headers: .* can't be the name of a header: it "):
         check_field(name, "value", "headers")
 
 

@@ -215,7 +215,8 @@ FUNCTIONS = ["redirect_headers", "check_tls", "open_stream", "on_rejected"]
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_option_that_has_to_be_a_function_is_one(name: str):
-    with pytest.raises(TypeError, match=f"{name} has to be a function or None, not dict"):
+    text = f"^{name} has to be None or an? .*function that takes .*, not dict$"
+    with pytest.raises(TypeError, match=text):
         Options(**{name: {"X-A": "1"}})
 
 
@@ -325,8 +326,8 @@ def test_a_user_agent_is_checked_also_where_a_header_goes_before_it(value: str):
     ("value", "problem"),
     [
         ("chat", r"^subprotocols has to be a list: pass \['chat'\]$"),
-        ([b"chat"], "but has a bytes"),
-        ([None], "but has a NoneType"),
+        ([b"chat"], "but it contains bytes"),
+        ([None], "but it contains NoneType"),
         (5, "not int"),
         (None, "not NoneType"),
     ],
@@ -339,11 +340,11 @@ def test_subprotocols_of_another_type_are_a_type_error(value: object, problem: s
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ([""], "is not a token"),
-        (["a b"], "is not a token"),
-        (["a,b"], "is not a token"),
-        (["a\r\nEvil: 1"], "is not a token"),
-        (["ä"], "is not a token"),
+        ([""], "can't be offered: it "),
+        (["a b"], "can't be offered: it "),
+        (["a,b"], "can't be offered: it "),
+        (["a\r\nEvil: 1"], "can't be offered: it "),
+        (["ä"], "can't be offered: it "),
         (["a", "b", "a"], "^subprotocols has 'a' twice$"),
     ],
 )

@@ -32,15 +32,20 @@ def refuse_async(name: str, result: object) -> None:
         raise TypeError(f"{name} has to be a plain function, not an async one")
 
 
-def check_function(name: str, value: object) -> None:
+def check_function(name: str, value: object, *, kind: str) -> None:
     """Check an option that may be a function.
+
+    Args:
+        name: The name of the option.
+        value: Its value.
+        kind: What it has to be, for the text of an error.
 
     Raises:
         TypeError: It is neither ``None`` nor callable.
     """
     refuse_coroutine(name, value)
     if value is not None and not callable(value):
-        raise TypeError(f"{name} has to be a function or None, not {type(value).__name__}")
+        raise TypeError(f"{name} has to be None or {kind}, not {type(value).__name__}")
 
 
 def check_awaitable(name: str, function: object, result: object) -> None:

@@ -66,6 +66,24 @@ def is_token(text: str) -> bool:
     return bool(text) and _TOKEN.issuperset(text)
 
 
+def check_token(text: str, problem: str) -> None:
+    """Check that a text is a token.
+
+    Args:
+        text: The text.
+        problem: What an error says first.
+
+    Raises:
+        ValueError: It is not a token; the error says why.
+    """
+    if is_token(text):
+        return
+    why = next(
+        (f"it has {c!r} at index {i}" for i, c in enumerate(text) if c not in _TOKEN), "it is empty"
+    )
+    raise ValueError(f"{problem}: {why} (RFC 9110 §5.6.2)")
+
+
 def check_field(name: str, value: str, option: str) -> None:
     """Check a header field that a user wants to send (RFC 9110 §5.5).
 
@@ -78,8 +96,7 @@ def check_field(name: str, value: str, option: str) -> None:
         ValueError: The name is not a token, or the value can't be sent. The text never shows the
             value, as it may be a secret.
     """
-    if not is_token(name):
-        raise ValueError(f"{option}: {name!r} is not the name of a header")
+    check_token(name, f"{option}: {name!r} can't be the name of a header")
     if value.isascii() and value.isprintable() and value == value.strip():
         return
     shown = f"{option}: the value of header {name!r}"

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+from trio_wsclient._net.proxy import HOW_TO_MAKE_CONTEXT
+
 _RECONNECTING: Final = "reconnecting, which has this option"
+_COOKIE: Final = "extra_headers={'Cookie': 'name=value'}"
+_SSL_CONTEXT: Final = f"ssl_context: {HOW_TO_MAKE_CONTEXT}"
 
 # websockets, trio-websocket, websocket-client, aiohttp and httpx-ws, and what HTTP clients have.
 _IN_OTHER_LIBRARIES: Final = {
     "additional_headers": "extra_headers",
     "allow_redirects": "max_redirects",
     "assert_fingerprint": "check_tls",
-    "auth": "extra_headers, or userinfo in the URL",
-    "ca": "ssl_context",
-    "cafile": "ssl_context",
+    "auth": "name:password@ in the URL, or extra_headers={'Authorization': ...}",
+    "ca": _SSL_CONTEXT,
+    "cafile": _SSL_CONTEXT,
     "cert": "ssl_context",
     "compress": "compression",
     "connect_timeout": "open_timeout",
     "connector": "open_stream",
-    "cookie": "extra_headers",
-    "cookies": "extra_headers",
+    "cookie": _COOKIE,
+    "cookies": _COOKIE,
     "create_connection": "open_stream",
     "disconnect_timeout": "close_timeout",
     "fingerprint": "check_tls",
@@ -54,15 +58,15 @@ _IN_OTHER_LIBRARIES: Final = {
     "socket": "stream",
     "sockopt": "open_stream",
     "ssl": "ssl_context",
-    "sslopt": "ssl_context",
+    "sslopt": _SSL_CONTEXT,
     "subprotocol": "subprotocols",
     "timeout": "open_timeout",
     "trust_env": 'proxy="environment"',
     "uds": "unix_socket",
     "use_ssl": "a wss URL",
     "user_agent_header": "user_agent",
-    "verify": "ssl_context",
-    "verify_ssl": "ssl_context",
+    "verify": _SSL_CONTEXT,
+    "verify_ssl": _SSL_CONTEXT,
 }
 
 

@@ -275,13 +275,27 @@ class Options:
                 check_field(name, value, option)
 
 
-def check_seconds(name: str, value: object, *, may_be_zero: bool = False) -> None:
-    """Raise ``TypeError`` or ``ValueError`` unless it is a number of seconds."""
+def check_seconds(
+    name: str, value: object, *, may_be_zero: bool = False, none: str | None = None
+) -> None:
+    """Raise ``TypeError`` or ``ValueError`` unless it is a number of seconds.
+
+    Args:
+        name: The name of the option.
+        value: Its value.
+        may_be_zero: Whether 0 is allowed.
+        none: What ``None`` would mean, for the text of an error; ``None`` if it is not allowed.
+    """
+    rest = _or_none(none)
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name} has to be a number of seconds, not {type(value).__name__}")
+        raise TypeError(f"{name} has to be a number of seconds{rest}, not {type(value).__name__}")
     if not (0 <= value < math.inf if may_be_zero else 0 < value < math.inf):
         kind = "0 or a positive" if may_be_zero else "a positive"
-        raise ValueError(f"{name} has to be {kind} number of seconds, not {value}")
+        raise ValueError(f"{name} has to be {kind} number of seconds{rest}, not {value}")
+
+
+def _or_none(meaning: str | None) -> str:
+    return "" if meaning is None else f", or None for {meaning}"
 
 
 _Check: TypeAlias = Callable[[str, object], None]
@@ -303,24 +317,36 @@ def _is_of(*types: type) -> _Check:
     return check
 
 
-def _is_seconds(*, optional: bool) -> _Check:
+def _is_seconds(*, none: str | None = None) -> _Check:
+    """Return a check; ``none`` says what ``None`` means, if it is allowed."""
+
     def check(name: str, value: object) -> None:
         is_endless = value is None or (isinstance(value, float) and value == math.inf)
-        if not (optional and is_endless):
-            check_seconds(name, value)
+        if none is None or not is_endless:
+            check_seconds(name, value, none=none)
 
     return check
 
 
-def _is_size(*, optional: bool) -> _Check:
+def _is_size(*, none: str | None = None) -> _Check:
+    """Return a check; ``none`` says what ``None`` means, if it is allowed."""
+    rest = _or_none(none)
+
     def check(name: str, value: object) -> None:
-        if value is None and optional:
+        if value is None and none is not None:
             return
         if not isinstance(value, int) or isinstance(value, bool):
             kind = type(value).__name__
-            raise TypeError(f"{name} has to be a number of bytes (int), not {kind}")
+            raise TypeError(f"{name} has to be a number of bytes (int){rest}, not {kind}")
         if value < 1:
-            raise ValueError(f"{name} has to be at least 1 byte, not {value}")
+            raise ValueError(f"{name} has to be at least 1 byte{rest}, not {value}")
+
+    return check
+
+
+def _is_function(kind: str) -> _Check:
+    def check(name: str, value: object) -> None:
+        check_function(name, value, kind=kind)
 
     return check
 
@@ -355,29 +381,29 @@ def _is_hostname(name: str, value: object) -> None:
 
 
 _CHECKS: Final[dict[str, _Check]] = {
-    "open_timeout": _is_seconds(optional=True),
-    "close_timeout": _is_seconds(optional=False),
-    "ping_interval": _is_seconds(optional=True),
-    "ping_timeout": _is_seconds(optional=True),
-    "max_message_size": _is_size(optional=True),
-    "max_frame_size": _is_size(optional=True),
-    "max_buffered_bytes": _is_size(optional=False),
+    "open_timeout": _is_seconds(none="no limit"),
+    "close_timeout": _is_seconds(),
+    "ping_interval": _is_seconds(none="no pings"),
+    "ping_timeout": _is_seconds(none="no limit"),
+    "max_message_size": _is_size(none="no limit"),
+    "max_frame_size": _is_size(none="no limit of its own"),
+    "max_buffered_bytes": _is_size(),
     "decode_text": _is_of(bool),
-    "fragment_size": _is_size(optional=True),
+    "fragment_size": _is_size(none="one frame per message"),
     "extra_headers": refuse_coroutine,
-    "on_rejected": check_function,
+    "on_rejected": _is_function("an async function that takes the error and returns headers"),
     "origin": _is_of(str, type(None)),
     "user_agent": _is_of(str, type(None)),
     "compression": _is_compression,
     "ssl_context": check_ssl_context,
     "server_hostname": _is_hostname,
-    "check_tls": check_function,
+    "check_tls": _is_function("a function that takes the TLSInfo"),
     "stream": _is_of(trio.abc.Stream, type(None)),
-    "open_stream": check_function,
+    "open_stream": _is_function("an async function that takes host and port"),
     "unix_socket": _is_of(str, os.PathLike, type(None)),
     "proxy": _is_proxy,
     "max_redirects": _is_count,
-    "redirect_headers": check_function,
+    "redirect_headers": _is_function("a function that takes the new URL and returns headers"),
     "local_address": _is_of(str, type(None)),
     "observer": _is_of(Observer, type(None)),
     "logger": _is_of(logging.Logger),

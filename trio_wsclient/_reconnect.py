@@ -128,7 +128,10 @@ def reconnecting(
     for name, value in delays.items():
         check_seconds(name, value, may_be_zero=True)
     if not callable(retry_delay):
-        raise TypeError(f"retry_delay has to be a function, not {type(retry_delay).__name__}")
+        raise TypeError(
+            f"retry_delay has to be a function, not {type(retry_delay).__name__}; for the length "
+            "of the delays use first_delay and max_delay"
+        )
     if not callable(target) and not isinstance(target, str):
         raise TypeError(f"target has to be a URL or a function, not {type(target).__name__}")
     if callable(target) and options:

@@ -14,14 +14,14 @@ from typing import Final
 from wsproto.extensions import Extension
 
 from trio_wsclient._errors import InvalidResponse
-from trio_wsclient._headers import Headers, check_fields, is_token, parse_extensions
+from trio_wsclient._headers import Headers, check_fields, check_token, parse_extensions
 from trio_wsclient._http.excerpts import Excerpts
 from trio_wsclient._http.negotiation import NegotiationError, negotiate, offer
 from trio_wsclient._http.response import Response
 from trio_wsclient._http.url import URL
 from trio_wsclient._text import quote
 
-_NO_SUBPROTOCOL: Final = "missing, as none was offered; see subprotocols"
+_NO_SUBPROTOCOL: Final = "missing, as none was offered; to offer one, use subprotocols"
 _BAD_REQUEST: Final = 400
 _ABOUT_TLS: Final = re.compile(rb"(?i)\b(https|ssl|tls)\b")
 _MAX_HEADER_FIELDS: Final = 256  # twice what http.client and websockets take
@@ -32,7 +32,10 @@ _NO_BODY: Final = "the request has no body"
 _OWN_FIELDS: Final = {
     "connection": _THE_HANDSHAKES,
     "content-length": _NO_BODY,
-    "host": "it is the host of the URL; to connect elsewhere, use open_stream",
+    "host": (
+        "it is the host of the URL; to connect to another address, put this host into the URL and "
+        "use open_stream"
+    ),
     "sec-websocket-accept": "it is a header of the response",
     "sec-websocket-extensions": "use compression or extensions",
     "sec-websocket-key": _THE_HANDSHAKES,
@@ -68,9 +71,8 @@ def check_subprotocols(subprotocols: object) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str):
             kind = type(name).__name__
-            raise TypeError(f"subprotocols has to be a sequence of str, but has a {kind}")
-        if not is_token(name):
-            raise ValueError(f"subprotocols: {name!r} is not a token (RFC 9110 §5.6.2)")
+            raise TypeError(f"subprotocols has to be a sequence of str, but it contains {kind}")
+        check_token(name, f"subprotocols: {name!r} can't be offered")
         if names.count(name) > 1:
             raise ValueError(f"subprotocols has {name!r} twice")
     return names
@@ -136,7 +138,7 @@ class Handshake:
         chosen = headers.get_all("Sec-WebSocket-Protocol")
         if len(chosen) > 1 or not set(chosen) <= set(self._subprotocols):
             offered = ", ".join(self._subprotocols)
-            expected = f"one of those offered ({offered})" if offered else _NO_SUBPROTOCOL
+            expected = f"exactly one of those offered ({offered})" if offered else _NO_SUBPROTOCOL
             raise wrong_header(headers, "Sec-WebSocket-Protocol", expected)
         try:
             extensions = negotiate(self._extensions, self._offered, headers)

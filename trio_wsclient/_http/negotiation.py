@@ -7,7 +7,7 @@ from typing import Final
 
 from wsproto.extensions import Extension
 
-from trio_wsclient._headers import Headers, check_field, is_token, parse_extensions
+from trio_wsclient._headers import Headers, check_field, check_token, parse_extensions
 from trio_wsclient._text import quote
 
 _HEADER: Final = "Sec-WebSocket-Extensions"
@@ -35,8 +35,7 @@ def check_extensions(extensions: Iterable[Extension]) -> tuple[Extension, ...]:
             raise TypeError(f"{expected}, but has a str; for permessage-deflate use compression")
         if not isinstance(extension, Extension):
             raise TypeError(f"{expected}, but has a {type(extension).__name__}")
-        if not is_token(extension.name):
-            raise ValueError(f"extensions: {extension.name!r} is not a name that can be offered")
+        check_token(extension.name, f"extensions: {extension.name!r} can't be offered")
     if len(set(map(id, frozen))) != len(frozen):
         raise ValueError("extensions has one object twice")
     return frozen

@@ -21,6 +21,10 @@ _PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _ALIASES: Final = {"socks": "socks5h"}  # what desktops write
 _MAX_CREDENTIAL_SIZE: Final = 255  # bytes (RFC 1929 §2)
 
+HOW_TO_MAKE_CONTEXT: Final = (
+    "make one by ssl.create_default_context(), with cafile=... for a CA of your own"
+)
+
 # What the request itself says, or what would give it a body (RFC 9110 §9.3.6).
 _OWN_FIELDS: Final = {
     "connection": "the request has its own",
@@ -134,8 +138,7 @@ def check_ssl_context(name: str, value: object) -> None:
         return
     kind = "the class itself" if isinstance(value, type) else type(value).__name__
     raise TypeError(
-        f"{name} has to be an ssl.SSLContext or None, not {kind}; make one by "
-        "ssl.create_default_context()"
+        f"{name} has to be an ssl.SSLContext or None, not {kind}; {HOW_TO_MAKE_CONTEXT}"
     )
 
 
