@@ -18,8 +18,10 @@ import idna
 _USERINFO: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*")
 _HOST_PORT: Final = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]*))?")
 _HOST_WITH_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]+):[^:\[\]]*")
-_BARE_IPV6: Final = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
-_ASCII_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+# Also with one of the two brackets.
+_BARE_IPV6: Final = re.compile(r"\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]?")
+_ASCII_HOST: Final = re.compile(r"[A-Za-z0-9_.-]+")
+_DOTS: Final = re.compile("[.\u3002\uff0e\uff61]")  # what UTS 46 takes for a dot
 # Space and controls, C1 and the separators of lines too: none has a place in a request line.
 _UNSENDABLE: Final = re.compile("[\x00-\x20\x7f-\xa0\u2028\u2029]")
 _MAX_LABEL_SIZE: Final = 63  # bytes (RFC 1035 §2.3.4)
@@ -47,7 +49,7 @@ def parse_host_port(host_port: str) -> tuple[str, int | None]:
     parts = _HOST_PORT.fullmatch(host_port)
     if parts is None:
         if _BARE_IPV6.fullmatch(host_port):
-            raise ValueError("an IPv6 address has to be in brackets: [2001:db8::1]")
+            raise ValueError("an IPv6 address has to be between two brackets: [2001:db8::1]")
         if _HOST_WITH_PORT.fullmatch(host_port):
             raise ValueError("the port is not a number")
         raise ValueError("host and port are not of the form host:port")
@@ -71,23 +73,31 @@ def _parse_host(host: str) -> str:
             raise ValueError("there is no IPv6 address in the brackets") from None
     if len(host.removesuffix(".")) > _MAX_NAME_SIZE:  # Also, idna takes its time with more.
         raise ValueError(f"the host name has more than {_MAX_NAME_SIZE} characters (RFC 1035)")
-    if host.isascii():
-        if not _ASCII_HOST.fullmatch(host):
-            raise ValueError(
-                "the host name has a character other than letters, digits, '-', '_' and '.', or "
-                "'-' at an end"
-            )
-        labels = host.removesuffix(".").split(".")
-        if not all(1 <= len(label) <= _MAX_LABEL_SIZE for label in labels):
-            raise ValueError(
-                f"between its dots the host name has to have 1 to {_MAX_LABEL_SIZE} characters "
-                "(RFC 1035 §2.3.4)"
-            )
+    is_ascii = host.isascii()
+    if is_ascii and not _ASCII_HOST.fullmatch(host):
+        raise ValueError(
+            "the host name has a character other than letters, digits, '-', '_' and '.'"
+        )
+    *labels, last = _DOTS.split(host)
+    if last:  # Otherwise a dot ends the name.
+        labels.append(last)
+    # A label outside ASCII is measured by idna, after it is encoded.
+    if not all(labels) or (is_ascii and max(map(len, labels)) > _MAX_LABEL_SIZE):
+        raise ValueError(
+            f"each part of the host name between dots has to have 1 to {_MAX_LABEL_SIZE} "
+            "characters (RFC 1035 §2.3.4)"
+        )
+    if is_ascii:
+        if host.startswith("-") or host.endswith("-"):
+            raise ValueError("the host name begins or ends with '-'")
         return host.lower()
     try:
         return idna.encode(host, uts46=True).decode()
     except idna.IDNAError:  # Its text quotes the name.
-        raise ValueError("the host name is not one of IDNA 2008 (RFC 5891)") from None
+        raise ValueError(
+            "the host name is not valid in IDNA 2008 (RFC 5891): it may have a symbol or an emoji, "
+            "or be too long"
+        ) from None
 
 
 def bracket(host: str) -> str:
@@ -103,7 +113,8 @@ def parse_userinfo(userinfo: str) -> tuple[bytes, bytes]:
     """
     if not _USERINFO.fullmatch(userinfo):
         raise ValueError(
-            "what is before '@' has a character that has to be percent-encoded (RFC 3986 §3.2.1)"
+            "the name or password before the last '@' has a character that has to be "
+            "percent-encoded, such as '@', '%' or a backslash: use urllib.parse.quote(..., safe='')"
         )
     user, _, password = userinfo.partition(":")
     credentials = (unquote_to_bytes(user), unquote_to_bytes(password))

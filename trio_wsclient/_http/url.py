@@ -107,8 +107,11 @@ def _parse(url: str) -> URL:
     host, port = parse_host_port(host_port)
     try:
         target = quote(parts["target"], safe=PRINTABLE_ASCII)
-    except UnicodeEncodeError:
-        raise ValueError("its path or query has a lone surrogate") from None
+    except UnicodeEncodeError as exc:
+        index = parts.start("target") + exc.start
+        raise ValueError(
+            f"it has a lone surrogate at index {index}, which UTF-8 can't encode"
+        ) from None
     return URL(
         secure=secure,
         host=host,
