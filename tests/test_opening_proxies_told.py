@@ -20,7 +20,14 @@ from scripted_server import Peer, loopback_server, tls_for, tls_of
 from shown import shown_of
 from socks_tables import BOUND_IPV4, NO_AUTH, PASSWORD, WELCOME
 
-from trio_wsclient import HandshakeError, Proxy, __version__, open_websocket_client
+from trio_wsclient import (
+    ConnectionRejected,
+    HandshakeError,
+    Proxy,
+    ProxyError,
+    __version__,
+    open_websocket_client,
+)
 from trio_wsclient._observe import FRAMES
 
 TO_PROXY, TO_SERVER = "pr0xyuser:pr0xypass@", "us3r:pa55word@"
@@ -236,3 +243,20 @@ async def test_no_secret_is_in_an_error_or_any_record_before_it(
     assert_no_secret(shown_of(caught.value), *texts_of(logger))
     assert logger.records[-1].getMessage().endswith(f"not open: {caught.value}")
     assert "proxy.example" in logger.records[0].getMessage()
+
+
+async def test_note_names_the_proxy_unless_the_proxy_failed():
+    async def rejects(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(refusal("403 No", "Content-Length: 0"))
+
+    async with loopback_server(rejects) as url, loopback_server(HTTPProxy()) as proxy_url:
+        with pytest.raises(ConnectionRejected) as caught:
+            async with open_websocket_client(url, proxy=as_proxy(proxy_url, userinfo=TO_PROXY)):
+                pytest.fail("it is open")
+        assert caught.value.__notes__ == [f"through the proxy {as_proxy(proxy_url).rstrip('/')}"]
+    async with loopback_server(rejects) as proxy_url:
+        with pytest.raises(ProxyError) as refused:
+            async with open_websocket_client(url, proxy=as_proxy(proxy_url)):
+                pytest.fail("it is open")
+        assert not hasattr(refused.value, "__notes__")

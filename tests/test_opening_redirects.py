@@ -64,7 +64,7 @@ async def test_a_loop_ends_with_the_chain_on_the_error():
     async with loopback_server(server) as url:
         error = await rejection(url, max_redirects=3)
     assert error.redirects == (url, f"{url}a", url)
-    assert error.problem == "more than max_redirects=3 redirects, to '/'"
+    assert error.problem == "a redirect to '/', after max_redirects=3 were followed"
     assert error.problem in str(error)
     assert len(server.requests) == 4
 
@@ -72,7 +72,7 @@ async def test_a_loop_ends_with_the_chain_on_the_error():
 @pytest.mark.parametrize(
     ("location", "problem"),
     [
-        ("ftp://example.org/", "a redirect to what is no URL of a WebSocket"),
+        ("ftp://example.org/", "a redirect to something other than a WebSocket URL"),
         ("ws://[::1", "a redirect to an invalid URL: "),
         ("", "a redirect without a Location"),
     ],

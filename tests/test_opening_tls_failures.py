@@ -142,7 +142,8 @@ async def test_wss_to_a_port_without_tls_fails_cleanly(client_ssl_context, answe
         error = await failed_opening(url, ssl_context=client_ssl_context)
         await stage.seen()
     assert str(error) == (
-        "no TLS with 127.0.0.1: wrong version number: it does not speak TLS; is the scheme right?"
+        "no TLS with 127.0.0.1: wrong version number: the server does not speak TLS; "
+        "is the scheme right?"
     )
     assert isinstance(error.__cause__, ssl.SSLError)
 
@@ -196,6 +197,6 @@ async def test_a_refused_client_certificate_is_named(ca, client_ssl_context, aut
             "wss://server.example/", stream=stream, ssl_context=client_ssl_context
         )
     assert str(error).endswith(
-        "certificate required: it wants a client certificate; see ssl_context"
+        "certificate required: the server wants a client certificate; see ssl_context"
     )
     assert isinstance(error.__cause__, ssl.SSLError)

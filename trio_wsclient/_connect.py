@@ -19,7 +19,13 @@ from trio_wsclient._attempt_headers import AttemptHeaders
 from trio_wsclient._client import ConnectionInfo, WebSocketClient
 from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.queue import ReceiveQueue
-from trio_wsclient._errors import ConnectionRejected, HandshakeError, OpenTimeout, Phase
+from trio_wsclient._errors import (
+    ConnectionRejected,
+    HandshakeError,
+    OpenTimeout,
+    Phase,
+    ProxyError,
+)
 from trio_wsclient._functions import refuse_async
 from trio_wsclient._http.handshake import (
     AcceptedUpgrade,
@@ -66,6 +72,7 @@ class Connector:
         self._phases: dict[str, float] = {}  # seconds spent in each
         self._redirects: list[str] = []  # the URLs that were left behind
         self._redirected_by: list[str] = []  # the same, as a text may show them
+        self._proxy_used: Proxy | None = None  # by the present attempt
         self._tls: TLSInfo | None = None  # of the present URL, if that is secure
         self._same_origin = True  # whether no redirect has led to another origin
         self._handshake: Handshake
@@ -105,7 +112,7 @@ class Connector:
     async def _attempt(self) -> tuple[Connection, WebSocketClient] | None:
         """Open at the present URL; return ``None`` if there is to be another attempt."""
         options, url = self._options, self._url
-        self._pending_rejection = None
+        self._pending_rejection = self._proxy_used = None
         if self._headers.asks_first:
             self._enter("headers", "asking extra_headers")
         fields = await self._headers.for_attempt()
@@ -138,7 +145,9 @@ class Connector:
         if isinstance(exc, HandshakeError):
             exc.redirects = tuple(self._redirects)
             if self._redirected_by:
-                exc.add_note(f"after a redirect by {' and '.join(self._redirected_by)}")
+                exc.add_note(f"redirected from {' and '.join(self._redirected_by)}")
+            if self._proxy_used is not None and not isinstance(exc, ProxyError):
+                exc.add_note(f"through the proxy {self._proxy_used}")
             self._log.debug("not open: %s", exc, phase=self._phase)
         self._leave_phase()
         number, shown, phases = self._log.connection_id, self._url.redacted, self._phases
@@ -182,6 +191,7 @@ class Connector:
                 url.host, url.port, local_address=options.local_address
             )
         self._enter("connect", "connecting to the proxy %s", proxy)
+        self._proxy_used = proxy
         return await connect_through(
             proxy,
             url.host,
@@ -283,6 +293,8 @@ class Connector:
         response, body = self._response, self._upgrade.body
         if not problem and not self._url.secure and is_about_tls(response, body):
             problem = "does the server want wss?"
+        if not problem and response.status_code == 407:  # noqa: PLR2004
+            problem = "does a proxy answer instead of the server? See proxy"
         return ConnectionRejected(
             response.status_code,
             response.headers,
@@ -314,7 +326,10 @@ class Connector:
         if not max_redirects:
             return None, f"a redirect to '{location}': set max_redirects to follow it"
         if len(self._redirects) >= max_redirects:
-            return None, f"more than max_redirects={max_redirects} redirects, to '{location}'"
+            return (
+                None,
+                f"a redirect to '{location}', after max_redirects={max_redirects} were followed",
+            )
         is_local = self._options.unix_socket is not None
         if is_local and target.origin != self._url.origin:
             return None, f"a redirect from a unix socket to another origin: '{location}'"

@@ -28,7 +28,7 @@ _PHASES: Final[dict[Phase, str]] = {
     "proxy_tls": "TLS with the proxy",
     "proxy": "the proxy had not connected",
     "tls": "TLS with the server",
-    "handshake": "the server had not answered",
+    "handshake": "no complete response from the server",
 }
 
 

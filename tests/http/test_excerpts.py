@@ -34,7 +34,9 @@ def test_beginning_of_a_body_is_shown_on_one_line(body: bytes, shown: str):
 
 
 def test_compressed_body_is_not_shown():
-    assert rejection(b"\x1f\x8b", ("content-encoding", "gzip")) == ""
+    shown = rejection(b"\x1f\x8b", ("content-encoding", "gzip"))
+    assert shown == " (its body has a Content-Encoding, so it is not shown)"
+    assert rejection(b"", ("content-encoding", "gzip")) == ""
 
 
 @pytest.mark.parametrize(

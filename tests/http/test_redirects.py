@@ -168,16 +168,16 @@ def test_what_is_not_ascii_is_percent_encoded_and_all_else_kept(location: bytes,
         (["/a", "/b"], "more than one Location"),
         (["/a", ""], "more than one Location"),
         (["/a", "/a", "/A"], "more than one Location"),
-        (["g:h"], "no URL of a WebSocket"),
-        (["ftp://b/"], "no URL of a WebSocket"),
-        (["javascript:alert(1)"], "no URL of a WebSocket"),
-        (["http:"], "no URL of a WebSocket"),
-        (["http:g"], "no URL of a WebSocket"),
-        (["http:/g"], "no URL of a WebSocket"),
-        (["wsss://b/"], "no URL of a WebSocket"),
-        (["://b/"], "no URL of a WebSocket"),
-        (["1:2"], "no URL of a WebSocket"),
-        (["localhost:8080/"], "no URL of a WebSocket"),
+        (["g:h"], "other than a WebSocket URL"),
+        (["ftp://b/"], "other than a WebSocket URL"),
+        (["javascript:alert(1)"], "other than a WebSocket URL"),
+        (["http:"], "other than a WebSocket URL"),
+        (["http:g"], "other than a WebSocket URL"),
+        (["http:/g"], "other than a WebSocket URL"),
+        (["wsss://b/"], "other than a WebSocket URL"),
+        (["://b/"], "other than a WebSocket URL"),
+        (["1:2"], "other than a WebSocket URL"),
+        (["localhost:8080/"], "other than a WebSocket URL"),
         (["//"], "no host"),
         (["///b"], "no host"),
         (["http:///b"], "no host"),
@@ -218,7 +218,7 @@ def test_the_same_location_twice_is_one():
     "location", ["ws://a/", "http://a/", "HTTP://a:443/", "ws://b/", "http://user@a/", "Ws://["]
 )
 def test_no_redirect_leads_from_wss_to_ws(location: str):
-    assert refusal("wss://a/", location) == "a redirect from wss to ws"
+    assert refusal("wss://a/", location) == "a redirect from wss to ws, which is never followed"
 
 
 @pytest.mark.parametrize(

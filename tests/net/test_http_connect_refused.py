@@ -20,10 +20,10 @@ PROXY = Proxy("http://proxy.example")
 connect = partial(http_connect.connect, rejected=lambda _: None)
 
 
-async def error_over(stream: trio.abc.Stream) -> ProxyError:
+async def error_over(stream: trio.abc.Stream, proxy: Proxy = PROXY) -> ProxyError:
     """Return the error of a tunnel that does not open; closing the stream is not its business."""
     with trio.fail_after(BOUND), pytest.raises(ProxyError) as caught:
-        await connect(stream, PROXY, "example.org", 443, user_agent=None)
+        await connect(stream, proxy, "example.org", 443, user_agent=None)
     assert isinstance(caught.value, HandshakeError)
     assert str(caught.value).isprintable()
     return caught.value
@@ -63,6 +63,29 @@ async def test_another_status_than_2xx_is_an_error_that_has_it(status: str, text
     assert (error.status_code, error.reason_phrase) == (int(status[:3]), status[4:])
     assert error.headers["Proxy-Authenticate"] == "Basic, Negotiate"
     assert error.body == b""
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "scheme", "what"),
+    [
+        ("", "NTLM", "wants authentication other than Basic"),
+        ("n4me:s3cret@", "NTLM", "wants authentication other than Basic"),
+        ("n4me:s3cret@", "basic", "does not accept the name and password"),
+        ("n4me:s3cret@", "", "does not accept the name and password"),
+        ("", "", "wants authentication"),
+    ],
+)
+async def test_rejected_authentication_says_what_the_proxy_wants(userinfo, scheme, what):
+    lines = ["Content-Length: 0", *([f"Proxy-Authenticate: {scheme}"] if scheme else [])]
+    proxy = Proxy(f"http://{userinfo}proxy.example")
+    error = await error_over(CannedStream(refusal("407 No", *lines)), proxy)
+    assert str(error).startswith(f"the proxy {what}: HTTP status 407 No")
+
+
+@pytest.mark.parametrize("status", ["405 No", "501 No"])
+async def test_server_without_connect_is_asked_to_be_a_proxy(status: str):
+    error = await error_over(CannedStream(refusal(status, "Content-Length: 0")))
+    assert str(error) == f"the proxy refused: HTTP status {status} (is it an HTTP proxy?)"
 
 
 CONNECT_REFUSALS = {name: case for name, case in REFUSALS.items() if case[1][0] // 100 != 2}

@@ -70,7 +70,11 @@ async def errors_over(
         (5, "connection refused", AddressError),
         (6, "TTL expired", AddressError),
         (7, "command not supported", ProxyError),
-        (8, "address type not supported", AddressError),
+        (
+            8,
+            "address type not supported (it was given a name; to look it up here, use socks5)",
+            AddressError,
+        ),
         (9, "reply 9, which is not in RFC 1928", ProxyError),
         (255, "reply 255, which is not in RFC 1928", ProxyError),
     ],
@@ -82,6 +86,15 @@ async def test_a_reply_is_named_and_some_are_of_the_address_alone(
     answer = NO_AUTH + bytes([5, reply, 0, 1]) + rest
     expected = (f"the SOCKS proxy refused: {text}", kind, [GREETING, REQUEST])
     assert await errors_over(answer) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "kind"), [("192.0.2.1", "an IPv4 address"), ("2001:db8::1", "an IPv6 address")]
+)
+async def test_refused_address_type_is_named(host: str, kind: str):
+    stream = CannedStream(NO_AUTH + b"\x05\x08\x00\x01")
+    with pytest.raises(AddressError, match=rf"not supported \(it was given {kind}\)$"):
+        await connect(stream, host, 443, credentials=None)
 
 
 def test_an_error_of_the_address_is_a_proxy_error_that_pickles():
@@ -176,9 +189,11 @@ async def test_tcp_that_ends_within_the_answer_is_an_error(credentials, answer: 
 
 @pytest.mark.parametrize(("credentials", "answer"), ANSWERS.values(), ids=ANSWERS)
 async def test_a_reset_within_the_answer_is_an_error_with_its_cause(credentials, answer: bytes):
+    is_one = len(NO_AUTH) if credentials is None else len(PASSWORD + WELCOME)  # from this size on
     for size in range(len(answer)):
         error = await error_over(CannedStream(answer[:size], end=reset), credentials)
-        assert str(error) == "the SOCKS proxy broke the connection"
+        advice = "" if size >= is_one else "; is it a SOCKS5 proxy?"
+        assert str(error) == f"the SOCKS proxy broke the connection{advice}"
         assert isinstance(error.__cause__, trio.BrokenResourceError)
         assert isinstance(error.__cause__.__cause__, ConnectionResetError)
 

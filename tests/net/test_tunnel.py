@@ -148,6 +148,7 @@ async def test_nothing_is_told_to_an_https_proxy_that_is_another(ca, client_ssl_
     assert str(error).startswith(
         "the proxy: no TLS with 127.0.0.1: its certificate is for another name (IP address mismatch"
     )
+    assert str(error).endswith("; write the certificate's name in the proxy's URL")
     assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
     assert received == [b""]
 

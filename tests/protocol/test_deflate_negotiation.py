@@ -160,8 +160,8 @@ REFUSED = {
     **{f"; {name}; {name}": f"parameter {name} is given twice" for name in FLAGS},
     **{f"; {name}=9; {name}=9": f"parameter {name} is given twice" for name in WINDOWS},
     **{f"; {name}=9; {name}=8": f"parameter {name} is given twice" for name in WINDOWS},
-    **{f"; {name}=1": f"parameter {name} has no value, but was given '1'" for name in FLAGS},
-    **{f"; {name}": f"parameter {name} has to be 8 to 15, not nothing" for name in WINDOWS},
+    **{f"; {name}=1": f"parameter {name} takes no value, but has '1'" for name in FLAGS},
+    **{f"; {name}": f"parameter {name} has to be 8 to 15, but has no value" for name in WINDOWS},
     **{
         f"; {name}={value}": f"parameter {name} has to be 8 to 15, not '{value}'"
         for name in WINDOWS

@@ -53,12 +53,15 @@ class Excerpts:
     def rejection(self, response: Response, body: bytes, problem: str = "") -> str:
         """Return what a rejection says: its status, what to do, and the beginning of its body."""
         reason = self.quote(response.reason_phrase)
-        shown = self._body(response.headers, body)
+        is_encoded = "Content-Encoding" in response.headers
+        shown = "" if is_encoded else self._body(body)
         telling = [problem] if problem else []
         for name in _TELLING.get(response.status_code, ()):
             value = self.quote(response.headers.get(name, ""))
             if value:
                 telling.append(f"{name}: {shorten(value, _MAX_BODY)}")
+        if is_encoded and body:
+            telling.append("its body has a Content-Encoding, so it is not shown")
         return "".join(
             (
                 f"HTTP status {response.status_code}",
@@ -68,9 +71,7 @@ class Excerpts:
             )
         )
 
-    def _body(self, headers: Headers, body: bytes) -> str:
-        if "Content-Encoding" in headers:
-            return ""
+    def _body(self, body: bytes) -> str:
         words = " ".join(body.decode("utf-8", "replace").split())
         # The complete body is searched for secrets: one may be cut in two by the shortening.
         return self.quote(words) and shorten(quote(words), _MAX_BODY)

@@ -172,7 +172,7 @@ class HTTP11Exchange:
         if self.request_data.startswith(came):
             raise MalformedResponse("not HTTP/1.1: the request itself came back")
         if came[:1] == b"\0" and came[3:5] == _SETTINGS:
-            raise MalformedResponse("not HTTP/1.1: HTTP/2, which the peer speaks unasked")
+            raise MalformedResponse("not HTTP/1.1: the peer speaks HTTP/2, which was not asked for")
         line = self._excerpts.quote(came.splitlines()[0].decode("latin-1"))
         raise OtherProtocol(f"not HTTP/1.1: '{line}'", came)
 

@@ -48,9 +48,9 @@ def follow(url: URL, status_code: int, headers: Headers) -> URL | None:
     own_scheme = "wss" if url.secure else "ws"
     scheme = own_scheme if scheme is None else _SCHEMES.get(scheme.lower())
     if scheme is None or authority is None:
-        raise RedirectRejected("a redirect to what is no URL of a WebSocket")
+        raise RedirectRejected("a redirect to something other than a WebSocket URL")
     if url.secure and scheme == "ws":
-        raise RedirectRejected("a redirect from wss to ws")
+        raise RedirectRejected("a redirect from wss to ws, which is never followed")
     try:
         target = parse(f"{scheme}://{_decode(authority)}{_without_dots(path)}{query}")
     except InvalidURL as exc:

@@ -27,23 +27,44 @@ from trio_wsclient._text import quote
 _OTHER_NAME: Final = frozenset({62, 64})
 # X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED
 _OTHER_TIME: Final = frozenset({9, 10})
-_OTHER_CERTIFICATE: Final = ": it does not trust the client certificate; see ssl_context"
-_OTHER_VERSION: Final = ": it wants another version of TLS; see ssl_context"
+# How the texts of errors name the peer, and what to change.
+_OF_SERVER: Final = {
+    "peer": "the server",
+    "option": "ssl_context",
+    "name": "see server_hostname",
+}
+_OF_PROXY: Final = {
+    "peer": "the proxy",
+    "option": "ssl_context of Proxy",
+    "name": "write the certificate's name in the proxy's URL",
+}
+_DOES_IT_SPEAK_TLS: Final = "; does it speak TLS?"
+_OTHER_CERTIFICATE: Final = ": {peer} does not trust the client certificate; see {option}"
+_OTHER_VERSION: Final = ": {peer} wants another version of TLS; see {option}"
 _ADVICE: Final = {
-    "WRONG_VERSION_NUMBER": ": it does not speak TLS; is the scheme right?",
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": ": it wants a client certificate; see ssl_context",
+    "WRONG_VERSION_NUMBER": ": {peer} does not speak TLS; is the scheme right?",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": ": {peer} wants a client certificate; see {option}",
     "SSLV3_ALERT_HANDSHAKE_FAILURE": (
-        ": does it want a client certificate, or other ciphers? See ssl_context"
+        ": does {peer} want a client certificate, or other ciphers? See {option}"
     ),
     "SSLV3_ALERT_BAD_CERTIFICATE": _OTHER_CERTIFICATE,
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _OTHER_CERTIFICATE,
     "TLSV1_ALERT_UNKNOWN_CA": _OTHER_CERTIFICATE,
     "TLSV1_ALERT_PROTOCOL_VERSION": _OTHER_VERSION,
     "UNSUPPORTED_PROTOCOL": _OTHER_VERSION,
-    "TLSV1_UNRECOGNIZED_NAME": ": it does not know this name; see server_hostname",
+    "TLSV1_UNRECOGNIZED_NAME": ": {peer} does not know this name; {name}",
 }
 # How Trio names the address that it has tried.
 _CONNECTING: Final = re.compile(r"Error connecting to \('(?P<address>[^']*)'[^)]*\): ")
+# What Trio says if it can't bind the local address, without the reason.
+_NOT_BOUND: Final = re.compile(
+    r"local_address='(?P<local>[^']*)' is incompatible with remote address "
+    r"\('(?P<address>[^']*)'.*\)"
+)
+_NOT_BOUND_TEXT: Final = (
+    r"local_address \g<local> can't be used for \g<address>: is it an address of this machine, "
+    "and of the same family?"
+)
 
 
 async def connect_tcp(host: str, port: int, *, local_address: str | None = None) -> trio.abc.Stream:
@@ -136,6 +157,7 @@ def _reasons(exc: OSError, host: str) -> str:
     reasons = (
         getattr(cause, "strerror", None) or str(cause) or type(cause).__name__ for cause in causes
     )
+    reasons = (_NOT_BOUND.sub(_NOT_BOUND_TEXT, reason) for reason in reasons)
     return "; ".join(dict.fromkeys(_CONNECTING.sub(shown, reason) for reason in reasons))
 
 
@@ -184,6 +206,8 @@ async def start_tls(
         await close_forcefully(stream)  # noqa: ASYNC120 shielded inside
         cause = exc.__cause__ or exc
         text = describe_error(cause, of_proxy=of_proxy)
+        if isinstance(cause, ConnectionError):
+            text += _DOES_IT_SPEAK_TLS
         if isinstance(exc, ValueError):
             text = "it can't be the name in a certificate; see server_hostname"
         raise HandshakeError(f"no TLS with {server_hostname}: {text}") from cause
@@ -241,20 +265,19 @@ async def close_forcefully(stream: trio.abc.Stream) -> None:
 
 def describe_error(cause: BaseException, *, of_proxy: bool = False) -> str:
     """Say in words what broke a stream, and what to do if that is known."""
+    words = _OF_PROXY if of_proxy else _OF_SERVER
     if isinstance(cause, ssl.SSLCertVerificationError):
         shown = cause.verify_message.removesuffix(".")
         if cause.verify_code in _OTHER_NAME:
-            advice = "" if of_proxy else "; see server_hostname"
-            return f"its certificate is for another name ({shown}){advice}"
+            return f"its certificate is for another name ({shown}); {words['name']}"
         if cause.verify_code in _OTHER_TIME:
             return f"its certificate is not valid now ({shown}); is this machine's clock right?"
-        option = "ssl_context of Proxy" if of_proxy else "ssl_context"
-        return f"its certificate is not trusted ({shown}); see {option}"
+        return f"its certificate is not trusted ({shown}); see {words['option']}"
     if isinstance(cause, ssl.SSLEOFError):
-        return "the server ended TCP; does it speak TLS?"
+        return f"{words['peer']} ended TCP{_DOES_IT_SPEAK_TLS}"
     if isinstance(cause, ssl.SSLError):
         reason = cause.reason or str(cause)
-        return reason.replace("_", " ").lower() + _ADVICE.get(reason, "")
+        return reason.replace("_", " ").lower() + _ADVICE.get(reason, "").format_map(words)
     if isinstance(cause, OSError) and cause.strerror:
         file = "" if cause.filename is None else f": {cause.filename}"  # SSLKEYLOGFILE
         return f"{cause.strerror}{file}"

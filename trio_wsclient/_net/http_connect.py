@@ -22,6 +22,10 @@ from trio_wsclient._net.draining import BROKEN, DrainingStream
 from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._net.sockets import READ_SIZE
 
+_AUTHENTICATION_REQUIRED: Final = 407
+_NO_CONNECT: Final = frozenset({405, 501})  # RFC 9110 §9.1: the server has no such method
+_IS_IT_ONE: Final = "is it an HTTP proxy?"
+
 
 async def connect(
     stream: trio.abc.Stream,
@@ -64,7 +68,7 @@ async def connect(
         advice = _advice(exc, proxy)
         raise ProxyError(f"the proxy's response to CONNECT: {exc}{advice}") from exc.__cause__
     except BROKEN as exc:
-        raise ProxyError("the proxy broke the connection at CONNECT; is it an HTTP proxy?") from exc
+        raise ProxyError(f"the proxy broke the connection at CONNECT; {_IS_IT_ONE}") from exc
     if exchange.switched:
         data = exchange.trailing_data
         return PrefixedStream(data, stream) if data else stream
@@ -88,12 +92,17 @@ def _rejection(exchange: HTTP11Exchange, excerpts: Excerpts, proxy: Proxy) -> Pr
     response = exchange.response
     assert response is not None
     what, problem = "refused", ""
-    if response.status_code == 407:  # noqa: PLR2004
+    if response.status_code == _AUTHENTICATION_REQUIRED:
+        schemes = response.headers.get("Proxy-Authenticate", "").lower()
         what = "wants authentication"
-        if proxy.credentials is not None:
+        if schemes and "basic" not in schemes:
+            what = "wants authentication other than Basic"
+        elif proxy.credentials is not None:
             what = "does not accept the name and password"
-        elif "basic" in response.headers.get("Proxy-Authenticate", "").lower():
+        elif schemes:
             problem = "put name:password@ into its URL"
+    elif response.status_code in _NO_CONNECT:
+        problem = _IS_IT_ONE
     return ProxyError(
         f"the proxy {what}: {excerpts.rejection(response, exchange.body, problem)}",
         response.status_code,

@@ -15,6 +15,12 @@ _AUTH_VERSION: Final = 1  # RFC 1929 §2
 _NO_AUTH, _PASSWORD, _NONE_ACCEPTABLE = 0, 2, 0xFF  # RFC 1928 §3
 _CONNECT: Final = 1  # RFC 1928 §4
 _IPV4, _NAME, _IPV6 = 1, 3, 4  # RFC 1928 §5
+# What a proxy was given that does not support it, and what to do if that is known.
+_KINDS: Final = {
+    _IPV4: "an IPv4 address",
+    _NAME: "a name; to look it up here, use socks5",
+    _IPV6: "an IPv6 address",
+}
 _ADDRESS_SIZES: Final = {_IPV4: 4, _IPV6: 16}  # bytes
 _MAX_NAME_SIZE: Final = 255  # bytes
 
@@ -36,7 +42,9 @@ _OTHERS: Final = {
     b"\x00\x5b": "speaks SOCKS4, which is not supported",
 }
 _GENERAL_FAILURE: Final = 1
-_OF_THE_ADDRESS: Final = frozenset({3, 4, 5, 6, 8})  # with another one it may be otherwise
+_UNSUPPORTED_ADDRESS: Final = 8
+# With another address it may be otherwise.
+_OF_THE_ADDRESS: Final = frozenset({3, 4, 5, 6, _UNSUPPORTED_ADDRESS})
 
 
 @shown_as(ProxyError)
@@ -66,9 +74,12 @@ async def connect(
         ProxyError: It did not, for another reason.
     """
     draining = DrainingStream(stream)
-    request = bytes([_VERSION, _CONNECT, 0]) + _address(host) + port.to_bytes(2, "big")
+    address = _address(host)
+    request = bytes([_VERSION, _CONNECT, 0]) + address + port.to_bytes(2, "big")
+    advice = "; is it a SOCKS5 proxy?"
     try:
         await _authenticate(draining, credentials)
+        advice = ""  # It is one.
         await draining.send_all(request)
         version, reply, _, kind = await _receive_exactly(draining, 4)
         if version != _VERSION:
@@ -76,6 +87,8 @@ async def connect(
         if reply:
             reason = _REPLIES.get(reply, f"reply {reply}, which is not in RFC 1928")
             text = f"the SOCKS proxy refused: {reason}"
+            if reply == _UNSUPPORTED_ADDRESS:
+                text += f" (it was given {_KINDS[address[0]]})"
             if reply in _OF_THE_ADDRESS:
                 raise AddressError(text)
             raise UnreachableError(text) if reply == _GENERAL_FAILURE else ProxyError(text)
@@ -89,7 +102,7 @@ async def connect(
         await _receive_exactly(draining, size + 2)
         draining.check_sent()
     except BROKEN as exc:
-        raise ProxyError("the SOCKS proxy broke the connection") from exc
+        raise ProxyError(f"the SOCKS proxy broke the connection{advice}") from exc
 
 
 async def _authenticate(stream: DrainingStream, credentials: tuple[bytes, bytes] | None) -> None:

@@ -375,13 +375,13 @@ def _not_deflate_data(exc: zlib.error) -> ProtocolViolation:
 
 def _parse_flag(name: str, value: str | None) -> bool:
     if value is not None:
-        raise ValueError(f"parameter {name} has no value, but was given {value!r}")
+        raise ValueError(f"parameter {name} takes no value, but has {value!r}")
     return False
 
 
 def _parse_bits(name: str, value: str | None, most: int) -> int:
     # RFC 7692 §7.1.2: a decimal integer without leading zeros.
     if value not in {str(bits) for bits in range(_MIN_BITS, most + 1)}:
-        shown = "nothing" if value is None else repr(value)
-        raise ValueError(f"parameter {name} has to be {_MIN_BITS} to {most}, not {shown}")
+        problem = "but has no value" if value is None else f"not {value!r}"
+        raise ValueError(f"parameter {name} has to be {_MIN_BITS} to {most}, {problem}")
     return int(value)
