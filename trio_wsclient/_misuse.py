@@ -3,9 +3,47 @@
 from __future__ import annotations
 
 import inspect
-from typing import ClassVar, NoReturn
+from typing import ClassVar, Final, NoReturn
 
 import trio
+
+# Methods and attributes of a connection in websockets, trio-websocket, aiohttp, httpx-ws and
+# websocket-client, and what they are called here.
+_IN_OTHER_LIBRARIES: Final = {
+    "close": "aclose",
+    "close_code": "outcome",
+    "close_reason": "outcome",
+    "closed": "outcome",
+    "disconnect": "aclose",
+    "get_message": "receive",
+    "handshake_headers": "response_headers",
+    "id": "connection_id",
+    "local": "local_address",
+    "path": "url",
+    "receive_bytes": "receive",
+    "receive_json": "receive",
+    "receive_str": "receive",
+    "recv": "receive",
+    "recv_streaming": "frames",
+    "remote": "remote_address",
+    "response": "response_headers",
+    "send_bytes": "send_binary",
+    "send_json": "send",
+    "send_message": "send",
+    "send_str": "send_text",
+}
+
+
+def missing_attribute(instance: object, name: str) -> AttributeError:
+    """Return the error for an attribute that a connection does not have.
+
+    It is Python's own error, unless the name is one of another library.
+    """
+    text = f"'{type(instance).__name__}' object has no attribute '{name}'"
+    if ours := _IN_OTHER_LIBRARIES.get(name):
+        # Without `name` Python adds no suggestion of its own.
+        return AttributeError(f"{text}; use {ours}", obj=instance)
+    return AttributeError(text, name=name, obj=instance)
 
 
 class OnlyAsyncWith:
@@ -27,7 +65,8 @@ class OnlyAsyncWith:
         raise TypeError(f"use '{self._usage}', and then 'async for message in ws'")
 
     def __getattr__(self, name: str) -> NoReturn:
-        advice = "" if name.startswith("_") else f"; use '{self._usage}', and then 'ws.{name}'"
+        ours = _IN_OTHER_LIBRARIES.get(name, name)
+        advice = "" if name.startswith("_") else f"; use '{self._usage}', and then 'ws.{ours}'"
         raise AttributeError(f"'{self._call}' has no attribute {name!r}{advice}")
 
 
@@ -75,4 +114,7 @@ def check_handler(handler: object) -> None:
         handler.close()  # Python would warn that it was never awaited.
         raise TypeError("handler has to be an async function: pass 'handler', not 'handler(...)'")
     if not callable(handler):
-        raise TypeError(f"handler has to be an async function, not {type(handler).__name__}")
+        is_url = isinstance(handler, str)
+        order = "; the order is run_websocket_client(url, handler)" if is_url else ""
+        kind = type(handler).__name__
+        raise TypeError(f"handler has to be an async function, not {kind}{order}")

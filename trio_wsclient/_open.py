@@ -210,8 +210,8 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
         await self._connection.close_nowait()
         self._connection.closing.expire()
         raise RuntimeError(
-            "another task leaves this block than the one that entered it: an async generator that "
-            "yields out of the block has to be closed where it is used, by contextlib.aclosing"
+            "another task leaves this block than the one that entered it; if an async generator "
+            "yields inside the block, use it in 'async with contextlib.aclosing(...)'"
         )
 
     def _what_leaves(

@@ -71,11 +71,11 @@ async def test_a_writer_outside_of_its_block_writes_nothing():
     server = Recorder()
     async with opened(server) as (ws, _):
         writer = ws.text_writer()
-        with pytest.raises(RuntimeError, match="outside"):
+        with pytest.raises(RuntimeError, match="only inside of"):
             await writer.write("x")
         async with writer:
             pass
-        with pytest.raises(RuntimeError, match="outside"):
+        with pytest.raises(RuntimeError, match="only inside of"):
             await writer.write("x")
         await wait_all_tasks_blocked()
         assert server.frames == [Frame(wire.TEXT, b"")]

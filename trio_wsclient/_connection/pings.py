@@ -29,10 +29,10 @@ def check_ping_payload(payload: bytes | bytearray | memoryview) -> bytes:
         ValueError: The payload is longer than 125 bytes (RFC 6455 §5.5).
     """
     if not isinstance(payload, bytes | bytearray | memoryview):
-        raise TypeError(f"the payload of a ping is bytes-like, not {type(payload).__name__}")
+        raise TypeError(f"a payload has to be bytes-like, not {type(payload).__name__}")
     frozen = bytes(payload)
     if len(frozen) > _MAX_PAYLOAD_SIZE:
-        raise ValueError(f"a ping has at most {_MAX_PAYLOAD_SIZE} bytes, not {len(frozen)}")
+        raise ValueError(f"a payload has at most {_MAX_PAYLOAD_SIZE} bytes, not {len(frozen)}")
     return frozen
 
 

@@ -56,7 +56,8 @@ def encode_binary(data: str | BytesLike) -> bytes:
         return data.encode()
     if isinstance(data, bytearray | memoryview):
         return bytes(data)
-    raise TypeError(f"a message is a str or bytes-like, not {type(data).__name__}")
+    advice = "; use json.dumps" if isinstance(data, dict | list) else ""
+    raise TypeError(f"a message is a str or bytes-like, not {type(data).__name__}{advice}")
 
 
 def encode(message: str | BytesLike) -> tuple[Opcode, bytes]:
@@ -336,7 +337,9 @@ class MessageWriter(Generic[Part_contra]):
         if self._is_writing:
             raise trio.BusyResourceError("another task is writing a part of this message")
         if self._state is not _WriterState.OPEN:
-            raise RuntimeError("write outside of the writer's block")
+            raise RuntimeError(
+                "write only inside of the writer's block: 'async with ... as writer'"
+            )
         self._is_writing = True
         try:
             await self._send(payload, fin=False)
