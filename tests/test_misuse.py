@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import textwrap
-import traceback
 from contextlib import suppress
 
 import pytest
@@ -22,7 +21,7 @@ from trio_wsclient import (
     reconnecting,
     run_websocket_client,
 )
-from trio_wsclient._misuse import _IN_OTHER_LIBRARIES, missing_attribute
+from trio_wsclient._misuse import _IN_OTHER_LIBRARIES
 
 URL = "ws://server.example/"
 BLOCK = "async with open_websocket_client(...) as ws"
@@ -94,35 +93,6 @@ def test_method_of_another_library_leads_to_ours():
 def test_attribute_of_another_library_leads_to_ours(name: str, ours: str):
     assert not hasattr(WebSocketClient, name)
     assert hasattr(WebSocketClient, ours)
-    error = missing_attribute(object(), name)
-    assert str(error) == f"'object' object has no attribute '{name}'; use {ours}"
-
-
-def test_missing_attribute_is_as_in_python():
-    class Empty:
-        pass
-
-    empty = Empty()
-    with pytest.raises(AttributeError) as caught:
-        empty.aclos  # noqa: B018
-    error = missing_attribute(empty, "aclos")
-    assert str(error) == str(caught.value)
-    assert (error.name, error.obj) == (caught.value.name, empty)
-
-
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="there it would cost time")
-async def test_client_leads_from_other_names_to_ours():
-    async with (
-        memory_server(echo_script) as stream,
-        open_websocket_client(URL, stream=stream) as ws,
-    ):
-        assert not hasattr(ws, "recv")
-        with pytest.raises(AttributeError, match="has no attribute 'recv'; use receive"):
-            await ws.recv()
-        with pytest.raises(AttributeError) as caught:
-            ws.sendd  # noqa: B018
-    said = "".join(traceback.format_exception_only(caught.value))
-    assert said.endswith("no attribute 'sendd'. Did you mean: 'send'?\n")
 
 
 # Under asyncio

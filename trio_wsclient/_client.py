@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import Literal
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
@@ -29,7 +28,6 @@ from trio_wsclient._connection.sending import (
 from trio_wsclient._errors import ClosedOnSend, ConnectionClosed, ConnectionClosedOK
 from trio_wsclient._headers import Headers
 from trio_wsclient._http.url import URL
-from trio_wsclient._misuse import missing_attribute
 from trio_wsclient._net.tls_info import TLSInfo
 from trio_wsclient._observe import ClientStatistics
 from trio_wsclient._protocol.closing import CloseFrame, check_close
@@ -76,13 +74,6 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
     def __repr__(self) -> str:
         state = self._connection.record.state.name
         return f"<WebSocketClient {self._info.url.redacted} {state}>"
-
-    # Hidden from type checkers, which have to report unknown names. It would make Python 3.11 three
-    # times as slow at every attribute; later versions lose time only at properties.
-    if not TYPE_CHECKING and sys.version_info >= (3, 12):  # pragma: no cover - not in Python 3.11
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise missing_attribute(self, name)
 
     # About the connection
 

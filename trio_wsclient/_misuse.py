@@ -34,18 +34,6 @@ _IN_OTHER_LIBRARIES: Final = {
 }
 
 
-def missing_attribute(instance: object, name: str) -> AttributeError:
-    """Return the error for an attribute that a connection does not have.
-
-    It is Python's own error, unless the name is one of another library.
-    """
-    text = f"'{type(instance).__name__}' object has no attribute '{name}'"
-    if ours := _IN_OTHER_LIBRARIES.get(name):
-        # Without `name` Python adds no suggestion of its own.
-        return AttributeError(f"{text}; use {ours}", obj=instance)
-    return AttributeError(text, name=name, obj=instance)
-
-
 class OnlyAsyncWith:
     """A base for what ``async with`` enters: any other use says how it is to be used."""
 
