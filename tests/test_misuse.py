@@ -186,6 +186,26 @@ async def test_block_that_another_task_leaves_is_closed_and_says_so():
                 nursery.cancel_scope.cancel()
 
 
+async def test_connection_works_after_the_task_that_entered_its_block_has_ended():
+    """Trio takes no more tasks into its nursery, so the reply task can't be started there."""
+
+    async def enter_it() -> None:
+        nonlocal ws
+        ws = await held.__aenter__()
+
+    ws: WebSocketClient
+    async with loopback_server(echo_script) as url:
+        held = open_websocket_client(url)
+        with suppress(ExceptionGroup):  # as above
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(enter_it)
+        await ws.ping()
+        await ws.send("hello")
+        assert await ws.receive() == "hello"
+        with pytest.raises(RuntimeError, match="another task leaves this block"):
+            await held.__aexit__(None, None, None)
+
+
 def test_abandoned_generator_is_not_called_our_bug():
     program = """
         import gc, trio

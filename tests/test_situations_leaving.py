@@ -247,7 +247,10 @@ async def test_e24_shielded_aclose_ends_after_a_bug(monkeypatch):
                     try:
                         await trio.sleep_forever()  # until the bug cancels it
                     finally:
-                        with trio.fail_after(BOUND, shield=True):
+                        with (
+                            trio.fail_after(BOUND, shield=True),
+                            pytest.raises(WebSocketInternalError),
+                        ):
                             await ws.aclose()
             await server.seen()
     group = caught.value.__cause__
@@ -295,6 +298,32 @@ async def test_e47_internal_error_that_leaves_already_is_not_raised_twice(bug):
                     await ws.receive()
             await server.seen()
     assert left.value.__cause__ is bug
+
+
+@pytest.mark.parametrize("has_ponged", [False, True], ids=["the task", "the reply task"])
+async def test_e47_bug_in_closing_is_an_internal_error(has_ponged, autojump_clock):
+    """The task that closes does the work of the reply task, unless that runs already."""
+
+    def buggy() -> None:
+        raise bug
+
+    bug = RuntimeError("a bug")
+    server = Recorder()
+    async with memory_server(server) as stream:
+        with trio.fail_after(60), pytest.raises(WebSocketInternalError) as left:
+            async with open_websocket_client("ws://x/", stream=stream) as ws:
+                await wait_all_tasks_blocked()
+                if has_ponged:
+                    await server.peer.send(wire.ping())
+                    await wait_all_tasks_blocked()
+                ws._connection.replies.take = buggy
+                with trio.CancelScope(shield=True):  # A bug cancels the block.
+                    for call in (ws.aclose, ws.receive, partial(ws.send, "x"), ws.aclose):
+                        with pytest.raises(WebSocketInternalError) as caught:
+                            await call()
+                        assert caught.value.__cause__ is bug
+    assert isinstance(left.value.__cause__, ExceptionGroup)
+    assert left.value.__cause__.exceptions == (bug,)
 
 
 @pytest.mark.parametrize("where", ["read_step", "send_pong", "request_ping"])

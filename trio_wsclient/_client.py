@@ -409,9 +409,12 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         Raises:
             TypeError: The code is not an ``int``, or the reason not a ``str``.
             ValueError: They can't be sent. The connection stays open.
+            WebSocketInternalError: A bug in this library has ended the connection.
         """
         check_close(code, reason)
         await self._connection.close(code, reason)
+        if self._connection.closing.bug is not None:
+            raise self._connection.closing.call_error(ConnectionClosedOK)
 
     @enable_ki_protection
     async def wait_closed(self) -> CloseFrame | None:

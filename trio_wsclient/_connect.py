@@ -8,8 +8,10 @@ handshake. Unless that is answered by a redirect that is to be followed, there i
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import Final
 
 import trio
@@ -52,6 +54,9 @@ from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.frames import IMPLEMENTATION
 from trio_wsclient._protocol.limits import Limits
 from trio_wsclient._protocol.protocol import Protocol
+
+# Proxies of the environment need it. To import it takes 20 ms, so a thread does that.
+_URLLIB: Final = "urllib.request"
 
 
 class Connector:
@@ -184,7 +189,7 @@ class Connector:
         if options.open_stream is not None:
             self._enter("connect", "open_stream connects to %s port %d", url.host, url.port)
             return await connect.connect_by(options.open_stream, url.host, url.port)
-        proxy = self._proxy()
+        proxy = await self._proxy()
         if proxy is None:
             self._enter("connect", "connecting to %s port %d", url.host, url.port)
             return await connect.connect_tcp(
@@ -208,9 +213,11 @@ class Connector:
         else:
             self._enter(phase, "asking the proxy for %s", self._url.authority)
 
-    def _proxy(self) -> Proxy | None:
+    async def _proxy(self) -> Proxy | None:
         proxy = self._options.proxy
         if proxy == "environment":
+            if _URLLIB not in sys.modules:
+                await trio.to_thread.run_sync(import_module, _URLLIB)
             url = self._url
             return proxy_from_environment(secure=url.secure, host=url.host, port=url.port)
         assert not isinstance(proxy, str)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from types import TracebackType
 from typing import NoReturn, Unpack
@@ -152,10 +152,7 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
         self._nurseries = trio.open_nursery(strict_exception_groups=True)
         self._nursery = await self._nurseries.__aenter__()
         self._nursery.start_soon(self._connection.stream_reader.receive_task)
-        # Whichever task starts the reply task, it has the context variables of this one.
-        self._connection.replies.start_with(
-            partial(copy_context().run, self._nursery.start_soon, self._connection.reply_task)
-        )
+        self._connection.replies.start_with(partial(self._start_reply_task, copy_context()))
         if self._options.ping_interval is not None:
             self._nursery.start_soon(
                 keepalive_task,
@@ -199,6 +196,15 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
             # The traceback of an exception refers to this frame, so both would be garbage in a
             # cycle if the frame referred to the exception.
             del ours, leaves
+
+    def _start_reply_task(self, context: Context) -> None:
+        """Start the reply task, in the context of the block whichever task starts it."""
+        try:
+            context.run(self._nursery.start_soon, self._connection.reply_task)
+        except RuntimeError:
+            # Trio has closed the nursery, because the task that entered the block ended inside it
+            # (see `_abandon`). Others may still use the connection.
+            trio.lowlevel.spawn_system_task(self._connection.reply_task, context=context)
 
     async def _abandon(self) -> NoReturn:
         """Close the connection when another task leaves the block than the one that entered it.

@@ -344,3 +344,22 @@ def test_cutting_an_answer_anywhere_makes_no_difference(
     expected = outcome(begin(), answer, *end)
     assert outcome(begin(), *wire.cut(answer, positions), *end) == expected
     assert outcome(begin(), *wire.cut(answer, range(len(answer))), *end) == expected
+
+
+class Shown(str):
+    """Shows another text than it has, as an ``enum.Enum`` of ``str`` does."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "shown"
+
+    def __format__(self, spec: str) -> str:
+        return "shown\r\nX-Injected: 1"
+
+
+def test_request_has_the_text_that_was_checked():
+    exchange = HTTP11Exchange(
+        "GET", Shown("/"), [("Host", Shown("h")), (Shown("X-Name"), Shown("value"))]
+    )
+    assert exchange.request_data == b"GET / HTTP/1.1\r\nHost: h\r\nX-Name: value\r\n\r\n"

@@ -375,3 +375,19 @@ def test_a_url_that_is_shown_means_the_same_as_the_url_itself(rest: str):
         url.port,
         url.target,
     )
+
+
+class Folded(str):
+    """Compares without regard to case."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and self.casefold() == other.casefold()
+
+    __hash__ = None
+
+
+def test_urls_that_compare_equal_are_parsed_by_their_text():
+    for path in ("/Feed", "/feed"):
+        assert parse(Folded(f"ws://example.org{path}")).target == path

@@ -132,16 +132,12 @@ class Connection:
         try:
             with closing.scope(shield=True):
                 await self._reply()
+        except Exception as bug:  # noqa: BLE001 `receive_task` raises it (X2)
+            closing.note_bug(bug)
         finally:
             await closing.close_forcefully()  # noqa: ASYNC102 shielded inside
 
     async def _reply(self) -> None:
-        try:
-            await self._reply_until_end()
-        except Exception as bug:  # noqa: BLE001 `receive_task` raises it (X2)
-            self.closing.note_bug(bug)
-
-    async def _reply_until_end(self) -> None:
         record = self.record
         has_ended = has_half_closed = False
         while not has_ended:
@@ -240,6 +236,8 @@ class Connection:
                 else:
                     await self.writer.write_replies()
                     await closing.stream_closed.wait()
+        except Exception as bug:  # noqa: BLE001 each call raises it (X2)
+            closing.note_bug(bug)
         finally:
             await closing.close_forcefully()  # noqa: ASYNC102 shielded inside
 

@@ -84,8 +84,10 @@ class HTTP11Exchange:
         self.response: Response | None = None
         self.switched: bool = False  # whether the response ends HTTP: a 101, or a 2xx to CONNECT
         self.trailing_data: bytes = b""  # what came after such a response
-        lines = [f"{name}: {value}\r\n" for name, value in fields]
-        head = f"{method} {target} HTTP/1.1\r\n{''.join(lines)}\r\n"
+        # Not by an f-string: the text that was checked is sent, whatever `__format__` of a subclass
+        # of `str` returns (an `enum.Enum` has one).
+        lines = ["".join((name, ": ", value, "\r\n")) for name, value in fields]  # noqa: FLY002
+        head = "".join((method, " ", target, " HTTP/1.1\r\n", *lines, "\r\n"))
         self.request_data: Final = head.encode("ascii")
 
     @property

@@ -88,7 +88,7 @@ def parse(url: str) -> URL:
     if not isinstance(url, str):
         raise TypeError(f"url has to be str, not {type(url).__name__}")
     try:
-        return _parse(url)
+        return _parse(str.__str__(url))  # A subclass may compare in another way than its text.
     except ValueError as exc:
         raise InvalidURL(url, str(exc)) from None
 

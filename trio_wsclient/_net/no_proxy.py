@@ -40,8 +40,7 @@ def proxy_from_environment(*, secure: bool, host: str, port: int) -> Proxy | Non
     Raises:
         ProxyError: A variable has a value that is not the URL of a proxy.
     """
-    # It takes longer to import than most of this package, and few programs need it.
-    from urllib.request import getproxies  # noqa: PLC0415
+    from urllib.request import getproxies  # noqa: PLC0415 see `_connect`
 
     proxies = getproxies()
     if bypasses(proxies.get("no", ""), host, port):
