@@ -33,9 +33,6 @@ _RECORD_SIZE: Final = 16_384  # bytes of plaintext (RFC 8446 §5.1): OpenSSL rea
 _PIECE_SIZE: Final = 4 * _RECORD_SIZE  # bytes to encrypt at a time
 # How often OpenSSL is fed in one read until there is data. The longest record needs two times.
 _MAX_FEEDS: Final = 2
-# Bytes to feed it with once there is data: fewer calls for long messages. Not more, as it might be
-# 5 ms of records without data (T3).
-_FLOWING_SIZE: Final = 2 * _RECORD_SIZE
 _NOTHING: Final = memoryview(b"")
 
 _BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
@@ -78,7 +75,7 @@ class EagerTLSStream(EagerStream):
                 self._object.do_handshake()
             except ssl.SSLWantReadError:
                 await self._flush_handshake()
-                if not self._feed(_RECORD_SIZE):
+                if not self._feed():
                     self._take_encrypted(await self._transport.receive_some())
             except ssl.SSLError as exc:
                 with suppress(*_BROKEN):
@@ -172,7 +169,6 @@ class EagerTLSStream(EagerStream):
             0 at the end of the stream; ``None`` if there is no data yet.
         """
         size = feeds = 0
-        read, buffer = self._object.read, self.buffer
         self.is_drained = False
         if self._incoming.pending:
             self._wake_writer()
@@ -180,11 +176,11 @@ class EagerTLSStream(EagerStream):
         try:
             while size < wanted and self._error is None and (not size or perf_counter() < ends):
                 try:
+                    view = self.buffer[size:wanted]
                     # typeshed says `bytes`, but with a buffer the result is a number.
-                    count: int = read(wanted - size, buffer[size:wanted])  # type: ignore[assignment]
+                    count: int = self._object.read(len(view), view)  # type: ignore[assignment]
                 except ssl.SSLWantReadError:
-                    feed_size = _FLOWING_SIZE if size else _RECORD_SIZE
-                    if (size or feeds < _MAX_FEEDS) and self._feed(feed_size):
+                    if (size or feeds < _MAX_FEEDS) and self._feed():
                         feeds += 1
                         continue
                     raise
@@ -209,22 +205,22 @@ class EagerTLSStream(EagerStream):
         """Take bytes from the socket; none are its end. All earlier ones were fed."""
         if data:
             self._unread = memoryview(data)
-            self._feed(_RECORD_SIZE)
+            self._feed()
         else:
             self._incoming.write_eof()
             self._wake_writer()
 
-    def _feed(self, max_size: int) -> bool:
+    def _feed(self) -> bool:
         """Give OpenSSL the next bytes that were read; return whether there were any.
 
         The buffer of a ``MemoryBIO`` grows with what is in it and never shrinks. So it gets no more
-        than one or two records at a time, else each connection would keep the memory of its
-        largest read.
+        than about a record at a time, else each connection would keep the memory of its largest
+        read.
         """
         if not self._unread:
             return False
-        self._incoming.write(self._unread[:max_size])
-        self._unread = self._unread[max_size:] or _NOTHING
+        self._incoming.write(self._unread[:_RECORD_SIZE])
+        self._unread = self._unread[_RECORD_SIZE:] or _NOTHING
         self._wake_writer()
         return True
 
