@@ -14,7 +14,7 @@ from trio_wsclient._errors import ConnectionRejected, HandshakeError
 from trio_wsclient._functions import check_awaitable
 from trio_wsclient._http.handshake import check_extra_headers
 from trio_wsclient._http.url import URL
-from trio_wsclient._interrupts import call_interruptible
+from trio_wsclient._interrupts import await_interruptible, call_interruptible
 from trio_wsclient._options import Options
 from trio_wsclient._text import quote
 
@@ -66,7 +66,7 @@ class AttemptHeaders:
         try:
             result = call_interruptible(self._extra)
             if inspect.isawaitable(result):
-                result = await result
+                result = await await_interruptible(result)
         except OSError as exc:
             # Only what the system says of it. The text of other libraries may have a URL with a
             # secret.
@@ -99,9 +99,9 @@ class AttemptHeaders:
         """
         on_rejected, self._on_rejected = self._on_rejected, None
         assert on_rejected is not None
-        answering = on_rejected(error)
+        answering = call_interruptible(on_rejected, error)
         check_awaitable("on_rejected", on_rejected, answering)
-        result = await answering
+        result = await await_interruptible(answering)
         if result is None:
             return False
         self._added = check_extra_headers(result, _RESULT.format("on_rejected"))

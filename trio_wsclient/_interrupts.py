@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, ParamSpec, TypeVar
 
 import trio
@@ -21,6 +21,20 @@ def call_interruptible(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.
     The function may block or loop for long, so Ctrl-C has to reach it.
     """
     return function(*args, **kwargs)
+
+
+@disable_ki_protection
+async def await_interruptible(awaitable: Awaitable[_T], kept: list[_T] | None = None) -> _T:
+    """Await what a function of the user's has returned; Ctrl-C has to reach it, as above.
+
+    Args:
+        awaitable: A coroutine, or any other object that can be awaited.
+        kept: Gets the result in the step that returns it. If Ctrl-C strikes right after that step,
+            the caller finds the result here, and can close it.
+    """
+    results: list[_T] = [] if kept is None else kept
+    results.append(await awaitable)
+    return results[0]
 
 
 def reduce_interrupts(exc: BaseException) -> BaseException:

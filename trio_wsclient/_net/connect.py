@@ -17,6 +17,7 @@ import truststore
 
 from trio_wsclient._errors import HandshakeError
 from trio_wsclient._functions import check_awaitable
+from trio_wsclient._interrupts import await_interruptible, call_interruptible
 from trio_wsclient._net.sockets import EagerSocketStream, EagerStream, adopt_socket
 from trio_wsclient._net.tls import EagerTLSStream
 from trio_wsclient._net.tls_info import TLSInfo, read_tls_info
@@ -129,17 +130,24 @@ async def connect_by(
         HandshakeError: The function raised an ``OSError``. What else it raises leaves as it is.
         TypeError: The function is not async, or has returned something else than a stream.
     """
+    opened: list[trio.abc.Stream] = []
     try:
-        connecting = open_stream(host, port)
+        connecting = call_interruptible(open_stream, host, port)
         check_awaitable("open_stream", open_stream, connecting)
-        stream = await connecting
+        stream = await await_interruptible(connecting, opened)
+        if not isinstance(stream, trio.abc.Stream):
+            kind = type(stream).__name__
+            raise TypeError(f"open_stream has to return a trio.abc.Stream, not {kind}")
     except OSError as exc:
         raise HandshakeError(
             f"open_stream made no connection to {host} port {port}: {quote(_reasons(exc, host))}"
         ) from exc
-    if not isinstance(stream, trio.abc.Stream):
-        kind = type(stream).__name__
-        raise TypeError(f"open_stream has to return a trio.abc.Stream, not {kind}")
+    except BaseException:
+        # Ctrl-C may have struck when the function had just returned.
+        for stream in opened:
+            if isinstance(stream, trio.abc.Stream):
+                await close_forcefully(stream)  # noqa: ASYNC102 shielded inside
+        raise
     return adopt_socket(stream)
 
 

@@ -1,0 +1,143 @@
+"""What holds for each function that a user passes: Ctrl-C, its errors, and what it returns."""
+
+from __future__ import annotations
+
+import functools
+import signal
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+import trio
+from scripted_server import Peer, loopback_server
+
+from trio_wsclient import open_websocket_client, reconnecting
+from trio_wsclient._net import connect
+
+URL = "ws://server/"
+
+
+async def reject(peer: Peer) -> None:
+    await peer.read_request()
+    await peer.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+    await peer.wait_eof()
+
+
+def is_async(function: Callable[[], object]) -> Callable[..., Any]:
+    async def call(*args: object) -> object:
+        result = function()
+        await trio.lowlevel.checkpoint()
+        return result
+
+    return call
+
+
+def is_partial(function: Callable[[], object]) -> Callable[..., Any]:
+    async def call(first: str, *args: object) -> object:
+        return await is_async(function)()
+
+    return functools.partial(call, "first")
+
+
+def is_object(function: Callable[[], object]) -> Callable[..., Any]:
+    class Callback:
+        async def __call__(self, *args: object) -> object:
+            return await is_async(function)()
+
+    return Callback()
+
+
+def returns_awaitable(function: Callable[[], object]) -> Callable[..., Any]:
+    class Later:
+        def __await__(self) -> Generator[Any, Any, Any]:
+            return is_async(function)().__await__()
+
+    return lambda *args: Later()
+
+
+def calls_at_once(function: Callable[[], object]) -> Callable[..., Any]:
+    """It calls in the plain part of a function that returns an awaitable."""
+
+    def call(*args: object) -> object:
+        result = function()
+        return is_async(lambda: result)()
+
+    return call
+
+
+ASYNC_KINDS = pytest.mark.parametrize(
+    "kind", [is_async, is_partial, is_object, returns_awaitable, calls_at_once]
+)
+
+
+class Fails(Exception):
+    """What the function raises in the end."""
+
+
+@pytest.fixture
+def ctrl_c():
+    """Return a function that presses Ctrl-C, and fails if that does not reach it."""
+
+    def press() -> None:
+        signal.raise_signal(signal.SIGINT)
+        raise Fails
+
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield press
+    signal.signal(signal.SIGINT, former)
+
+
+# Ctrl-C
+
+
+@ASYNC_KINDS
+@pytest.mark.parametrize("option", ["extra_headers", "open_stream", "on_rejected"])
+def test_ctrl_c_reaches_an_async_function(option: str, kind, ctrl_c):
+    async def main() -> None:
+        async with loopback_server(reject) as url:
+            with pytest.raises(KeyboardInterrupt):
+                async with open_websocket_client(url, **{option: kind(ctrl_c)}):
+                    pytest.fail("it is not open")
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("name", ["target", "retry_delay"])
+def test_ctrl_c_reaches_the_functions_of_a_loop(name: str, ctrl_c):
+    async def main() -> None:
+        async with loopback_server(reject) as url:
+            loop = (
+                reconnecting(ctrl_c)
+                if name == "target"
+                else reconnecting(url, retry_delay=lambda error, failures: ctrl_c())
+            )
+            with pytest.raises(KeyboardInterrupt):
+                async for connection in loop:
+                    async with connection:
+                        pytest.fail("it is not open")
+
+    trio.run(main)
+
+
+async def test_ctrl_c_after_open_stream_closes_its_stream(monkeypatch):
+    """Ctrl-C strikes when the function has returned, and its caller does not have the stream."""
+
+    async def strike(awaitable: Any, opened: list[trio.abc.Stream]) -> None:
+        await await_interruptible(awaitable, opened)
+        raise KeyboardInterrupt
+
+    async def open_stream(host: str, port: int) -> trio.abc.Stream:
+        stream = await trio.open_tcp_stream("127.0.0.1", server_port)
+        streams.append(stream)
+        return stream
+
+    streams: list[trio.SocketStream] = []
+    await_interruptible = connect.await_interruptible
+    monkeypatch.setattr(connect, "await_interruptible", strike)
+    async with loopback_server(Peer.wait_eof) as url:
+        server_port = int(url.rpartition(":")[2].strip("/"))
+        with pytest.raises(KeyboardInterrupt):
+            async with open_websocket_client(URL, open_stream=open_stream):
+                pytest.fail("it is not open")
+    (stream,) = streams
+    assert stream.socket.fileno() == -1
