@@ -142,6 +142,40 @@ async def test_opening_failed_that_raises_is_logged_and_the_error_leaves():
     assert logger.texts(logging.ERROR) == ["the observer has raised"]
 
 
+class RaisesOnClose(trio.abc.Stream):
+    """A user's stream whose `aclose` raises what is no `Exception`."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        raise trio.BrokenResourceError
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise NotImplementedError
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return b""
+
+    async def aclose(self) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), BaseExceptionGroup("mine", [SystemExit(1)])],
+    ids=lambda error: type(error).__name__,
+)
+async def test_opening_failed_gets_what_closing_raised(error: BaseException):
+    notes = Notes()
+    with pytest.raises(type(error)) as caught:
+        async with open_websocket_client(URL, stream=RaisesOnClose(error), observer=notes):
+            pytest.fail("it is not open")
+    assert notes.errors == [caught.value]
+
+
 def test_wrong_arguments_are_not_reported():
     notes = Notes()
     with pytest.raises(ValueError, match="invalid WebSocket URL"):

@@ -84,6 +84,16 @@ class Connector:
     async def open(self) -> tuple[Connection, WebSocketClient]:
         """Open the connection; if that fails, or is cancelled, leave nothing open."""
         self._phase_began = trio.current_time()
+        try:
+            return await self._open_in_time()
+        except BaseException as exc:
+            self._report_failure(exc)
+            raise
+        finally:
+            # It refers to this object, so both would wait for the collector.
+            self._pending_rejection = None
+
+    async def _open_in_time(self) -> tuple[Connection, WebSocketClient]:
         timeout = math.inf if self._options.open_timeout is None else self._options.open_timeout
         try:
             with trio.move_on_after(timeout):
@@ -92,13 +102,10 @@ class Connector:
                     if opened is not None:
                         return opened
             raise self._timeout_error(timeout)
-        except BaseException as exc:
+        except BaseException:
+            # If closing raises Ctrl-C, that leaves instead, and is reported.
             await self._cut()  # noqa: ASYNC102 shielded inside
-            self._report_failure(exc)
             raise
-        finally:
-            # It refers to this object, so both would wait for the collector.
-            self._pending_rejection = None
 
     def _timeout_error(self, seconds: float) -> HandshakeError:
         """Return the error of an opening that took too long: what came of a rejection, if any."""
