@@ -209,7 +209,7 @@ async def start_tls(
         await tls.do_handshake()
         info = tls_info(tls)
         assert info is not None
-        _check_alpn(info.alpn_protocol)
+        _check_alpn(info.alpn_protocol, of_proxy=of_proxy)
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ValueError) as exc:
         await close_forcefully(stream)  # noqa: ASYNC120 shielded inside
         cause = exc.__cause__ or exc
@@ -234,7 +234,7 @@ def _wrap(
     return trio.SSLStream(stream, context, server_hostname=server_hostname, https_compatible=True)
 
 
-def _check_alpn(protocol: str | None) -> None:
+def _check_alpn(protocol: str | None, *, of_proxy: bool) -> None:
     """Check that the server will speak HTTP/1.1, before a byte of it is written (RFC 7301).
 
     Raises:
@@ -242,9 +242,9 @@ def _check_alpn(protocol: str | None) -> None:
     """
     if protocol not in {None, "http/1.1"}:
         shown = quote(str(protocol))
+        option = "a Proxy whose ssl_context has" if of_proxy else "an ssl_context with"
         raise HandshakeError(
-            f"ALPN chose '{shown}', not http/1.1: pass an ssl_context with "
-            "set_alpn_protocols(['http/1.1'])"
+            f"ALPN chose '{shown}', not http/1.1: pass {option} set_alpn_protocols(['http/1.1'])"
         )
 
 
