@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
+from opening_notes import Notes
+from redirecting import Redirecting
 from scripted_server import Peer, loopback_server
 
-from trio_wsclient import open_websocket_client, reconnecting
+from trio_wsclient import OpenTimeout, open_websocket_client, reconnecting
 from trio_wsclient._net import connect
 
 URL = "ws://server/"
@@ -141,3 +144,68 @@ async def test_ctrl_c_after_open_stream_closes_its_stream(monkeypatch):
                 pytest.fail("it is not open")
     (stream,) = streams
     assert stream.socket.fileno() == -1
+
+
+# The deadline
+
+
+class Blocks:
+    """Functions that let the open deadline pass without a cancellation point."""
+
+    def __init__(self, clock: trio.testing.MockClock) -> None:
+        self._clock = clock
+
+    def blocks(self, *args: object) -> None:
+        self._clock.jump(7)
+
+    def headers(self, *args: object) -> dict[str, str]:
+        self.blocks()
+        return {}
+
+    async def async_headers(self, *args: object) -> dict[str, str]:
+        return self.headers()
+
+    async def open_stream(self, host: str, port: int) -> trio.abc.Stream:
+        stream = await trio.open_tcp_stream(host, port)
+        self.blocks()
+        return stream
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("extra_headers", Blocks.headers, "headers"),
+        ("extra_headers", Blocks.async_headers, "headers"),
+        ("open_stream", Blocks.open_stream, "connect"),
+        ("on_rejected", Blocks.async_headers, "headers"),
+        ("redirect_headers", Blocks.headers, "handshake"),
+        ("check_tls", Blocks.blocks, "tls"),
+    ],
+    ids=lambda case: f"{case[0]} {case[1].__name__}",
+)
+async def test_timeout_names_the_phase_of_a_function_that_blocks(
+    case, mock_clock, server_ssl_context, client_ssl_context
+):
+    option, function, phase = case
+
+    async def script(peer: Peer) -> None:
+        if option == "redirect_headers":
+            await Redirecting({"/": "ws://other.example/"})(peer)
+        elif option == "on_rejected":
+            await reject(peer)
+        else:
+            await peer.wait_eof()
+
+    notes = Notes()
+    options = {option: functools.partial(function, Blocks(mock_clock)), "observer": notes}
+    context = None
+    if option == "check_tls":
+        context, options["ssl_context"] = server_ssl_context, client_ssl_context
+    if option == "redirect_headers":
+        options["max_redirects"] = 1
+    async with loopback_server(script, ssl_context=context) as url:
+        with pytest.raises(OpenTimeout) as caught:
+            async with open_websocket_client(url, open_timeout=5, **options):
+                pytest.fail("it is not open")
+    assert caught.value.phase == phase
+    assert list(notes.phases)[-1] == phase

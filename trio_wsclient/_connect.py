@@ -123,6 +123,8 @@ class Connector:
         if self._headers.asks_first:
             self._enter("headers", "asking extra_headers")
         fields = await self._headers.for_attempt()
+        if self._headers.asks_first:
+            await trio.lowlevel.checkpoint()  # The function may have used up the time.
         self._handshake = Handshake(
             url,
             fields=fields,
@@ -132,6 +134,8 @@ class Connector:
         self._upgrade = HTTP11Upgrade(self._handshake)
         if self._stream is None:
             self._stream = await self._connect()
+            if options.open_stream is not None:
+                await trio.lowlevel.checkpoint()  # as above
         addresses = _addresses(self._stream)
         if url.secure:
             self._enter("tls", "TLS with %s", self._server_hostname)
@@ -140,11 +144,15 @@ class Connector:
                 ssl_context=options.ssl_context,
                 server_hostname=self._server_hostname,
             )
-            self._check_tls(self._tls)
+            if options.check_tls is not None:
+                self._check_tls(options.check_tls, self._tls)
+                await trio.lowlevel.checkpoint()  # as above
         self._enter("handshake", "asking for %s", url.redacted)
         accepted = await self._shake_hands(self._stream)
         if accepted is None:
             await self._cut()
+            # So may on_rejected and redirect_headers.
+            await trio.lowlevel.checkpoint()
             return None
         return self._opened(self._stream, accepted, addresses)
 
@@ -223,16 +231,14 @@ class Connector:
         assert not isinstance(proxy, str)
         return proxy
 
-    def _check_tls(self, info: TLSInfo) -> None:
+    @staticmethod
+    def _check_tls(check: Callable[[TLSInfo], None], info: TLSInfo) -> None:
         """Have the user check the server, before any byte of the request is sent.
 
         Raises:
             TypeError: The function has returned something. It may have been meant as the verdict,
                 which would have no effect.
         """
-        check = self._options.check_tls
-        if check is None:
-            return
         result: object = call_interruptible(check, info)
         if result is None:
             return
