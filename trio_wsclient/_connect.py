@@ -69,6 +69,7 @@ class Connector:
         self._headers = AttemptHeaders(options)
         self._phase: Phase = "headers" if self._headers.asks_first else "connect"
         self._phase_began = 0.0
+        self._is_in_phase = False  # not before the first one takes place
         self._phases: dict[str, float] = {}  # seconds spent in each
         self._redirects: list[str] = []  # the URLs that were left behind
         self._redirected_by: list[str] = []  # the same, as a text may show them
@@ -177,9 +178,12 @@ class Connector:
     def _enter(self, phase: Phase, message: str, *args: object) -> None:
         self._leave_phase()
         self._phase = phase
+        self._is_in_phase = True
         self._log.debug(message, *args, phase=phase)
 
     def _leave_phase(self) -> None:
+        if not self._is_in_phase:
+            return  # The time until the first phase counts for that one.
         now = trio.current_time()
         self._phases[self._phase] = self._phases.get(self._phase, 0.0) + now - self._phase_began
         self._phase_began = now
