@@ -209,3 +209,45 @@ async def test_timeout_names_the_phase_of_a_function_that_blocks(
                 pytest.fail("it is not open")
     assert caught.value.phase == phase
     assert list(notes.phases)[-1] == phase
+
+
+# What open_stream returns
+
+
+class Closable(trio.abc.AsyncResource):
+    """What is open, but no stream."""
+
+    is_closed = False
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+        await trio.sleep_forever()
+
+
+class ClosableStream(Closable, trio.abc.Stream):
+    """A stream that is never used."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        raise NotImplementedError
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise NotImplementedError
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        raise NotImplementedError
+
+
+async def test_stream_of_a_plain_open_stream_is_closed():
+    stream = ClosableStream()
+    with pytest.raises(TypeError, match="open_stream has to be async"):
+        async with open_websocket_client(URL, open_stream=lambda host, port: stream):
+            pytest.fail("it is not open")
+    assert stream.is_closed
+
+
+async def test_resource_that_is_no_stream_is_closed():
+    resource = Closable()
+    with pytest.raises(TypeError, match=r"has to return a trio.abc.Stream, not Closable"):
+        async with open_websocket_client(URL, open_stream=is_async(lambda: resource)):
+            pytest.fail("it is not open")
+    assert resource.is_closed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import socket
@@ -130,10 +131,12 @@ async def connect_by(
         HandshakeError: The function raised an ``OSError``. What else it raises leaves as it is.
         TypeError: The function is not async, or has returned something else than a stream.
     """
-    opened: list[trio.abc.Stream] = []
+    opened: list[object] = []
     try:
         connecting = call_interruptible(open_stream, host, port)
-        check_awaitable("open_stream", open_stream, connecting)
+        if not inspect.isawaitable(connecting):
+            opened.append(connecting)
+            check_awaitable("open_stream", open_stream, connecting)
         stream = await await_interruptible(connecting, opened)
         if not isinstance(stream, trio.abc.Stream):
             kind = type(stream).__name__
@@ -143,10 +146,10 @@ async def connect_by(
             f"open_stream made no connection to {host} port {port}: {quote(_reasons(exc, host))}"
         ) from exc
     except BaseException:
-        # Ctrl-C may have struck when the function had just returned.
-        for stream in opened:
-            if isinstance(stream, trio.abc.Stream):
-                await close_forcefully(stream)  # noqa: ASYNC102 shielded inside
+        # It is of the wrong type, or Ctrl-C struck when the function had just returned it.
+        for resource in opened:
+            if isinstance(resource, trio.abc.AsyncResource):
+                await close_forcefully(resource)  # noqa: ASYNC102 shielded inside
         raise
     return adopt_socket(stream)
 
@@ -248,7 +251,7 @@ def _check_alpn(protocol: str | None, *, of_proxy: bool) -> None:
         )
 
 
-async def close_forcefully(stream: trio.abc.Stream) -> None:
+async def close_forcefully(stream: trio.abc.AsyncResource) -> None:
     """Close a stream without waiting for anything, and without an error of its own."""
     if isinstance(stream, EagerStream):
         with suppress(OSError):
