@@ -14,7 +14,13 @@ from opening_notes import Notes
 from redirecting import Redirecting
 from scripted_server import Peer, loopback_server
 
-from trio_wsclient import OpenTimeout, open_websocket_client, reconnecting
+from trio_wsclient import (
+    HandshakeError,
+    OpenTimeout,
+    ProxyError,
+    open_websocket_client,
+    reconnecting,
+)
 from trio_wsclient._net import connect
 
 URL = "ws://server/"
@@ -209,6 +215,62 @@ async def test_timeout_names_the_phase_of_a_function_that_blocks(
                 pytest.fail("it is not open")
     assert caught.value.phase == phase
     assert list(notes.phases)[-1] == phase
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("extra_headers", "extra_headers failed: OSError"),
+        (
+            "open_stream",
+            "open_stream made no connection to server port 80: [Errno 5] b'bytes'",
+        ),
+    ],
+)
+async def test_oserror_without_a_text_is_a_handshake_error(option: str, text: str):
+    """The `strerror` of an `OSError` may be any object."""
+
+    def fail() -> None:
+        raise OSError(5, b"bytes")
+
+    with pytest.raises(HandshakeError) as caught:
+        async with open_websocket_client(URL, **{option: is_async(fail)}):
+            pytest.fail("it is not open")
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("url", ["ws://server/", "wss://server/"])
+async def test_oserror_of_a_stream_without_a_text_is_a_handshake_error(url: str):
+    class Breaks(ClosableStream):
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            await trio.lowlevel.checkpoint()
+            raise OSError(5, b"bytes")
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes:
+            await trio.lowlevel.checkpoint()
+            raise OSError(5, b"bytes")
+
+    with pytest.raises(HandshakeError, match=r"\[Errno 5\] b'bytes'"):
+        async with open_websocket_client(url, stream=Breaks()):
+            pytest.fail("it is not open")
+
+
+async def test_oserror_of_a_resolver_without_a_text_is_a_proxy_error():
+    class Resolver(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, *args: object) -> list[Any]:
+            await trio.lowlevel.checkpoint()
+            raise OSError(5, b"bytes")
+
+        async def getnameinfo(self, *args: object) -> tuple[str, str]:
+            raise NotImplementedError
+
+    trio.socket.set_custom_hostname_resolver(Resolver())
+    with pytest.raises(ProxyError, match=r"\[Errno 5\] b'bytes'"):
+        async with open_websocket_client(URL, proxy="socks5://127.0.0.1:1"):
+            pytest.fail("it is not open")
 
 
 # What open_stream returns

@@ -16,7 +16,7 @@ from trio_wsclient._http.handshake import check_extra_headers
 from trio_wsclient._http.url import URL
 from trio_wsclient._interrupts import await_interruptible, call_interruptible
 from trio_wsclient._options import Options
-from trio_wsclient._text import quote
+from trio_wsclient._text import quote, system_text
 
 Fields: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -70,7 +70,7 @@ class AttemptHeaders:
         except OSError as exc:
             # Only what the system says of it. The text of other libraries may have a URL with a
             # secret.
-            reason = quote(exc.strerror or type(exc).__name__)
+            reason = quote(system_text(exc) or type(exc).__name__)
             raise HandshakeError(f"extra_headers failed: {reason}") from exc
         fields = check_extra_headers(result, _RESULT.format("extra_headers"))
         self._options.check_origin(fields)

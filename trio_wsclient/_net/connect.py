@@ -23,7 +23,7 @@ from trio_wsclient._net.sockets import EagerSocketStream, EagerStream, adopt_soc
 from trio_wsclient._net.tls import EagerTLSStream
 from trio_wsclient._net.tls_info import TLSInfo, read_tls_info
 from trio_wsclient._net.trust import default_ssl_context
-from trio_wsclient._text import quote
+from trio_wsclient._text import exception_text, quote, system_text
 
 # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL
 _OTHER_NAME: Final = frozenset({62, 64})
@@ -165,9 +165,7 @@ def _reasons(exc: OSError, host: str) -> str:
         return "" if address == host else f"{address}: "
 
     causes = exc.__cause__.exceptions if isinstance(exc.__cause__, BaseExceptionGroup) else [exc]
-    reasons = (
-        getattr(cause, "strerror", None) or str(cause) or type(cause).__name__ for cause in causes
-    )
+    reasons = (system_text(cause) or exception_text(cause) for cause in causes)
     reasons = (_NOT_BOUND.sub(_NOT_BOUND_TEXT, reason) for reason in reasons)
     return "; ".join(dict.fromkeys(_CONNECTING.sub(shown, reason) for reason in reasons))
 
@@ -289,7 +287,7 @@ def describe_error(cause: BaseException, *, of_proxy: bool = False) -> str:
     if isinstance(cause, ssl.SSLError):
         reason = cause.reason or str(cause)
         return reason.replace("_", " ").lower() + _ADVICE.get(reason, "").format_map(words)
-    if isinstance(cause, OSError) and cause.strerror:
+    if isinstance(cause, OSError) and system_text(cause):
         file = "" if cause.filename is None else f": {cause.filename}"  # SSLKEYLOGFILE
-        return f"{cause.strerror}{file}"
-    return str(cause) or type(cause).__name__
+        return f"{system_text(cause)}{file}"
+    return exception_text(cause)
