@@ -258,6 +258,20 @@ async def test_oserror_of_a_stream_without_a_text_is_a_handshake_error(url: str)
             pytest.fail("it is not open")
 
 
+async def test_valueerror_of_a_stream_under_tls_leaves_as_it_is():
+    class Fails(ClosableStream):
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            await trio.lowlevel.checkpoint()
+            raise error
+
+    error, stream = ValueError("mine"), Fails()
+    with pytest.raises(ValueError, match="mine") as caught:
+        async with open_websocket_client("wss://server/", stream=stream):
+            pytest.fail("it is not open")
+    assert caught.value is error
+    assert stream.is_closed
+
+
 async def test_oserror_of_a_resolver_without_a_text_is_a_proxy_error():
     class Resolver(trio.abc.HostnameResolver):
         async def getaddrinfo(self, *args: object) -> list[Any]:

@@ -201,24 +201,17 @@ async def start_tls(
     try:
         if ssl_context is None:
             ssl_context = await default_ssl_context()
-        wrap = partial(_wrap, stream, ssl_context, server_hostname)
-        if isinstance(ssl_context, truststore.SSLContext):
-            # On Linux it parses the CA bundle here.
-            tls = await trio.to_thread.run_sync(wrap, abandon_on_cancel=True)
-        else:
-            tls = wrap()
+        tls = await _wrap(stream, ssl_context, server_hostname, of_proxy=of_proxy)
         await tls.do_handshake()
         info = tls_info(tls)
         assert info is not None
         _check_alpn(info.alpn_protocol, of_proxy=of_proxy)
-    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ValueError) as exc:
+    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
         await close_forcefully(stream)  # noqa: ASYNC120 shielded inside
         cause = exc.__cause__ or exc
         text = describe_error(cause, of_proxy=of_proxy)
         if isinstance(cause, ConnectionError):
             text += _DOES_IT_SPEAK_TLS
-        if isinstance(exc, ValueError):
-            text = "it can't be the name in a certificate; see server_hostname"
         raise HandshakeError(f"no TLS with {server_hostname}: {text}") from cause
     except BaseException:
         await close_forcefully(stream)  # noqa: ASYNC102 shielded inside
@@ -226,7 +219,28 @@ async def start_tls(
     return tls, info
 
 
-def _wrap(
+async def _wrap(
+    stream: trio.abc.Stream, context: ssl.SSLContext, server_hostname: str, *, of_proxy: bool
+) -> EagerTLSStream | trio.SSLStream[trio.abc.Stream]:
+    """Put TLS over a stream, before the handshake.
+
+    Raises:
+        HandshakeError: No certificate can have that name.
+    """
+    wrap = partial(_wrap_now, stream, context, server_hostname)
+    try:
+        if isinstance(context, truststore.SSLContext):
+            # On Linux it parses the CA bundle here.
+            return await trio.to_thread.run_sync(wrap, abandon_on_cancel=True)
+        return wrap()
+    except ValueError as exc:
+        advice = "" if of_proxy else "; see server_hostname"
+        raise HandshakeError(
+            f"no TLS with {server_hostname}: it can't be the name in a certificate{advice}"
+        ) from exc
+
+
+def _wrap_now(
     stream: trio.abc.Stream, context: ssl.SSLContext, server_hostname: str
 ) -> EagerTLSStream | trio.SSLStream[trio.abc.Stream]:
     if isinstance(stream, EagerSocketStream):
