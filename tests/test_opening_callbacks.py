@@ -152,6 +152,87 @@ async def test_ctrl_c_after_open_stream_closes_its_stream(monkeypatch):
     assert stream.socket.fileno() == -1
 
 
+# Generators: their bodies run when the result is looked at
+
+
+def generator_of(function: Callable[[], object]) -> Callable[..., Any]:
+    def generate(*args: object) -> Generator[tuple[str, str]]:
+        yield "X-A", "b"
+        function()
+
+    return generate
+
+
+async def open_with_generator(
+    option: str, function: Callable[[], object], expected: type[BaseException]
+) -> BaseException:
+    """Open by an option that is, or returns, a generator which calls a function that raises."""
+    generate = generator_of(function)
+    options = {option: is_async(generate) if option == "on_rejected" else generate}
+    script = reject
+    if option == "redirect_headers":
+        script, options["max_redirects"] = Redirecting({"/": "ws://other.example/"}), 1
+    async with loopback_server(script) as url:
+        with pytest.raises(expected) as caught:
+            async with open_websocket_client(url, **options):
+                pytest.fail("it is not open")
+    return caught.value
+
+
+OPTIONS_OF_HEADERS = pytest.mark.parametrize(
+    "option", ["extra_headers", "on_rejected", "redirect_headers"]
+)
+
+
+@OPTIONS_OF_HEADERS
+def test_ctrl_c_reaches_a_generator(option: str, ctrl_c):
+    trio.run(open_with_generator, option, ctrl_c, KeyboardInterrupt)
+
+
+@OPTIONS_OF_HEADERS
+async def test_oserror_of_a_generator_is_as_that_of_the_function(option: str):
+    def fail() -> None:
+        raise error
+
+    error = OSError(111, "Connection refused")
+    if option == "extra_headers":
+        leaves = await open_with_generator(option, fail, HandshakeError)
+        assert str(leaves) == "extra_headers failed: Connection refused"
+        assert leaves.__cause__ is error
+    else:
+        assert await open_with_generator(option, fail, OSError) is error
+
+
+# Async functions where plain ones are wanted
+
+
+async def test_async_redirect_headers_is_a_type_error():
+    async def fields(url: str) -> dict[str, str]:
+        pytest.fail("it runs")
+
+    async with loopback_server(Redirecting({"/": "ws://other.example/"})) as url:
+        with pytest.raises(TypeError) as caught:
+            async with open_websocket_client(url, redirect_headers=fields, max_redirects=1):
+                pytest.fail("it is not open")
+    assert str(caught.value) == "redirect_headers has to be a plain function, not an async one"
+
+
+@pytest.mark.parametrize("name", ["target", "retry_delay"])
+async def test_async_function_of_a_loop_is_a_type_error(name: str):
+    async def function(*args: object) -> float:
+        pytest.fail("it runs")
+
+    async with loopback_server(reject) as url:
+        loop = (
+            reconnecting(function) if name == "target" else reconnecting(url, retry_delay=function)
+        )
+        with pytest.raises(TypeError) as caught:
+            async for connection in loop:
+                async with connection:
+                    pytest.fail("it is not open")
+    assert str(caught.value) == f"{name} has to be a plain function, not an async one"
+
+
 # The deadline
 
 
