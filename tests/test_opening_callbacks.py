@@ -15,6 +15,7 @@ from redirecting import Redirecting
 from scripted_server import Peer, loopback_server
 
 from trio_wsclient import (
+    ConnectionRejected,
     HandshakeError,
     OpenTimeout,
     ProxyError,
@@ -150,6 +151,60 @@ async def test_ctrl_c_after_open_stream_closes_its_stream(monkeypatch):
                 pytest.fail("it is not open")
     (stream,) = streams
     assert stream.socket.fileno() == -1
+
+
+# A HandshakeError that a function raises, perhaps of another opening
+
+
+async def redirect_then_reject(peer: Peer) -> None:
+    request = await peer.read_request()
+    status = b"302 Found" if b"GET / " in request else b"503 Busy"
+    await peer.send(b"HTTP/1.1 %s\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n" % status)
+    await peer.wait_eof()
+
+
+async def test_handshake_errors_of_functions_are_not_changed():
+    def fail_there(*args: object) -> dict[str, str]:
+        calls.append(None)
+        if option == "on_rejected" or len(calls) > 1:
+            raise error
+        return {}
+
+    async def open_there(host: str, port: int) -> trio.abc.Stream:
+        fail_there()
+        return await trio.open_tcp_stream(host, port)
+
+    functions = {
+        "extra_headers": fail_there,
+        "on_rejected": is_async(fail_there),
+        "open_stream": open_there,
+    }
+    async with loopback_server(redirect_then_reject) as url:
+        for redirects in ((), ("ws://other.example/",)):
+            for option, function in functions.items():
+                calls: list[None] = []
+                error = HandshakeError("mine")
+                if redirects:
+                    error.redirects = redirects
+                with pytest.raises(HandshakeError) as caught:
+                    async with open_websocket_client(url, max_redirects=1, **{option: function}):
+                        pytest.fail("it is not open")
+                assert caught.value is error
+                assert error.redirects == redirects
+                assert not hasattr(error, "__notes__")
+
+
+async def test_rejection_that_on_rejected_raises_again_keeps_its_redirects():
+    async def on_rejected(rejected: ConnectionRejected) -> None:
+        await trio.lowlevel.checkpoint()
+        raise rejected
+
+    async with loopback_server(redirect_then_reject) as url:
+        with pytest.raises(ConnectionRejected) as caught:
+            async with open_websocket_client(url, max_redirects=1, on_rejected=on_rejected):
+                pytest.fail("it is not open")
+    assert caught.value.redirects == (url,)
+    assert caught.value.__notes__ == [f"redirected from {url}"]
 
 
 # Generators: their bodies run when the result is looked at

@@ -25,6 +25,7 @@ from trio_wsclient._errors import (
     OpenTimeout,
     Phase,
     ProxyError,
+    add_redirects,
 )
 from trio_wsclient._functions import refuse_async
 from trio_wsclient._http.handshake import (
@@ -159,16 +160,20 @@ class Connector:
 
     def _report_failure(self, exc: BaseException) -> None:
         if isinstance(exc, HandshakeError):
-            exc.redirects = tuple(self._redirects)
-            if self._redirected_by:
-                exc.add_note(f"redirected from {' and '.join(self._redirected_by)}")
-            if self._proxy_used is not None and not isinstance(exc, ProxyError):
-                exc.add_note(f"through the proxy {self._proxy_used}")
+            self._note_route(exc)
             self._log.debug("not open: %s", exc, phase=self._phase)
         self._leave_phase()
         number, shown, phases = self._log.connection_id, self._url.redacted, self._phases
         error = reduce_interrupts(exc)
         self._log.observe(lambda observer: observer.opening_failed(number, shown, error, phases))
+
+    def _note_route(self, error: HandshakeError) -> None:
+        notes = []
+        if self._redirected_by:
+            notes.append(f"redirected from {' and '.join(self._redirected_by)}")
+        if self._proxy_used is not None and not isinstance(error, ProxyError):
+            notes.append(f"through the proxy {self._proxy_used}")
+        add_redirects(error, self._redirects, notes)
 
     async def _cut(self) -> None:
         if self._stream is not None:
@@ -296,7 +301,7 @@ class Connector:
         await self._cut()
         self._enter("headers", "asking on_rejected about status %d", self._response.status_code)
         error = self._rejection(problem)
-        error.redirects = tuple(self._redirects)
+        self._note_route(error)
         try:
             if not await self._headers.ask_on_rejected(error):
                 raise error

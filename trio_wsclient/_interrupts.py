@@ -8,6 +8,8 @@ from typing import Final, ParamSpec, TypeVar
 import trio
 from trio.lowlevel import disable_ki_protection
 
+from trio_wsclient._errors import HandshakeError, keep_redirects
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -20,7 +22,11 @@ def call_interruptible(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.
 
     The function may block or loop for long, so Ctrl-C has to reach it.
     """
-    return function(*args, **kwargs)
+    try:
+        return function(*args, **kwargs)
+    except HandshakeError as exc:
+        keep_redirects(exc)
+        raise
 
 
 @disable_ki_protection
@@ -33,7 +39,11 @@ async def await_interruptible(awaitable: Awaitable[_T], kept: list[_T] | None = 
             the caller finds the result here, and can close it.
     """
     results: list[_T] = [] if kept is None else kept
-    results.append(await awaitable)
+    try:
+        results.append(await awaitable)
+    except HandshakeError as exc:
+        keep_redirects(exc)
+        raise
     return results[0]
 
 
