@@ -245,6 +245,19 @@ async def failed_function(url: str, options: dict[str, object]) -> None:
             pytest.fail("it is not open")
 
 
+async def failed_in_a_group(url: str, options: dict[str, object]) -> None:
+    """A function with a nursery of its own raises a group, which leaves as it is."""
+
+    async def fail(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise ExceptionGroup("mine", [OSError("mine"), ValueError("mine")])
+
+    for path, name in (("", "extra_headers"), ("", "open_stream"), ("refuse", "on_rejected")):
+        with pytest.raises(ExceptionGroup, match="mine"):
+            async with open_websocket_client(f"{url}{path}", **{name: fail}, **options):
+                pytest.fail("it is not open")
+
+
 async def cut_off_in_the_handshake(url: str, options: dict[str, object]) -> None:
     with pytest.raises(HandshakeError):
         async with open_websocket_client(f"{url}end", **options):
@@ -361,7 +374,14 @@ def is_ours(item: object) -> bool:
         *(reserved_opcode, not_utf8, cut_deflate, torn, writer_left_by_an_exception),
         no_message_can_be_taken,
         *(asked_in_vain, refused_twice, asked_for_too_long, failed_function),
-        *(refused, refused_by_half, malformed, cut_off_in_the_handshake, not_reached),
+        *(
+            failed_in_a_group,
+            refused,
+            refused_by_half,
+            malformed,
+            cut_off_in_the_handshake,
+            not_reached,
+        ),
         *(reconnected, given_up, given_up_after_a_violation),
     ],
     ids=lambda program: program.__name__,

@@ -44,7 +44,7 @@ LAYERS = {
         *("_connection.close_error", "_connection.queue"),
     },
     "streams": {
-        *("_net.connect", "_net.draining", "_net.trust"),
+        *("_interrupts", "_net.connect", "_net.draining", "_net.trust"),
         *("_net.read_buffer", "_net.sockets", "_net.tls"),
         *("_net.tunnel", "_net.http_connect", "_net.socks"),
     },
@@ -56,7 +56,7 @@ LAYERS = {
         *("_connection.receiving", "_connection.sending"),
     },
     "what a user holds": {
-        *("_attempt_headers", "_client", "_connect", "_interrupts", "_misuse", "_open"),
+        *("_attempt_headers", "_client", "_connect", "_misuse", "_open"),
     },
     "a loop of them": {"_retry", "_reconnect"},
     "the public names": {"__init__"},

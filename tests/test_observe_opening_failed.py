@@ -42,7 +42,7 @@ async def test_opening_failed_gets_the_error_and_the_phases(autojump_clock):
                 pytest.fail("it is not open")
     assert notes.errors == [caught.value]
     assert notes.urls == [SHOWN]
-    assert notes.phases == pytest.approx({"connect": 0, "handshake": 2}, abs=0.01)
+    assert notes.phases == pytest.approx({"handshake": 2}, abs=0.01)
     assert notes.opened_ids == []
 
 
@@ -56,7 +56,7 @@ async def test_opening_failed_gets_a_timeout_in_its_phase(autojump_clock):
             async with open_websocket_client(URL, stream=stream, observer=notes, open_timeout=5):
                 pytest.fail("it is not open")
     assert notes.errors == [caught.value]
-    assert notes.phases == pytest.approx({"connect": 0, "handshake": 5}, abs=0.01)
+    assert notes.phases == pytest.approx({"handshake": 5}, abs=0.01)
 
 
 async def test_opening_failed_names_the_url_of_the_last_redirect():
@@ -140,6 +140,40 @@ async def test_opening_failed_that_raises_is_logged_and_the_error_leaves():
                 pytest.fail("it is not open")
     assert isinstance(caught.value.__cause__, EOFError)
     assert logger.texts(logging.ERROR) == ["the observer has raised"]
+
+
+class RaisesOnClose(trio.abc.Stream):
+    """A user's stream whose `aclose` raises what is no `Exception`."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        raise trio.BrokenResourceError
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise NotImplementedError
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return b""
+
+    async def aclose(self) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), BaseExceptionGroup("mine", [SystemExit(1)])],
+    ids=lambda error: type(error).__name__,
+)
+async def test_opening_failed_gets_what_closing_raised(error: BaseException):
+    notes = Notes()
+    with pytest.raises(type(error)) as caught:
+        async with open_websocket_client(URL, stream=RaisesOnClose(error), observer=notes):
+            pytest.fail("it is not open")
+    assert notes.errors == [caught.value]
 
 
 def test_wrong_arguments_are_not_reported():

@@ -306,6 +306,17 @@ def test_a_server_hostname_that_no_certificate_can_name_is_a_value_error(value: 
         Options(server_hostname=value)
 
 
+@pytest.mark.parametrize("value", ["", ".", ".example", "a..example", "a" * 64])
+def test_server_hostname_that_ssl_refuses_is_a_value_error(value: str):
+    with pytest.raises(ValueError, match="server_hostname has to be a name that a certificate can"):
+        Options(server_hostname=value)
+
+
+@pytest.mark.parametrize("value", ["a", "a.example.", "a_b.example", "127.0.0.1", "::1"])
+def test_server_hostname_that_ssl_takes_is_taken(value: str):
+    assert Options(server_hostname=value).server_hostname == value
+
+
 def test_options_are_kept_from_later_changes():
     subprotocols = ["chat"]
     extra_headers = {"X-A": "1"}
@@ -511,8 +522,12 @@ def test_e39_options_for_tls_need_a_connection_with_tls(options: dict[str, objec
         with pytest.raises(ValueError, match=f"{name} has no effect"):
             open_it("http://example.org/", **options)
         open_it("wss://example.org/", **options)
-        # A redirect may lead to wss.
-        open_it("ws://example.org/", max_redirects=1, **options)
+        # A redirect may lead to wss, which is another origin.
+        if name == "server_hostname":
+            with pytest.raises(ValueError, match="server_hostname has no effect"):
+                open_it("ws://example.org/", max_redirects=1, **options)
+        else:
+            open_it("ws://example.org/", max_redirects=1, **options)
 
 
 @pytest.fixture

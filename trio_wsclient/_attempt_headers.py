@@ -8,19 +8,17 @@ An attempt is one connection to one URL: the first, a redirect that is followed,
 from __future__ import annotations
 
 import inspect
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from trio_wsclient._errors import ConnectionRejected, HandshakeError
-from trio_wsclient._functions import check_awaitable
+from trio_wsclient._functions import check_awaitable, refuse_async
 from trio_wsclient._http.handshake import check_extra_headers
 from trio_wsclient._http.url import URL
-from trio_wsclient._interrupts import call_interruptible
+from trio_wsclient._interrupts import await_interruptible, call_interruptible
 from trio_wsclient._options import Options
-from trio_wsclient._text import quote
+from trio_wsclient._text import quote, system_text
 
 Fields: TypeAlias = tuple[tuple[str, str], ...]
-
-_RESULT: Final = "the result of {}"
 
 
 class AttemptHeaders:
@@ -66,13 +64,13 @@ class AttemptHeaders:
         try:
             result = call_interruptible(self._extra)
             if inspect.isawaitable(result):
-                result = await result
+                result = await await_interruptible(result)
+            fields = _fields_of("extra_headers", result)
         except OSError as exc:
             # Only what the system says of it. The text of other libraries may have a URL with a
             # secret.
-            reason = quote(exc.strerror or type(exc).__name__)
+            reason = quote(system_text(exc) or type(exc).__name__)
             raise HandshakeError(f"extra_headers failed: {reason}") from exc
-        fields = check_extra_headers(result, _RESULT.format("extra_headers"))
         self._options.check_origin(fields)
         return fields
 
@@ -86,7 +84,8 @@ class AttemptHeaders:
         self._extra, self._added, self._on_rejected = (), (), None
         if keep is not None:
             result = call_interruptible(keep, str(url))
-            self._extra = check_extra_headers(result, _RESULT.format("redirect_headers"))
+            refuse_async("redirect_headers", result)
+            self._extra = _fields_of("redirect_headers", result)
 
     async def ask_on_rejected(self, error: ConnectionRejected) -> bool:
         """Ask for header fields to repeat a request with; return whether to repeat it.
@@ -99,10 +98,15 @@ class AttemptHeaders:
         """
         on_rejected, self._on_rejected = self._on_rejected, None
         assert on_rejected is not None
-        answering = on_rejected(error)
+        answering = call_interruptible(on_rejected, error)
         check_awaitable("on_rejected", on_rejected, answering)
-        result = await answering
+        result = await await_interruptible(answering)
         if result is None:
             return False
-        self._added = check_extra_headers(result, _RESULT.format("on_rejected"))
+        self._added = _fields_of("on_rejected", result)
         return True
+
+
+def _fields_of(option: str, result: object) -> Fields:
+    """Check what a function has returned; if that is a generator, the function goes on to run."""
+    return call_interruptible(check_extra_headers, result, f"the result of {option}")

@@ -27,6 +27,7 @@ from trio_wsclient._errors import (
     OpenTimeout,
     Phase,
     ProxyError,
+    add_redirects,
 )
 from trio_wsclient._functions import refuse_async
 from trio_wsclient._http.handshake import (
@@ -74,6 +75,7 @@ class Connector:
         self._headers = AttemptHeaders(options)
         self._phase: Phase = "headers" if self._headers.asks_first else "connect"
         self._phase_began = 0.0
+        self._is_in_phase = False  # not before the first one takes place
         self._phases: dict[str, float] = {}  # seconds spent in each
         self._redirects: list[str] = []  # the URLs that were left behind
         self._redirected_by: list[str] = []  # the same, as a text may show them
@@ -89,6 +91,16 @@ class Connector:
     async def open(self) -> tuple[Connection, WebSocketClient]:
         """Open the connection; if that fails, or is cancelled, leave nothing open."""
         self._phase_began = trio.current_time()
+        try:
+            return await self._open_in_time()
+        except BaseException as exc:
+            self._report_failure(exc)
+            raise
+        finally:
+            # It refers to this object, so both would wait for the collector.
+            self._pending_rejection = None
+
+    async def _open_in_time(self) -> tuple[Connection, WebSocketClient]:
         timeout = math.inf if self._options.open_timeout is None else self._options.open_timeout
         try:
             with trio.move_on_after(timeout):
@@ -97,13 +109,10 @@ class Connector:
                     if opened is not None:
                         return opened
             raise self._timeout_error(timeout)
-        except BaseException as exc:
+        except BaseException:
+            # If closing raises Ctrl-C, that leaves instead, and is reported.
             await self._cut()  # noqa: ASYNC102 shielded inside
-            self._report_failure(exc)
             raise
-        finally:
-            # It refers to this object, so both would wait for the collector.
-            self._pending_rejection = None
 
     def _timeout_error(self, seconds: float) -> HandshakeError:
         """Return the error of an opening that took too long: what came of a rejection, if any."""
@@ -121,6 +130,8 @@ class Connector:
         if self._headers.asks_first:
             self._enter("headers", "asking extra_headers")
         fields = await self._headers.for_attempt()
+        if self._headers.asks_first:
+            await trio.lowlevel.checkpoint()  # The function may have used up the time.
         self._handshake = Handshake(
             url,
             fields=fields,
@@ -130,6 +141,8 @@ class Connector:
         self._upgrade = HTTP11Upgrade(self._handshake)
         if self._stream is None:
             self._stream = await self._connect()
+            if options.open_stream is not None:
+                await trio.lowlevel.checkpoint()  # as above
         addresses = _addresses(self._stream)
         if url.secure:
             self._enter("tls", "TLS with %s", self._server_hostname)
@@ -138,26 +151,34 @@ class Connector:
                 ssl_context=options.ssl_context,
                 server_hostname=self._server_hostname,
             )
-            self._check_tls(self._tls)
+            if options.check_tls is not None:
+                self._check_tls(options.check_tls, self._tls)
+                await trio.lowlevel.checkpoint()  # as above
         self._enter("handshake", "asking for %s", url.redacted)
         accepted = await self._shake_hands(self._stream)
         if accepted is None:
             await self._cut()
+            # So may on_rejected and redirect_headers.
+            await trio.lowlevel.checkpoint()
             return None
         return self._opened(self._stream, accepted, addresses)
 
     def _report_failure(self, exc: BaseException) -> None:
         if isinstance(exc, HandshakeError):
-            exc.redirects = tuple(self._redirects)
-            if self._redirected_by:
-                exc.add_note(f"redirected from {' and '.join(self._redirected_by)}")
-            if self._proxy_used is not None and not isinstance(exc, ProxyError):
-                exc.add_note(f"through the proxy {self._proxy_used}")
+            self._note_route(exc)
             self._log.debug("not open: %s", exc, phase=self._phase)
         self._leave_phase()
         number, shown, phases = self._log.connection_id, self._url.redacted, self._phases
         error = reduce_interrupts(exc)
         self._log.observe(lambda observer: observer.opening_failed(number, shown, error, phases))
+
+    def _note_route(self, error: HandshakeError) -> None:
+        notes = []
+        if self._redirected_by:
+            notes.append(f"redirected from {' and '.join(self._redirected_by)}")
+        if self._proxy_used is not None and not isinstance(error, ProxyError):
+            notes.append(f"through the proxy {self._proxy_used}")
+        add_redirects(error, self._redirects, notes)
 
     async def _cut(self) -> None:
         if self._stream is not None:
@@ -167,9 +188,12 @@ class Connector:
     def _enter(self, phase: Phase, message: str, *args: object) -> None:
         self._leave_phase()
         self._phase = phase
+        self._is_in_phase = True
         self._log.debug(message, *args, phase=phase)
 
     def _leave_phase(self) -> None:
+        if not self._is_in_phase:
+            return  # The time until the first phase counts for that one.
         now = trio.current_time()
         self._phases[self._phase] = self._phases.get(self._phase, 0.0) + now - self._phase_began
         self._phase_began = now
@@ -223,16 +247,14 @@ class Connector:
         assert not isinstance(proxy, str)
         return proxy
 
-    def _check_tls(self, info: TLSInfo) -> None:
+    @staticmethod
+    def _check_tls(check: Callable[[TLSInfo], None], info: TLSInfo) -> None:
         """Have the user check the server, before any byte of the request is sent.
 
         Raises:
             TypeError: The function has returned something. It may have been meant as the verdict,
                 which would have no effect.
         """
-        check = self._options.check_tls
-        if check is None:
-            return
         result: object = call_interruptible(check, info)
         if result is None:
             return
@@ -286,7 +308,7 @@ class Connector:
         await self._cut()
         self._enter("headers", "asking on_rejected about status %d", self._response.status_code)
         error = self._rejection(problem)
-        error.redirects = tuple(self._redirects)
+        self._note_route(error)
         try:
             if not await self._headers.ask_on_rejected(error):
                 raise error

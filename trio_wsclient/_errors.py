@@ -7,7 +7,7 @@ subclass is shown by the name of its public base.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 import trio
@@ -110,6 +110,28 @@ class HandshakeError(WebSocketError):
     """
 
     redirects: tuple[str, ...] = ()
+
+
+def keep_redirects(error: HandshakeError) -> None:
+    """Have `add_redirects` leave an error as it is: it comes from a function of the user's."""
+    error.redirects = error.redirects
+
+
+def add_redirects(error: HandshakeError, urls: Sequence[str], notes: Sequence[str]) -> None:
+    """Tell an error which redirects led to it, unless it knows already.
+
+    A function of the user's may raise an error of another opening, with redirects of its own.
+
+    Args:
+        error: The error.
+        urls: The URLs that had redirected, without userinfo.
+        notes: What to say of the way to it.
+    """
+    if "redirects" in vars(error):
+        return
+    error.redirects = tuple(urls)
+    for note in notes:
+        error.add_note(note)
 
 
 class OpenTimeout(HandshakeError, trio.TooSlowError):

@@ -141,6 +141,9 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
             # trio.open_tcp_stream, when it is cancelled, may raise a group of nothing else.
             interrupt = reduce_interrupts(group)
             if interrupt is group:
+                # The traceback of the user's group refers to this frame, so both would be
+                # garbage in a cycle if the frame referred to the group.
+                del interrupt
                 raise
         # Raised in the `except` above, it would have the group as its context: a cycle.
         if interrupt is not None:

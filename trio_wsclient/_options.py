@@ -77,10 +77,10 @@ class ClientOptions(TypedDict, total=False):
             ``SSL_CERT_DIR`` name when the first connection is opened. For CAs of your own pass
             ``ssl.create_default_context(cafile="ca.pem")``; for a client certificate, one on which
             ``load_cert_chain("client.pem")`` was called. It is used for all redirects. With a
-            ``ws`` URL and no redirects allowed it is a ``ValueError``, as are ``server_hostname``
-            and ``check_tls``.
+            ``ws`` URL and no redirects allowed it is a ``ValueError``, as is ``check_tls``.
         server_hostname: Whom the certificate has to name, also sent as SNI; by default the URL's
-            host. It holds until a redirect leads to another origin.
+            host. It holds until a redirect leads to another origin, so with a ``ws`` URL it is a
+            ``ValueError``.
         check_tls: Called with the ``TLSInfo`` of each ``wss`` host, redirects included, before the
             request is sent: for pinned certificates. To refuse the server, raise an exception of
             your own; it leaves as it is. It is not called for an ``https`` proxy.
@@ -230,9 +230,11 @@ class Options:
         Raises:
             ValueError: The URL, perhaps with a letter too few, asks for a connection without TLS.
         """
-        if url.secure or self.max_redirects:
+        if url.secure:
             return
-        for name in ("ssl_context", "server_hostname", "check_tls"):
+        # A redirect from ws to wss leads to another origin, where server_hostname does not count.
+        names = ("server_hostname",) if self.max_redirects else _FOR_TLS
+        for name in names:
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} has no effect with a ws or http URL: use wss")
 
@@ -378,6 +380,16 @@ def _is_hostname(name: str, value: object) -> None:
         raise ValueError(
             f"{name} has to be ASCII: write the A-label, which begins with xn-- (RFC 5890)"
         )
+    if isinstance(value, str) and not _can_be_in_certificate(value):
+        raise ValueError(f"{name} has to be a name that a certificate can have, not {value!r}")
+
+
+def _can_be_in_certificate(name: str) -> bool:
+    """Tell whether ``ssl`` takes the name: each label has 1 to 63 characters (RFC 1035 §2.3.4)."""
+    try:
+        return bool(name.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 _CHECKS: Final[dict[str, _Check]] = {
@@ -408,6 +420,8 @@ _CHECKS: Final[dict[str, _Check]] = {
     "observer": _is_of(Observer, type(None)),
     "logger": _is_of(logging.Logger),
 }
+# Options that have no effect without TLS.
+_FOR_TLS: Final = ("ssl_context", "server_hostname", "check_tls")
 # Timeouts and intervals for which infinity means the same as None.
 _MAY_BE_ENDLESS: Final = ("open_timeout", "ping_interval", "ping_timeout")
 _DEFAULTS: Final = {name: getattr(Options, name) for name in ClientOptions.__annotations__}

@@ -27,6 +27,8 @@ from trio_wsclient._errors import (
     WebSocketError,
     drop_tracebacks,
 )
+from trio_wsclient._functions import refuse_async
+from trio_wsclient._interrupts import call_interruptible
 from trio_wsclient._misuse import OnlyAsyncFor, OnlyAsyncWith, check_trio
 from trio_wsclient._open import open_websocket_client
 from trio_wsclient._options import ClientOptions, check_seconds, make_options
@@ -184,7 +186,8 @@ class _Schedule:
         """Try until a connection is open, or another try is not worth it."""
         while True:
             await trio.sleep(self._pause)
-            block = self._open()
+            block = call_interruptible(self._open)
+            refuse_async("target", block)
             try:
                 return block, await block.__aenter__()
             except (HandshakeError, ConnectionClosed, BaseExceptionGroup) as exc:
@@ -206,7 +209,8 @@ class _Schedule:
         """
         has_lasted = lasted is not None and lasted >= self._reset_after
         self.failures = 1 if has_lasted else self.failures + 1
-        least = self._retry_delay(error, self.failures)
+        least = call_interruptible(self._retry_delay, error, self.failures)
+        refuse_async("retry_delay", least)
         if least is None:
             self.is_over = True
             return False

@@ -44,3 +44,12 @@ def exception_text(exc: BaseException) -> str:
     except Exception:  # noqa: BLE001 whatever it raises instead, there is no text
         text = ""
     return text or type(exc).__name__
+
+
+def system_text(exc: BaseException) -> str:
+    """Return what the system says of an exception, ``""`` if that is nothing.
+
+    Python lets an ``OSError`` have any object as its ``strerror``.
+    """
+    text = getattr(exc, "strerror", None)
+    return text if isinstance(text, str) else ""

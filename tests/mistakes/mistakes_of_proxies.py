@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import ssl
 from typing import Any
 from unittest import mock
 
 import trustme
 from mistakes import Place, situation
 from mistakes_of_servers import ends_too_early, greets, never_answers, response, says
+from mistakes_of_tls import hears_and, wants_certificate
 from network import Names
 from scripted_proxy import HTTPProxy, SOCKSProxy, as_proxy
 from scripted_server import Peer, Script, tls_of
+from situations import end
 
 from trio_wsclient import Proxy
 
@@ -114,6 +117,35 @@ async def _(place: Place) -> None:
 @situation("an https proxy with a certificate for another name")
 async def _(place: Place) -> None:
     url = await place.serve(HTTPProxy(), tls=tls_of(place.ca, "proxy.example"))
+    await place.open(TARGET, proxy=_with_trust(place, as_proxy(url, "https")))
+
+
+@situation("an https proxy that wants a client certificate")
+async def _(place: Place) -> None:
+    url = place.serve_tls(wants_certificate(place, ssl.TLSVersion.TLSv1_3))
+    await place.open(TARGET, proxy=_with_trust(place, as_proxy(url, "https")))
+
+
+@situation("an https proxy that does not know the name in SNI")
+async def _(place: Place) -> None:
+    tls = tls_of(place.ca, "127.0.0.1")
+    tls.sni_callback = lambda *_: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+    url = place.serve_tls(tls).replace("127.0.0.1", "localhost")
+    await place.open(TARGET, proxy=_with_trust(place, as_proxy(url, "https")))
+
+
+@situation("an https proxy that takes h2 by ALPN")
+async def _(place: Place) -> None:
+    tls, trusting = tls_of(place.ca, "127.0.0.1"), place.trusting
+    for context in (tls, trusting):
+        context.set_alpn_protocols(["h2"])
+    url = place.serve_tls(tls)
+    await place.open(TARGET, proxy=Proxy(as_proxy(url, "https"), ssl_context=trusting))
+
+
+@situation("an https proxy that ends TCP within TLS")
+async def _(place: Place) -> None:
+    url = await place.serve(lambda peer: hears_and(peer, end))
     await place.open(TARGET, proxy=_with_trust(place, as_proxy(url, "https")))
 
 

@@ -156,12 +156,12 @@ async def _says_bad_request(peer: Peer) -> None:
     await peer.wait_eof()
 
 
-async def _hears_and(peer: Peer, what: Script) -> None:
+async def hears_and(peer: Peer, what: Script) -> None:
     await peer.stream.receive_some()
     await what(peer)
 
 
 plain("a wss URL for a server of ws", _says_bad_request)
 plain("a wss URL for an SSH server", greets(b"SSH-2.0-OpenSSH_9.6\r\n"))
-plain("a server that ends TCP within TLS", lambda peer: _hears_and(peer, end))
-plain("a server that resets TCP within TLS", lambda peer: _hears_and(peer, reset))
+plain("a server that ends TCP within TLS", lambda peer: hears_and(peer, end))
+plain("a server that resets TCP within TLS", lambda peer: hears_and(peer, reset))

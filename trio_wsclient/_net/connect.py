@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import socket
@@ -17,11 +18,12 @@ import truststore
 
 from trio_wsclient._errors import HandshakeError
 from trio_wsclient._functions import check_awaitable
+from trio_wsclient._interrupts import await_interruptible, call_interruptible
 from trio_wsclient._net.sockets import EagerSocketStream, EagerStream, adopt_socket
 from trio_wsclient._net.tls import EagerTLSStream
 from trio_wsclient._net.tls_info import TLSInfo, read_tls_info
 from trio_wsclient._net.trust import default_ssl_context
-from trio_wsclient._text import quote
+from trio_wsclient._text import exception_text, quote, system_text
 
 # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL
 _OTHER_NAME: Final = frozenset({62, 64})
@@ -129,17 +131,26 @@ async def connect_by(
         HandshakeError: The function raised an ``OSError``. What else it raises leaves as it is.
         TypeError: The function is not async, or has returned something else than a stream.
     """
+    opened: list[object] = []
     try:
-        connecting = open_stream(host, port)
-        check_awaitable("open_stream", open_stream, connecting)
-        stream = await connecting
+        connecting = call_interruptible(open_stream, host, port)
+        if not inspect.isawaitable(connecting):
+            opened.append(connecting)
+            check_awaitable("open_stream", open_stream, connecting)
+        stream = await await_interruptible(connecting, opened)
+        if not isinstance(stream, trio.abc.Stream):
+            kind = type(stream).__name__
+            raise TypeError(f"open_stream has to return a trio.abc.Stream, not {kind}")
     except OSError as exc:
         raise HandshakeError(
             f"open_stream made no connection to {host} port {port}: {quote(_reasons(exc, host))}"
         ) from exc
-    if not isinstance(stream, trio.abc.Stream):
-        kind = type(stream).__name__
-        raise TypeError(f"open_stream has to return a trio.abc.Stream, not {kind}")
+    except BaseException:
+        # It is of the wrong type, or Ctrl-C struck when the function had just returned it.
+        for resource in opened:
+            if isinstance(resource, trio.abc.AsyncResource):
+                await close_forcefully(resource)  # noqa: ASYNC102 shielded inside
+        raise
     return adopt_socket(stream)
 
 
@@ -154,9 +165,7 @@ def _reasons(exc: OSError, host: str) -> str:
         return "" if address == host else f"{address}: "
 
     causes = exc.__cause__.exceptions if isinstance(exc.__cause__, BaseExceptionGroup) else [exc]
-    reasons = (
-        getattr(cause, "strerror", None) or str(cause) or type(cause).__name__ for cause in causes
-    )
+    reasons = (system_text(cause) or exception_text(cause) for cause in causes)
     reasons = (_NOT_BOUND.sub(_NOT_BOUND_TEXT, reason) for reason in reasons)
     return "; ".join(dict.fromkeys(_CONNECTING.sub(shown, reason) for reason in reasons))
 
@@ -192,24 +201,17 @@ async def start_tls(
     try:
         if ssl_context is None:
             ssl_context = await default_ssl_context()
-        wrap = partial(_wrap, stream, ssl_context, server_hostname)
-        if isinstance(ssl_context, truststore.SSLContext):
-            # On Linux it parses the CA bundle here.
-            tls = await trio.to_thread.run_sync(wrap, abandon_on_cancel=True)
-        else:
-            tls = wrap()
+        tls = await _wrap(stream, ssl_context, server_hostname, of_proxy=of_proxy)
         await tls.do_handshake()
         info = tls_info(tls)
         assert info is not None
-        _check_alpn(info.alpn_protocol)
-    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ValueError) as exc:
+        _check_alpn(info.alpn_protocol, of_proxy=of_proxy)
+    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
         await close_forcefully(stream)  # noqa: ASYNC120 shielded inside
         cause = exc.__cause__ or exc
         text = describe_error(cause, of_proxy=of_proxy)
         if isinstance(cause, ConnectionError):
             text += _DOES_IT_SPEAK_TLS
-        if isinstance(exc, ValueError):
-            text = "it can't be the name in a certificate; see server_hostname"
         raise HandshakeError(f"no TLS with {server_hostname}: {text}") from cause
     except BaseException:
         await close_forcefully(stream)  # noqa: ASYNC102 shielded inside
@@ -217,7 +219,28 @@ async def start_tls(
     return tls, info
 
 
-def _wrap(
+async def _wrap(
+    stream: trio.abc.Stream, context: ssl.SSLContext, server_hostname: str, *, of_proxy: bool
+) -> EagerTLSStream | trio.SSLStream[trio.abc.Stream]:
+    """Put TLS over a stream, before the handshake.
+
+    Raises:
+        HandshakeError: No certificate can have that name.
+    """
+    wrap = partial(_wrap_now, stream, context, server_hostname)
+    try:
+        if isinstance(context, truststore.SSLContext):
+            # On Linux it parses the CA bundle here.
+            return await trio.to_thread.run_sync(wrap, abandon_on_cancel=True)
+        return wrap()
+    except ValueError as exc:
+        advice = "" if of_proxy else "; see server_hostname"
+        raise HandshakeError(
+            f"no TLS with {server_hostname}: it can't be the name in a certificate{advice}"
+        ) from exc
+
+
+def _wrap_now(
     stream: trio.abc.Stream, context: ssl.SSLContext, server_hostname: str
 ) -> EagerTLSStream | trio.SSLStream[trio.abc.Stream]:
     if isinstance(stream, EagerSocketStream):
@@ -226,7 +249,7 @@ def _wrap(
     return trio.SSLStream(stream, context, server_hostname=server_hostname, https_compatible=True)
 
 
-def _check_alpn(protocol: str | None) -> None:
+def _check_alpn(protocol: str | None, *, of_proxy: bool) -> None:
     """Check that the server will speak HTTP/1.1, before a byte of it is written (RFC 7301).
 
     Raises:
@@ -234,13 +257,13 @@ def _check_alpn(protocol: str | None) -> None:
     """
     if protocol not in {None, "http/1.1"}:
         shown = quote(str(protocol))
+        option = "a Proxy whose ssl_context has" if of_proxy else "an ssl_context with"
         raise HandshakeError(
-            f"ALPN chose '{shown}', not http/1.1: pass an ssl_context with "
-            "set_alpn_protocols(['http/1.1'])"
+            f"ALPN chose '{shown}', not http/1.1: pass {option} set_alpn_protocols(['http/1.1'])"
         )
 
 
-async def close_forcefully(stream: trio.abc.Stream) -> None:
+async def close_forcefully(stream: trio.abc.AsyncResource) -> None:
     """Close a stream without waiting for anything, and without an error of its own."""
     if isinstance(stream, EagerStream):
         with suppress(OSError):
@@ -278,7 +301,7 @@ def describe_error(cause: BaseException, *, of_proxy: bool = False) -> str:
     if isinstance(cause, ssl.SSLError):
         reason = cause.reason or str(cause)
         return reason.replace("_", " ").lower() + _ADVICE.get(reason, "").format_map(words)
-    if isinstance(cause, OSError) and cause.strerror:
+    if isinstance(cause, OSError) and system_text(cause):
         file = "" if cause.filename is None else f": {cause.filename}"  # SSLKEYLOGFILE
-        return f"{cause.strerror}{file}"
-    return str(cause) or type(cause).__name__
+        return f"{system_text(cause)}{file}"
+    return exception_text(cause)

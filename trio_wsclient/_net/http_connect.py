@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -18,6 +19,7 @@ from trio_wsclient._http.http11 import (
     OtherProtocol,
     SpeaksTLS,
 )
+from trio_wsclient._net.connect import describe_error
 from trio_wsclient._net.draining import BROKEN, DrainingStream
 from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._net.sockets import READ_SIZE
@@ -68,6 +70,11 @@ async def connect(
         advice = _advice(exc, proxy)
         raise ProxyError(f"the proxy's response to CONNECT: {exc}{advice}") from exc.__cause__
     except BROKEN as exc:
+        if isinstance(exc.__cause__, ssl.SSLError):
+            # With TLS 1.3 a client certificate is refused after the handshake (RFC 8446 §4.4.2.4).
+            text = describe_error(exc.__cause__, of_proxy=True)
+            text = f"the proxy broke the connection at CONNECT: {text}"
+            raise ProxyError(text) from exc.__cause__
         raise ProxyError(f"the proxy broke the connection at CONNECT; {_IS_IT_ONE}") from exc
     if exchange.switched:
         data = exchange.trailing_data

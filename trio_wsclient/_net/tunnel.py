@@ -10,6 +10,7 @@ import trio
 from trio_wsclient._errors import HandshakeError, Phase, ProxyError
 from trio_wsclient._net import connect, http_connect, socks
 from trio_wsclient._net.proxy import Proxy
+from trio_wsclient._text import exception_text, system_text
 
 
 async def connect_through(
@@ -98,7 +99,7 @@ async def _resolve(host: str, port: int) -> list[str]:
     try:
         found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
     except OSError as exc:
-        reason = exc.strerror or str(exc)
+        reason = system_text(exc) or exception_text(exc)
         raise ProxyError(
             f"no address for {host} to give to the proxy: {reason}; to let the proxy look it up, "
             "use socks5h"
