@@ -176,7 +176,10 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
             await self._abandon()  # noqa: ASYNC102 it does not wait
         ours: list[BaseException] = []
         try:
-            await self._leave(exc)  # noqa: ASYNC102 bounded by close_timeout
+            try:
+                await self._leave(exc)  # noqa: ASYNC102 bounded by close_timeout
+            finally:
+                await self._connection.closing.close_forcefully()  # noqa: ASYNC102 shielded inside
         # Nothing may keep us from leaving the nursery; what it was is judged below.
         except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
