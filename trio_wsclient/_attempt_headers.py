@@ -15,8 +15,8 @@ from trio_wsclient._functions import check_awaitable
 from trio_wsclient._http.handshake import check_extra_headers
 from trio_wsclient._http.url import URL
 from trio_wsclient._interrupts import call_interruptible
+from trio_wsclient._net.connect import system_reason
 from trio_wsclient._options import Options
-from trio_wsclient._text import quote
 
 Fields: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -68,10 +68,7 @@ class AttemptHeaders:
             if inspect.isawaitable(result):
                 result = await result
         except OSError as exc:
-            # Only what the system says of it. The text of other libraries may have a URL with a
-            # secret.
-            reason = quote(exc.strerror or type(exc).__name__)
-            raise HandshakeError(f"extra_headers failed: {reason}") from exc
+            raise HandshakeError(f"extra_headers failed: {system_reason(exc)}") from exc
         fields = check_extra_headers(result, _RESULT.format("extra_headers"))
         self._options.check_origin(fields)
         return fields
