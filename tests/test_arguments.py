@@ -83,7 +83,7 @@ def test_wrong_arguments_end_with_status_2(arguments: list[str], problem: str, c
     ("arguments", "problem"),
     [
         (["-H", "Host: x"], "Host"),
-        (["--subprotocol", "a b"], "subprotocols: 'a b' can't be offered"),
+        (["--subprotocol", "a b"], "subprotocols: item 0 can't be offered: it has ' ' at index 1"),
         (["--proxy", "ftp://x"], "proxy"),
         (["--proxy", "http://x", "--unix", "/run/x"], "different ways to connect"),
     ],

@@ -7,7 +7,13 @@ import pickle
 import pytest
 
 from trio_wsclient import Headers
-from trio_wsclient._headers import check_field, check_token, is_token
+from trio_wsclient._headers import (
+    check_field,
+    check_fields,
+    check_token,
+    is_public_subprotocol,
+    is_token,
+)
 
 COOKIES = Headers([("Set-Cookie", "a=1"), ("Server", "x"), ("set-cookie", "b=2")])
 
@@ -76,7 +82,12 @@ def test_is_token_rejects_other_text(text: str):
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [("", "it is empty"), ("a b", "it has ' ' at index 1"), ("aä", "it has 'ä'")]
+    ("text", "why"),
+    [
+        ("", "it is empty"),
+        ("a b", "it has ' ' at index 1"),
+        ("aä", "it has a character that is not ASCII"),
+    ],
 )
 def test_check_token_says_what_is_no_token(text: str, why: str):
     with pytest.raises(ValueError, match=f"^no token: {why}"):
@@ -88,10 +99,50 @@ def test_check_field_accepts_printable_ascii_and_tabs(value: str):
     assert check_field("X-Name", value, "headers") is None
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a:", "a\r\nb", "ä", "a\x00"])
-def test_check_field_rejects_name_that_is_no_token(name: str):
-    with pytest.raises(ValueError, match=r"^headers: .* can't be the name of a header: it "):
-        check_field(name, "value", "headers")
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("", "it is empty (RFC 9110 §5.6.2)"),
+        ("secret b", "it has ' ' at index 6 (RFC 9110 §5.6.2)"),
+        ("secret: secret", "it has ':' at index 6 (RFC 9110 §5.6.2)"),
+        ("secret\r\nsecret", "it has '\\r' at index 6 (RFC 9110 §5.6.2)"),
+        ("secretä", "it has a character that is not ASCII at index 6 (RFC 9110 §5.6.2)"),
+    ],
+)
+def test_check_fields_hides_name_that_is_no_token(name: str, problem: str):
+    with pytest.raises(ValueError, match="item 1") as caught:
+        check_fields("headers", [("X", "secret"), (name, "secret")], own={})
+    assert str(caught.value) == f"headers: the name in item 1 can't be sent: {problem}"
+
+
+@pytest.mark.parametrize(("value", "kind"), [("secret ", ValueError), (5, TypeError)])
+def test_check_fields_hides_long_name_that_may_be_a_value(value: object, kind: type[Exception]):
+    with pytest.raises(kind, match=r"^headers: the value of header has") as caught:
+        check_fields("headers", [("secret" * 6, value)], own={})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("chat", "mqtt", "soap", "SIP", "v1", "graphql-ws", "graphql-transport-ws"),
+        *("v12.stomp", "wamp.2.msgpack.batched", "v4.channel.k8s.io", "actioncable-v1-json"),
+    ],
+)
+def test_name_of_a_subprotocol_is_public(name: str):
+    assert is_public_subprotocol(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("bearer.abcdefgh", "token-abcdefgh", "550e8400-e29b-41d4-a716-446655440000"),
+        *("deadbeefdeadbeefdeadbeef", "SECRETJWTTOKEN", "eyJhbGciOiJIUzI1NiJ9", "s3cr3tpw"),
+        *("base64url.bearer.authorization.k8s.io.YWJj", "no token", ""),
+    ],
+)
+def test_subprotocol_that_may_be_a_token_is_not_public(name: str):
+    assert not is_public_subprotocol(name)
 
 
 @pytest.mark.parametrize("value", ["a\r\nEvil: 1", "\x00", "\x1b[2J", "\x7f", "é"])

@@ -160,6 +160,12 @@ def test_without_io_trio_is_a_name_for_types_at_most(module: str):
     assert "trio" not in roots or module in {"_errors", "_options"}
 
 
+def test_only_excerpts_make_text_of_a_response_fit_to_be_shown():
+    """An error must repeat no secret of the request; `Excerpts` sees to that."""
+    of_http = {module for module in PATHS if module.startswith("_http.")} | {"_net.http_connect"}
+    assert [m for m in of_http if "_text" in imported_modules(m)] == ["_http.excerpts"]
+
+
 def test_no_module_is_a_drawer():
     drawers = {"util", "utils", "misc", "helpers", "common", "base", "types"}
     assert not {module.strip("_") for module in PATHS} & drawers

@@ -115,7 +115,7 @@ async def test_a_subprotocol_has_to_be_one_of_those_offered(chosen):
         answers(adding(f"Sec-WebSocket-Protocol: {chosen}")), subprotocols=["a", "b"]
     )
     assert isinstance(error, InvalidResponse)
-    assert "it has to be exactly one of those offered (a, b)" in str(error)
+    assert str(error).endswith("it has to be exactly one of those offered")
 
 
 async def test_connection_may_be_a_list_over_several_fields():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -203,12 +205,19 @@ async def test_oserror_of_open_stream_is_retried():
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (OSError(errno.ECONNREFUSED, "Connection refused"), "Connection refused"),
-        (socket.gaierror(socket.EAI_NONAME, "Name not known"), "Name not known"),
-        (OSError("the tunnel\r\nis closed"), r"the tunnel\r\nis closed"),
+        (OSError(errno.ECONNREFUSED, "wants s3cret"), os.strerror(errno.ECONNREFUSED)),
+        (OSError(4711, "s3cret"), "OSError"),
+        (OSError("s3cret", "s3cret"), "OSError"),
+        (socket.gaierror(socket.EAI_NONAME, "s3cret"), "name look-up failed (EAI_NONAME)"),
+        (socket.gaierror(4711, "s3cret"), "name look-up failed (unknown reason)"),
+        (ssl.SSLError(1, "s3cret"), "SSLError"),
+        (OSError("the tunnel\r\nby http://bob:s3cret@proxy is closed"), "OSError"),
         (TimeoutError(), "TimeoutError"),
     ],
-    ids=["errno", "gaierror", "text", "empty"],
+    ids=[
+        *("errno", "unknown errno", "errno that is text", "gaierror", "unknown gaierror"),
+        *("ssl", "text", "empty"),
+    ],
 )
 async def test_oserror_of_open_stream_is_a_handshake_error(error: OSError, reason: str):
     with pytest.raises(HandshakeError) as caught:

@@ -351,11 +351,11 @@ def test_subprotocols_of_another_type_are_a_type_error(value: object, problem: s
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ([""], "can't be offered: it "),
-        (["a b"], "can't be offered: it "),
-        (["a,b"], "can't be offered: it "),
-        (["a\r\nEvil: 1"], "can't be offered: it "),
-        (["ä"], "can't be offered: it "),
+        ([""], "^subprotocols: item 0 can't be offered: "),
+        (["a b"], "^subprotocols: item 0 can't be offered: "),
+        (["a,b"], "^subprotocols: item 0 can't be offered: "),
+        (["a\r\nEvil: 1"], "^subprotocols: item 0 can't be offered: "),
+        (["ä"], "^subprotocols: item 0 can't be offered: "),
         (["a", "b", "a"], "^subprotocols has 'a' twice$"),
     ],
 )

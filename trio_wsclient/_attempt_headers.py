@@ -15,8 +15,8 @@ from trio_wsclient._functions import check_awaitable, refuse_async
 from trio_wsclient._http.handshake import check_extra_headers
 from trio_wsclient._http.url import URL
 from trio_wsclient._interrupts import await_interruptible, call_interruptible
+from trio_wsclient._net.connect import system_reason
 from trio_wsclient._options import Options
-from trio_wsclient._text import quote, system_text
 
 Fields: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -67,10 +67,7 @@ class AttemptHeaders:
                 result = await await_interruptible(result)
             fields = _fields_of("extra_headers", result)
         except OSError as exc:
-            # Only what the system says of it. The text of other libraries may have a URL with a
-            # secret.
-            reason = quote(system_text(exc) or type(exc).__name__)
-            raise HandshakeError(f"extra_headers failed: {reason}") from exc
+            raise HandshakeError(f"extra_headers failed: {system_reason(exc)}") from exc
         self._options.check_origin(fields)
         return fields
 

@@ -39,6 +39,7 @@ class ConnectionInfo:
     """What is known from opening the connection."""
 
     url: URL
+    shown_url: str  # fit for a log
     redirects: tuple[str, ...]
     subprotocol: str | None
     extensions: tuple[str, ...]
@@ -73,7 +74,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
 
     def __repr__(self) -> str:
         state = self._connection.record.state.name
-        return f"<WebSocketClient {self._info.url.redacted} {state}>"
+        return f"<WebSocketClient {self._info.shown_url} {state}>"
 
     # About the connection
 

@@ -30,6 +30,7 @@ from trio_wsclient._errors import (
     add_redirects,
 )
 from trio_wsclient._functions import refuse_async
+from trio_wsclient._http.excerpts import WITHHELD, Excerpts
 from trio_wsclient._http.handshake import (
     AcceptedUpgrade,
     Handshake,
@@ -83,6 +84,7 @@ class Connector:
         self._tls: TLSInfo | None = None  # of the present URL, if that is secure
         self._same_origin = True  # whether no redirect has led to another origin
         self._handshake: Handshake
+        self._excerpts: Excerpts | None = None  # of the latest request
         self._upgrade: HTTP11Upgrade
         # What makes the error of a rejection, whose body is still coming.
         self._pending_rejection: Callable[[], HandshakeError] | None = None
@@ -137,7 +139,9 @@ class Connector:
             fields=fields,
             subprotocols=options.subprotocols,
             extensions=self._extensions(),
+            earlier=self._excerpts,
         )
+        self._excerpts = self._handshake.excerpts
         self._upgrade = HTTP11Upgrade(self._handshake)
         if self._stream is None:
             self._stream = await self._connect()
@@ -154,7 +158,7 @@ class Connector:
             if options.check_tls is not None:
                 self._check_tls(options.check_tls, self._tls)
                 await trio.lowlevel.checkpoint()  # as above
-        self._enter("handshake", "asking for %s", url.redacted)
+        self._enter("handshake", "asking for %s", self._log.url)
         accepted = await self._shake_hands(self._stream)
         if accepted is None:
             await self._cut()
@@ -168,7 +172,7 @@ class Connector:
             self._note_route(exc)
             self._log.debug("not open: %s", exc, phase=self._phase)
         self._leave_phase()
-        number, shown, phases = self._log.connection_id, self._url.redacted, self._phases
+        number, shown, phases = self._log.connection_id, self._log.url, self._phases
         error = reduce_interrupts(exc)
         self._log.observe(lambda observer: observer.opening_failed(number, shown, error, phases))
 
@@ -349,35 +353,34 @@ class Connector:
         try:
             target = follow(self._url, response.status_code, response.headers)
         except RedirectRejected as exc:
-            return None, f"{exc}: '{location}'" if location else str(exc)
+            return None, f"{exc}: {location}" if location else str(exc)
         if target is None:
             return None, ""
         if not max_redirects:
-            return None, f"a redirect to '{location}': set max_redirects to follow it"
+            return None, f"a redirect to {location}: set max_redirects to follow it"
         if len(self._redirects) >= max_redirects:
             return (
                 None,
-                f"a redirect to '{location}', after max_redirects={max_redirects} were followed",
+                f"a redirect to {location}, after max_redirects={max_redirects} were followed",
             )
         is_local = self._options.unix_socket is not None
         if is_local and target.origin != self._url.origin:
-            return None, f"a redirect from a unix socket to another origin: '{location}'"
+            return None, f"a redirect from a unix socket to another origin: {location}"
         return target, ""
 
     def _follow(self, target: URL) -> None:
+        # The server may have put a secret of the request into it.
+        shown = self._handshake.excerpts.quote(target.redacted) or WITHHELD
         self._log.debug(
-            "redirected by status %d to %s",
-            self._response.status_code,
-            target.redacted,
-            phase=self._phase,
+            "redirected by status %d to %s", self._response.status_code, shown, phase=self._phase
         )
         if target.origin != self._url.origin:
             self._headers.change_origin(target)
             self._same_origin = False
         self._redirects.append(str(self._url))
-        self._redirected_by.append(self._url.redacted)
+        self._redirected_by.append(self._log.url)
         self._url = target
-        self._log.url = target.redacted
+        self._log.url = shown
 
     # The outcome
 
@@ -416,6 +419,7 @@ class Connector:
         connection.stream_reader.bytes_received = len(trailing_data)
         opened = ConnectionInfo(
             url=self._url,
+            shown_url=self._log.url,
             redirects=tuple(self._redirects),
             subprotocol=accepted.subprotocol,
             extensions=in_use,
@@ -427,7 +431,7 @@ class Connector:
             logger=options.logger,
         )
         self._leave_phase()
-        number, shown, phases = self._log.connection_id, self._url.redacted, self._phases
+        number, shown, phases = self._log.connection_id, self._log.url, self._phases
         self._log.observe(lambda observer: observer.opened(number, shown, phases))
         return connection, WebSocketClient(connection, opened)
 

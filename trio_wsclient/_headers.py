@@ -7,6 +7,7 @@ values mean.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -19,7 +20,16 @@ _TOKEN: Final = frozenset(
     "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )  # RFC 9110 §5.6.2
 
-_MAX_SHOWN: Final = 60  # characters of the server's text in an error text
+_MAX_SHOWN: Final = 60  # characters of a text in an error text
+_MAX_NAME: Final = 30  # characters: of "Access-Control-Request-Headers"
+_MIN_TOKEN: Final = 8  # characters: a shorter token would protect nothing
+_WORD: Final = re.compile(r"[a-z]{0,13}[0-9]{0,2}[a-z]{0,3}")  # such as "chat", "v2" and "k8s"
+_ANNOUNCING: Final = frozenset(
+    {
+        *("access", "apikey", "auth", "authorization", "bearer", "jwt", "key"),
+        *("password", "secret", "session", "ticket", "token"),
+    }
+)
 
 
 class Headers(Mapping[str, str]):
@@ -70,7 +80,7 @@ def check_token(text: str, problem: str) -> None:
     """Check that a text is a token.
 
     Args:
-        text: The text.
+        text: The text. An error shows one character of it at most: it may be a credential.
         problem: What an error says first.
 
     Raises:
@@ -78,28 +88,52 @@ def check_token(text: str, problem: str) -> None:
     """
     if is_token(text):
         return
-    why = next(
-        (f"it has {c!r} at index {i}" for i, c in enumerate(text) if c not in _TOKEN), "it is empty"
-    )
+    why = "it is empty"
+    for index, character in enumerate(text):
+        if character not in _TOKEN:
+            shown = repr(character) if character.isascii() else "a character that is not ASCII"
+            why = f"it has {shown} at index {index}"
+            break
     raise ValueError(f"{problem}: {why} (RFC 9110 §5.6.2)")
 
 
+def is_public_subprotocol(name: str) -> bool:
+    """Tell whether a subprotocol has the form of a name, and is not a token of some user.
+
+    Browsers can't set header fields, so some servers take a token as a subprotocol. A name is
+    short, or it consists of words in lower case, which are numbered at most, and of which none
+    announces a token.
+    """
+    if not is_token(name):
+        return False
+    if len(name) < _MIN_TOKEN:
+        return True
+    words = re.split(r"[._+-]", name)
+    return _ANNOUNCING.isdisjoint(words) and all(map(_WORD.fullmatch, words))
+
+
+def shown_name(name: str) -> str:
+    """Return the name of a header field for the text of an error, in front of it a space.
+
+    It is ``""`` if the name may be something else: a complete line, or a value in its place.
+    """
+    return f" {name!r}" if is_token(name) and len(name) <= _MAX_NAME else ""
+
+
 def check_field(name: str, value: str, option: str) -> None:
-    """Check a header field that a user wants to send (RFC 9110 §5.5).
+    """Check the value of a header field that a user wants to send (RFC 9110 §5.5).
 
     Args:
-        name: The name of the field.
+        name: The name of the field, a token.
         value: The value of the field.
         option: The option that it comes from, for the text of an error.
 
     Raises:
-        ValueError: The name is not a token, or the value can't be sent. The text never shows the
-            value, as it may be a secret.
+        ValueError: The value can't be sent. The text never shows the value, as it may be a secret.
     """
-    check_token(name, f"{option}: {name!r} can't be the name of a header")
     if value.isascii() and value.isprintable() and value == value.strip():
         return
-    shown = f"{option}: the value of header {name!r}"
+    shown = f"{option}: the value of header{shown_name(name)}"
     if value != value.strip():  # RFC 9110 §5.5: it is not part of the value.
         raise ValueError(f"{shown} has white space around it: call strip()")
     # RFC 9110 §5.5: characters beyond ASCII are obsolete, and a server may read them in any
@@ -130,13 +164,17 @@ def check_fields(
         kind = type(headers).__name__
         raise TypeError(f"{option} has to be a mapping or pairs of str, not {kind}")
     fields = []
-    for pair in pairs:
+    for index, pair in enumerate(pairs):
         match pair:
             case [str(name), str(value)]:
+                # The name is not shown: it may be a complete line, or a value.
+                check_token(name, f"{option}: the name in item {index} can't be sent")
                 check_field(name, value, option)
             case [str(name), value]:  # Not shown: it may be a credential.
                 kind = type(value).__name__
-                raise TypeError(f"{option}: the value of header {name!r} has to be str, not {kind}")
+                raise TypeError(
+                    f"{option}: the value of header{shown_name(name)} has to be str, not {kind}"
+                )
             case [name, _]:
                 kind = type(name).__name__
                 raise TypeError(f"{option}: the name of a header has to be str, not {kind}")
@@ -151,6 +189,20 @@ def check_fields(
             raise ValueError(f"{option}: header {name!r} can't be set{advice and f': {advice}'}")
         fields.append((name, value))
     return tuple(fields)
+
+
+class ExtensionSyntaxError(ValueError):
+    """The value of ``Sec-WebSocket-Extensions`` breaks the grammar.
+
+    Attributes:
+        problem: What is wrong.
+        part: The part of the value that is wrong.
+    """
+
+    def __init__(self, problem: str, part: str) -> None:
+        super().__init__(f"{problem}: {shorten(part, _MAX_SHOWN)!a}")
+        self.problem = problem
+        self.part = part
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +227,7 @@ def parse_extensions(value: str) -> list[ExtensionElement]:
         The elements in their order. An empty value gives an empty list.
 
     Raises:
-        ValueError: The value breaks the grammar; the text shows the part that does.
+        ExtensionSyntaxError: The value breaks the grammar.
     """
     # A comma or semicolon always separates, also between quotes: RFC 6455 §9.1 allows only a token
     # there, and a token has neither.
@@ -187,7 +239,7 @@ def parse_extensions(value: str) -> list[ExtensionElement]:
 def _parse_element(text: str) -> ExtensionElement:
     name, *params = (part.strip(" \t") for part in text.split(";"))
     if not is_token(name):
-        raise ValueError(f"not an extension's name: {shorten(name, _MAX_SHOWN)!a}")
+        raise ExtensionSyntaxError("not an extension's name", name)
     return ExtensionElement(name, tuple(map(_parse_param, params)), text)
 
 
@@ -197,5 +249,5 @@ def _parse_param(text: str) -> tuple[str, str | None]:
     if value.startswith('"') and value.endswith('"'):
         value = value[1:-1]
     if not is_token(name) or (equals and not is_token(value)):
-        raise ValueError(f"not a parameter of an extension: {shorten(text, _MAX_SHOWN)!a}")
+        raise ExtensionSyntaxError("not a parameter of an extension", text)
     return name, value if equals else None

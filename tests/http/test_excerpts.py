@@ -13,7 +13,7 @@ from trio_wsclient._http.response import Response
 
 def rejection(body: bytes, *fields: tuple[str, str], reason: str = "", sent: str = "") -> str:
     response = Response("1.1", 403, reason, Headers(fields))
-    return Excerpts([sent]).rejection(response, body).removeprefix("HTTP status 403")
+    return Excerpts([("X-Key", sent)]).rejection(response, body).removeprefix("HTTP status 403")
 
 
 @pytest.mark.parametrize(
@@ -70,17 +70,20 @@ def test_short_values_hide_nothing(sent: str):
 @pytest.mark.parametrize(
     ("location", "shown"),
     [
-        ("/there", "/there"),
-        ("https://other.example/a", "https://other.example/a"),
-        ("https://user:secret@other.example/a?token=secret#secret", "https://other.example/a?..."),
-        ("//user@other.example/#a?b", "//other.example/"),
-        ("/a\x1b\xff", "/a\\x1bÿ"),
+        ("/there", "'/there'"),
+        ("https://other.example/a", "'https://other.example/a'"),
+        (
+            "https://user:secret@other.example/a?token=secret#secret",
+            "'https://other.example/a?...'",
+        ),
+        ("//user@other.example/#a?b", "'//other.example/'"),
+        ("/a\x1b\xff", "'/a\\x1bÿ'"),
         (None, ""),
     ],
 )
 def test_location_is_shown_without_userinfo_and_query(location: str | None, shown: str):
     fields = [] if location is None else [("Location", location)]
-    assert Excerpts(()).location(Headers(fields)) == shown
+    assert Excerpts().location(Headers(fields)) == shown
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,7 @@ def test_secrets_are_those_of_the_url_and_of_the_headers(url: str, fields):
     shake = upgrade(url, fields=fields)
     sent = shake.request_data.split(b"Basic ")[-1].split(b"\r\n")[0]  # of userinfo the Base64
     secret = sent.decode() if b"Basic" in shake.request_data else "s3cret"
-    with pytest.raises(InvalidResponse, match=r"not HTTP/1\.1: ''"):
+    with pytest.raises(InvalidResponse, match=r"not HTTP/1\.1: \(withheld"):
         shake.receive_data(f"-ERR {secret}\r\n".encode())
 
 

@@ -11,6 +11,7 @@ from handshake_tables import complete, switching, upgrade
 from wsproto.extensions import Extension
 
 from trio_wsclient import Headers, InvalidResponse
+from trio_wsclient._http.excerpts import Excerpts
 from trio_wsclient._http.negotiation import NegotiationError, check_extensions, negotiate, offer
 from trio_wsclient._http.upgrade import HTTP11Upgrade
 
@@ -18,7 +19,7 @@ from trio_wsclient._http.upgrade import HTTP11Upgrade
 def negotiated(extensions: Sequence[Extension], *values: str) -> tuple[Extension, ...]:
     """Return what is in use after an answer with such headers."""
     headers = Headers(("Sec-WebSocket-Extensions", value) for value in values)
-    return negotiate(extensions, offer(extensions), headers)
+    return negotiate(extensions, offer(extensions), headers, Excerpts())
 
 
 # What a user passes

@@ -86,11 +86,11 @@ def test_headers_of_another_type_are_a_type_error(headers):
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("", "1", "can't be the name of a header: it "),
-        ("X A", "1", "can't be the name of a header: it "),
-        ("X-A:", "1", "can't be the name of a header: it "),
-        ("X-A\r\nEvil", "1", "can't be the name of a header: it "),
-        ("X-Ä", "1", "can't be the name of a header: it "),
+        ("", "1", "headers: the name in item 0 can't be sent: "),
+        ("X A", "1", "headers: the name in item 0 can't be sent: "),
+        ("X-A:", "1", "headers: the name in item 0 can't be sent: "),
+        ("X-A\r\nEvil", "1", "headers: the name in item 0 can't be sent: "),
+        ("X-Ä", "1", "headers: the name in item 0 can't be sent: "),
         ("X-A", "1\r\nEvil: 1", "can't be sent"),
         ("X-A", "1\n", "white space around it"),
         ("X-A", "\0", "can't be sent"),

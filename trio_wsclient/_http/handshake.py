@@ -14,12 +14,17 @@ from typing import Final
 from wsproto.extensions import Extension
 
 from trio_wsclient._errors import InvalidResponse
-from trio_wsclient._headers import Headers, check_fields, check_token, parse_extensions
+from trio_wsclient._headers import (
+    Headers,
+    check_fields,
+    check_token,
+    is_public_subprotocol,
+    parse_extensions,
+)
 from trio_wsclient._http.excerpts import Excerpts
 from trio_wsclient._http.negotiation import NegotiationError, negotiate, offer
 from trio_wsclient._http.response import Response
 from trio_wsclient._http.url import URL
-from trio_wsclient._text import quote
 
 _NO_SUBPROTOCOL: Final = "missing, as none was offered; to offer one, use subprotocols"
 _BAD_REQUEST: Final = 400
@@ -63,18 +68,20 @@ def check_subprotocols(subprotocols: object) -> tuple[str, ...]:
         ValueError: A member is not a token, or is in it twice.
     """
     if isinstance(subprotocols, str):
-        raise TypeError(f"subprotocols has to be a list: pass [{subprotocols!r}]")
+        shown = repr(subprotocols) if is_public_subprotocol(subprotocols) else "name"
+        raise TypeError(f"subprotocols has to be a list: pass [{shown}]")
     if isinstance(subprotocols, bytes) or not isinstance(subprotocols, Iterable):
         kind = type(subprotocols).__name__
         raise TypeError(f"subprotocols has to be a sequence of str, not {kind}")
     names = tuple(subprotocols)
-    for name in names:
+    for index, name in enumerate(names):
         if not isinstance(name, str):
             kind = type(name).__name__
             raise TypeError(f"subprotocols has to be a sequence of str, but it contains {kind}")
-        check_token(name, f"subprotocols: {name!r} can't be offered")
+        check_token(name, f"subprotocols: item {index} can't be offered")
         if names.count(name) > 1:
-            raise ValueError(f"subprotocols has {name!r} twice")
+            shown = repr(name) if is_public_subprotocol(name) else f"item {index}"
+            raise ValueError(f"subprotocols has {shown} twice")
     return names
 
 
@@ -94,6 +101,7 @@ class Handshake:
             URL's userinfo.
         subprotocols: The names to offer, the preferred first.
         extensions: To offer, in their order.
+        earlier: The excerpts of an earlier request of the same opening.
 
     Attributes:
         url: The URL.
@@ -108,6 +116,7 @@ class Handshake:
         fields: Sequence[tuple[str, str]] = (),
         subprotocols: Sequence[str] = (),
         extensions: Sequence[Extension] = (),
+        earlier: Excerpts | None = None,
     ) -> None:
         self.url: Final = url
         self._subprotocols = subprotocols
@@ -121,10 +130,13 @@ class Handshake:
         if url.authorization and not any(name.lower() == "authorization" for name, _ in fields):
             head.append(("Authorization", url.authorization))
         self.fields: Final = (*head, *fields)
-        _, mark, query = url.target.partition("?")
-        items = re.split("[&=]", query) if mark else ()
-        values = (value for _, value in fields)
-        self.excerpts: Final = Excerpts([url.authorization or "", *items, *values])
+        self.excerpts: Final = Excerpts(
+            fields,
+            target=url.target,
+            subprotocols=subprotocols,
+            userinfo=url.authorization or "",
+            earlier=earlier,
+        )
 
     def accept(self, response: Response) -> AcceptedUpgrade:
         """Return what a response that agrees has agreed to. Call it once.
@@ -137,11 +149,11 @@ class Handshake:
             raise InvalidResponse(f"more than {_MAX_HEADER_FIELDS} response headers")
         chosen = headers.get_all("Sec-WebSocket-Protocol")
         if len(chosen) > 1 or not set(chosen) <= set(self._subprotocols):
-            offered = ", ".join(self._subprotocols)
-            expected = f"exactly one of those offered ({offered})" if offered else _NO_SUBPROTOCOL
-            raise wrong_header(headers, "Sec-WebSocket-Protocol", expected)
+            # Their names are not listed: some servers take a token there.
+            expected = "exactly one of those offered" if self._subprotocols else _NO_SUBPROTOCOL
+            raise self.wrong_header(headers, "Sec-WebSocket-Protocol", expected)
         try:
-            extensions = negotiate(self._extensions, self._offered, headers)
+            extensions = negotiate(self._extensions, self._offered, headers, self.excerpts)
         except NegotiationError as exc:
             raise InvalidResponse(str(exc)) from exc.__cause__
         return AcceptedUpgrade(chosen[0] if chosen else None, headers, extensions)
@@ -152,12 +164,10 @@ class Handshake:
         offered = dict.fromkeys(element.name for element in parse_extensions(self._offered))
         return [name for name in offered if name not in in_use]
 
-
-def wrong_header(headers: Headers, name: str, expected: str) -> InvalidResponse:
-    """Return the error of a response with a wrong header; the text quotes its values."""
-    values = [f"'{quote(value)}'" for value in headers.get_all(name)]
-    found = quote(" and ".join(values)) if values else "missing"
-    return InvalidResponse(f"header {name} is {found}; it has to be {expected}")
+    def wrong_header(self, headers: Headers, name: str, expected: str) -> InvalidResponse:
+        """Return the error of a response with a wrong header; the text quotes its values."""
+        found = self.excerpts.header(headers, name)
+        return InvalidResponse(f"header {name} is {found}; it has to be {expected}")
 
 
 def is_about_tls(response: Response, body: bytes) -> bool:

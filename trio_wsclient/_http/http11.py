@@ -14,10 +14,9 @@ from typing import Final
 import h11
 
 from trio_wsclient._headers import Headers
-from trio_wsclient._http.excerpts import Excerpts
+from trio_wsclient._http.excerpts import WITHHELD, Excerpts
 from trio_wsclient._http.plain_101 import parse_plain_101
 from trio_wsclient._http.response import Response
-from trio_wsclient._text import quote
 
 MAX_HEAD_SIZE: Final = 65_536  # bytes, interim responses included; four times h11's own default
 BODY_PATIENCE: Final = 1.0  # seconds: a rejection is one, with or without its error page
@@ -25,7 +24,7 @@ _MAX_BODY_SIZE: Final = 65_536  # bytes of a rejection's body that are kept: an 
 # bytes: h11 applies its limit to what is in its buffer, so the verdict would depend on how the
 # bytes were cut. Fed in small pieces, under a limit that they never reach, ours is the only one.
 _PIECE: Final = 4096
-_ALL: Final = Excerpts(())
+_ALL: Final = Excerpts()  # for a request without a secret
 _START: Final = b"HTTP/"  # the first bytes of every response (RFC 9112 §4)
 _BYTEARRAY: Final = re.compile(r"""bytearray\(b(['"].*['"])\)""")  # how h11 quotes a line
 _SETTINGS: Final = b"\x04\x00"  # type and flags of the first frame of HTTP/2 (RFC 9113 §3.4)
@@ -137,7 +136,10 @@ class HTTP11Exchange:
                     # h11 calls it so for responses too, if it gives up at the first byte.
                     text = str(exc).replace("illegal request line", "illegal status line")
                     text = _BYTEARRAY.sub(r"\1", text)
-                    raise MalformedResponse(f"not HTTP/1.1: {quote(text)}") from exc
+                    shown = self._excerpts.quote(text)
+                    # A cause is in the traceback, so its text may have no secret either.
+                    cause = exc if shown else None
+                    raise MalformedResponse(f"not HTTP/1.1: {shown or WITHHELD}") from cause
             if start == len(data):
                 break
         if self.switched:
@@ -175,8 +177,8 @@ class HTTP11Exchange:
             raise MalformedResponse("not HTTP/1.1: the request itself came back")
         if came[:1] == b"\0" and came[3:5] == _SETTINGS:
             raise MalformedResponse("not HTTP/1.1: the peer speaks HTTP/2, which was not asked for")
-        line = self._excerpts.quote(came.splitlines()[0].decode("latin-1"))
-        raise OtherProtocol(f"not HTTP/1.1: '{line}'", came)
+        line = self._excerpts.show(came.splitlines()[0].decode("latin-1"))
+        raise OtherProtocol(f"not HTTP/1.1: {line}", came)
 
     def _cut_off(self) -> MalformedResponse:
         if not self._start:

@@ -7,8 +7,14 @@ from typing import Final
 
 from wsproto.extensions import Extension
 
-from trio_wsclient._headers import Headers, check_field, check_token, parse_extensions
-from trio_wsclient._text import quote
+from trio_wsclient._headers import (
+    ExtensionSyntaxError,
+    Headers,
+    check_field,
+    check_token,
+    parse_extensions,
+)
+from trio_wsclient._http.excerpts import WITHHELD, Excerpts
 
 _HEADER: Final = "Sec-WebSocket-Extensions"
 
@@ -61,7 +67,7 @@ def offer(extensions: Iterable[Extension]) -> str:
 
 
 def negotiate(
-    extensions: Sequence[Extension], offered: str, headers: Headers
+    extensions: Sequence[Extension], offered: str, headers: Headers, excerpts: Excerpts
 ) -> tuple[Extension, ...]:
     """Return the extensions that are in use after the server's response, in their order.
 
@@ -77,20 +83,23 @@ def negotiate(
     negotiated: list[Extension] = []
     try:
         elements = parse_extensions(", ".join(headers.get_all(_HEADER)))
-    except ValueError as exc:
-        raise NegotiationError(f"header {_HEADER}: {exc}") from exc
+    except ExtensionSyntaxError as exc:
+        shown = excerpts.show(exc.part)
+        raise NegotiationError(f"header {_HEADER}: {exc.problem}: {shown}") from None
     for element in elements:
         extension = next((e for e in waiting if e.name == element.name), None)
         if extension is None:
             again = any(e.name == element.name for e in negotiated)
             problem = "accepted twice" if again else "was not offered"
-            raise NegotiationError(f"header {_HEADER}: '{quote(element.name)}' {problem}")
+            raise NegotiationError(f"header {_HEADER}: {excerpts.show(element.name)} {problem}")
         waiting.remove(extension)
         try:
             extension.finalize(element.text)
-        except Exception as exc:
-            problem = f"{element.name}: {quote(str(exc))}"
-            raise NegotiationError(f"header {_HEADER}: {problem}") from exc
+        except Exception as exc:  # noqa: BLE001 the user's extension may raise anything
+            shown = excerpts.quote(str(exc) or type(exc).__name__)
+            problem = f"{element.name}: {shown or WITHHELD}"
+            # A cause is in the traceback, so its text may have no secret either.
+            raise NegotiationError(f"header {_HEADER}: {problem}") from exc if shown else None
         negotiated.append(extension)
     without = [e for e in extensions if e not in negotiated and e.name not in names and e.enabled()]
     return (*without, *negotiated)

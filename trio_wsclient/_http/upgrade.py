@@ -8,7 +8,7 @@ import os
 from typing import Final
 
 from trio_wsclient._errors import InvalidResponse
-from trio_wsclient._http.handshake import AcceptedUpgrade, Handshake, wrong_header
+from trio_wsclient._http.handshake import AcceptedUpgrade, Handshake
 from trio_wsclient._http.http11 import (
     HTTP11Exchange,
     MalformedResponse,
@@ -110,7 +110,7 @@ class HTTP11Upgrade:
 
     def _check_upgrade(self, response: Response) -> None:
         """Check a 101 by those items of RFC 6455 §4.1, second list, that belong to HTTP/1.1."""
-        headers = response.headers
+        headers, wrong_header = response.headers, self._handshake.wrong_header
         if response.http_version != "1.1":
             raise InvalidResponse(
                 f"status 101 by HTTP/{response.http_version}; it has to be HTTP/1.1"

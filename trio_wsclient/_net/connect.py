@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import re
 import socket
 import ssl
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -56,6 +57,7 @@ _ADVICE: Final = {
     "UNSUPPORTED_PROTOCOL": _OTHER_VERSION,
     "TLSV1_UNRECOGNIZED_NAME": ": {peer} does not know this name; {name}",
 }
+_SSL_REASON: Final = re.compile(r"[A-Z0-9_]+")  # how OpenSSL names a reason
 # How Trio names the address that it has tried.
 _CONNECTING: Final = re.compile(r"Error connecting to \('(?P<address>[^']*)'[^)]*\): ")
 # What Trio says if it can't bind the local address, without the reason.
@@ -142,8 +144,9 @@ async def connect_by(
             kind = type(stream).__name__
             raise TypeError(f"open_stream has to return a trio.abc.Stream, not {kind}")
     except OSError as exc:
+        reasons = "; ".join(dict.fromkeys(map(system_reason, _causes(exc))))
         raise HandshakeError(
-            f"open_stream made no connection to {host} port {port}: {quote(_reasons(exc, host))}"
+            f"open_stream made no connection to {host} port {port}: {reasons}"
         ) from exc
     except BaseException:
         # It is of the wrong type, or Ctrl-C struck when the function had just returned it.
@@ -164,10 +167,38 @@ def _reasons(exc: OSError, host: str) -> str:
         address = connecting["address"]
         return "" if address == host else f"{address}: "
 
-    causes = exc.__cause__.exceptions if isinstance(exc.__cause__, BaseExceptionGroup) else [exc]
-    reasons = (system_text(cause) or exception_text(cause) for cause in causes)
+    reasons = (system_text(cause) or exception_text(cause) for cause in _causes(exc))
     reasons = (_NOT_BOUND.sub(_NOT_BOUND_TEXT, reason) for reason in reasons)
     return "; ".join(dict.fromkeys(_CONNECTING.sub(shown, reason) for reason in reasons))
+
+
+def _causes(exc: OSError) -> Sequence[BaseException]:
+    group = exc.__cause__
+    return group.exceptions if isinstance(group, BaseExceptionGroup) else [exc]
+
+
+def system_reason(exc: BaseException) -> str:
+    """Say why a function of the user's failed, in words of the system only.
+
+    The text of the exception is not used: other libraries put a URL into it, with a password. The
+    same holds for ``strerror``, which may be any text. Both are in the traceback, as the cause.
+    """
+    code = getattr(exc, "errno", None)
+    if isinstance(exc, ssl.SSLError):  # Its `errno` has a meaning of its own, as below.
+        reason = str(getattr(exc, "reason", ""))
+        return _words(reason) if _SSL_REASON.fullmatch(reason) else type(exc).__name__
+    if isinstance(exc, socket.gaierror):
+        names = (name for name in dir(socket) if name.startswith("EAI_"))
+        name = next((name for name in names if getattr(socket, name) == code), "unknown reason")
+        return f"name look-up failed ({name})"
+    if isinstance(exc, OSError) and isinstance(code, int) and code in errno.errorcode:
+        return os.strerror(code)
+    return type(exc).__name__
+
+
+def _words(reason: str) -> str:
+    """Make words of a constant of OpenSSL."""
+    return reason.replace("_", " ").lower()
 
 
 def tls_info(stream: trio.abc.Stream) -> TLSInfo | None:
@@ -289,7 +320,8 @@ async def close_forcefully(stream: trio.abc.AsyncResource) -> None:
 def describe_error(cause: BaseException, *, of_proxy: bool = False) -> str:
     """Say in words what broke a stream, and what to do if that is known."""
     words = _OF_PROXY if of_proxy else _OF_SERVER
-    if isinstance(cause, ssl.SSLCertVerificationError):
+    # An error of a user's stream may have been made by Python, and has not these attributes then.
+    if isinstance(cause, ssl.SSLCertVerificationError) and hasattr(cause, "verify_message"):
         shown = cause.verify_message.removesuffix(".")
         if cause.verify_code in _OTHER_NAME:
             return f"its certificate is for another name ({shown}); {words['name']}"
@@ -299,9 +331,10 @@ def describe_error(cause: BaseException, *, of_proxy: bool = False) -> str:
     if isinstance(cause, ssl.SSLEOFError):
         return f"{words['peer']} ended TCP{_DOES_IT_SPEAK_TLS}"
     if isinstance(cause, ssl.SSLError):
-        reason = cause.reason or str(cause)
-        return reason.replace("_", " ").lower() + _ADVICE.get(reason, "").format_map(words)
+        reason = getattr(cause, "reason", None) or exception_text(cause)
+        return quote(_words(reason)) + _ADVICE.get(reason, "").format_map(words)
+    # The stream may be the user's: then the text may be any.
     if isinstance(cause, OSError) and system_text(cause):
         file = "" if cause.filename is None else f": {cause.filename}"  # SSLKEYLOGFILE
-        return f"{system_text(cause)}{file}"
-    return exception_text(cause)
+        return quote(f"{system_text(cause)}{file}")
+    return quote(exception_text(cause))

@@ -56,8 +56,7 @@ async def connect(
     fields = proxy.fields
     if user_agent is not None and all(name.lower() != "user-agent" for name, _ in fields):
         fields = [("User-Agent", user_agent), *fields]
-    password = "" if proxy.credentials is None else proxy.credentials[1].decode("latin-1")
-    excerpts = Excerpts([password, *(value for _, value in proxy.fields)])
+    excerpts = Excerpts(fields)
     exchange = HTTP11Exchange("CONNECT", authority, [("Host", authority), *fields], excerpts)
     draining = DrainingStream(stream)
     try:
