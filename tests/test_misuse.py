@@ -197,7 +197,7 @@ async def test_connection_works_after_the_task_that_entered_its_block_has_ended(
     async with loopback_server(echo_script) as url:
         held = open_websocket_client(url)
         with suppress(ExceptionGroup):  # as above
-            async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as nursery:  # noqa: ASYNC112 another task
                 nursery.start_soon(enter_it)
         await ws.ping()
         await ws.send("hello")
