@@ -192,13 +192,16 @@ async def test_connection_works_after_the_task_that_entered_its_block_has_ended(
     async def enter_it() -> None:
         nonlocal ws
         ws = await held.__aenter__()
+        entered.set()
 
     ws: WebSocketClient
+    entered = trio.Event()
     async with loopback_server(echo_script) as url:
         held = open_websocket_client(url)
         with suppress(ExceptionGroup):  # as above
-            async with trio.open_nursery() as nursery:  # noqa: ASYNC112 another task
+            async with trio.open_nursery() as nursery:
                 nursery.start_soon(enter_it)
+                await entered.wait()
         await ws.ping()
         await ws.send("hello")
         assert await ws.receive() == "hello"

@@ -17,6 +17,7 @@ from scripted_proxy import HTTPProxy, as_proxy
 from scripted_server import Peer, loopback_server, memory_server
 from strict_server import Connected, StrictServer
 from sweep import AtAnyStep, AtOwnStep, Trial, sweep
+from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import (
     ConnectionRejected,
@@ -160,8 +161,8 @@ async def test_second_rejection_is_raised():
 async def test_first_connection_is_closed_before_it_is_asked():
     async def on_rejected(rejected: ConnectionRejected) -> Result:
         with trio.fail_after(BOUND):
-            while server.open_connections:  # noqa: ASYNC110 the server sets no event
-                await trio.sleep(0.01)
+            while server.open_connections:
+                await wait_all_tasks_blocked(0.01)
         return TOKEN
 
     server = Guarded()

@@ -331,8 +331,8 @@ async def test_reply_task_starts_when_a_ping_comes():
             async with open_websocket_client(server.url) as ws:
                 assert tasks_of_block() == ["receive_task"]
                 ping_now.set()
-                while ws.statistics().pings_received == 0:  # noqa: ASYNC110 there is no event
-                    await trio.sleep(0.001)
+                while ws.statistics().pings_received == 0:
+                    await wait_all_tasks_blocked(0.001)
                 assert tasks_of_block() == ["receive_task", "reply_task"]
             frames = await server.seen()
     assert [frame.opcode for frame in frames] == [wire.PONG, wire.CLOSE]
@@ -372,6 +372,6 @@ async def test_reply_task_has_the_context_of_the_block():
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(receive, ws)
-            while not seen:  # noqa: ASYNC110 an observer can wait for nothing
-                await trio.sleep(0.001)
+            while not seen:
+                await wait_all_tasks_blocked(0.001)
     assert seen[0] == (wire.PONG, "block")
