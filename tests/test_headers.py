@@ -11,7 +11,6 @@ from trio_wsclient._headers import (
     check_field,
     check_fields,
     check_token,
-    is_public_subprotocol,
     is_token,
 )
 
@@ -120,29 +119,6 @@ def test_check_fields_hides_long_name_that_may_be_a_value(value: object, kind: t
     with pytest.raises(kind, match=r"^headers: the value of header has") as caught:
         check_fields("headers", [("secret" * 6, value)], own={})
     assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("chat", "mqtt", "soap", "SIP", "v1", "graphql-ws", "graphql-transport-ws"),
-        *("v12.stomp", "wamp.2.msgpack.batched", "v4.channel.k8s.io", "actioncable-v1-json"),
-    ],
-)
-def test_name_of_a_subprotocol_is_public(name: str):
-    assert is_public_subprotocol(name)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("bearer.abcdefgh", "token-abcdefgh", "550e8400-e29b-41d4-a716-446655440000"),
-        *("deadbeefdeadbeefdeadbeef", "SECRETJWTTOKEN", "eyJhbGciOiJIUzI1NiJ9", "s3cr3tpw"),
-        *("base64url.bearer.authorization.k8s.io.YWJj", "no token", ""),
-    ],
-)
-def test_subprotocol_that_may_be_a_token_is_not_public(name: str):
-    assert not is_public_subprotocol(name)
 
 
 @pytest.mark.parametrize("value", ["a\r\nEvil: 1", "\x00", "\x1b[2J", "\x7f", "é"])

@@ -41,10 +41,11 @@ LAYERS = {
             "_http.plain_101",
         ),
         *("_http.response", "_http.http11", "_http.handshake", "_http.negotiation"),
+        "_http.subprotocols",
         *("_connection.close_error", "_connection.queue"),
     },
     "streams": {
-        *("_interrupts", "_net.connect", "_net.draining", "_net.trust"),
+        *("_interrupts", "_net.connect", "_net.draining", "_net.reasons", "_net.trust"),
         *("_net.read_buffer", "_net.sockets", "_net.tls"),
         *("_net.tunnel", "_net.http_connect", "_net.socks"),
     },
@@ -56,7 +57,7 @@ LAYERS = {
         *("_connection.receiving", "_connection.sending"),
     },
     "what a user holds": {
-        *("_attempt_headers", "_client", "_connect", "_misuse", "_open"),
+        *("_attempt_headers", "_client", "_connect", "_misuse", "_open", "_phases", "_route"),
     },
     "a loop of them": {"_retry", "_reconnect"},
     "the public names": {"__init__"},

@@ -427,7 +427,7 @@ async def test_oserror_of_a_resolver_without_a_text_is_a_proxy_error():
 
 
 class Closable(trio.abc.AsyncResource):
-    """What is open, but no stream."""
+    """An open resource that is not a stream."""
 
     is_closed = False
 

@@ -38,7 +38,7 @@ def asking(path: str = "", userinfo: str = "", **options: Any) -> Callable[[str]
     return lambda url: (url.replace("//", f"//{userinfo}", 1) + path, options)
 
 
-# What is sent, the text that the server makes of it, and what must not be seen.
+# Options, the text that the server sends back, and the secret that no error may show.
 SENT = {
     "a bearer token": (
         asking(extra_headers={"Authorization": f"Bearer {TOKEN}"}),
@@ -166,7 +166,7 @@ class Quoting(Named):
 
 
 class Keeping(Observer):
-    """An observer that keeps what it is told of a failure."""
+    """Keeps the arguments of ``opening_failed``."""
 
     def __init__(self) -> None:
         self.told: list[str] = []

@@ -15,7 +15,7 @@ from trio_wsclient._functions import check_awaitable, refuse_async
 from trio_wsclient._http.handshake import check_extra_headers
 from trio_wsclient._http.url import URL
 from trio_wsclient._interrupts import await_interruptible, call_interruptible
-from trio_wsclient._net.connect import system_reason
+from trio_wsclient._net.reasons import system_reasons
 from trio_wsclient._options import Options
 
 Fields: TypeAlias = tuple[tuple[str, str], ...]
@@ -67,7 +67,7 @@ class AttemptHeaders:
                 result = await await_interruptible(result)
             fields = _fields_of("extra_headers", result)
         except OSError as exc:
-            raise HandshakeError(f"extra_headers failed: {system_reason(exc)}") from exc
+            raise HandshakeError(f"extra_headers failed: {system_reasons(exc)}") from exc
         self._options.check_origin(fields)
         return fields
 

@@ -1,17 +1,15 @@
-"""Opening a connection: all that happens before the user has it, hop by hop.
+"""Opening a connection: all that happens before the user has it, attempt by attempt.
 
 It is a row of awaits under one deadline, without a nursery, so that its errors are never in a
-group. A hop is one URL: a stream to its host (or a user's own, or through a proxy), TLS, and the
-handshake. Unless that is answered by a redirect that is to be followed, there is one.
+group. An attempt is one connection to one URL: a stream to its host (see `_route`), TLS, and the
+handshake. There is another one if a redirect is followed, or if ``on_rejected`` asks for it.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
 from typing import Final
 
 import trio
@@ -25,7 +23,6 @@ from trio_wsclient._errors import (
     ConnectionRejected,
     HandshakeError,
     OpenTimeout,
-    Phase,
     ProxyError,
     add_redirects,
 )
@@ -45,20 +42,17 @@ from trio_wsclient._interrupts import call_interruptible, reduce_interrupts
 from trio_wsclient._net import connect
 from trio_wsclient._net.draining import BROKEN, DrainingStream
 from trio_wsclient._net.http_connect import PrefixedStream
-from trio_wsclient._net.no_proxy import proxy_from_environment
-from trio_wsclient._net.proxy import Proxy
+from trio_wsclient._net.reasons import describe_error
 from trio_wsclient._net.sockets import READ_SIZE, EagerStream
 from trio_wsclient._net.tls_info import TLSInfo
-from trio_wsclient._net.tunnel import connect_through
 from trio_wsclient._observe import Log
 from trio_wsclient._options import Options
+from trio_wsclient._phases import Phases
 from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.frames import IMPLEMENTATION
 from trio_wsclient._protocol.limits import Limits
 from trio_wsclient._protocol.protocol import Protocol
-
-# Proxies of the environment need it. To import it takes 20 ms, so a thread does that.
-_URLLIB: Final = "urllib.request"
+from trio_wsclient._route import Route
 
 
 class Connector:
@@ -74,13 +68,10 @@ class Connector:
         self._url = url
         self._log: Final = Log(options.logger, url.redacted, options.observer)
         self._headers = AttemptHeaders(options)
-        self._phase: Phase = "headers" if self._headers.asks_first else "connect"
-        self._phase_began = 0.0
-        self._is_in_phase = False  # not before the first one takes place
-        self._phases: dict[str, float] = {}  # seconds spent in each
+        self._phases = Phases(self._log)
         self._redirects: list[str] = []  # the URLs that were left behind
         self._redirected_by: list[str] = []  # the same, as a text may show them
-        self._proxy_used: Proxy | None = None  # by the present attempt
+        self._route: Route  # of the present attempt
         self._tls: TLSInfo | None = None  # of the present URL, if that is secure
         self._same_origin = True  # whether no redirect has led to another origin
         self._handshake: Handshake
@@ -92,7 +83,6 @@ class Connector:
 
     async def open(self) -> tuple[Connection, WebSocketClient]:
         """Open the connection; if that fails, or is cancelled, leave nothing open."""
-        self._phase_began = trio.current_time()
         try:
             return await self._open_in_time()
         except BaseException as exc:
@@ -113,24 +103,26 @@ class Connector:
             raise self._timeout_error(timeout)
         except BaseException:
             # If closing raises Ctrl-C, that leaves instead, and is reported.
-            await self._cut()  # noqa: ASYNC102 shielded inside
+            await self._close_stream()  # noqa: ASYNC102 shielded inside
             raise
 
     def _timeout_error(self, seconds: float) -> HandshakeError:
         """Return the error of an opening that took too long: what came of a rejection, if any."""
         rejection = None if self._pending_rejection is None else self._pending_rejection()
-        if rejection is not None and self._phase != "headers":
+        if rejection is not None and self._phases.current != "headers":
             return rejection
-        error = OpenTimeout(seconds, self._phase)
+        assert self._phases.current is not None
+        error = OpenTimeout(seconds, self._phases.current)
         error.__cause__ = rejection  # It is `on_rejected` that took too long.
         return error
 
     async def _attempt(self) -> tuple[Connection, WebSocketClient] | None:
         """Open at the present URL; return ``None`` if there is to be another attempt."""
         options, url = self._options, self._url
-        self._pending_rejection = self._proxy_used = None
+        self._pending_rejection = None
+        self._route = Route(url, options, self._phases)
         if self._headers.asks_first:
-            self._enter("headers", "asking extra_headers")
+            self._phases.enter("headers", "asking extra_headers")
         fields = await self._headers.for_attempt()
         if self._headers.asks_first:
             await trio.lowlevel.checkpoint()  # The function may have used up the time.
@@ -144,12 +136,12 @@ class Connector:
         self._excerpts = self._handshake.excerpts
         self._upgrade = HTTP11Upgrade(self._handshake)
         if self._stream is None:
-            self._stream = await self._connect()
+            self._stream = await self._route.connect(self._note_rejection)
             if options.open_stream is not None:
                 await trio.lowlevel.checkpoint()  # as above
         addresses = _addresses(self._stream)
         if url.secure:
-            self._enter("tls", "TLS with %s", self._server_hostname)
+            self._phases.enter("tls", "TLS with %s", self._server_hostname)
             self._stream, self._tls = await connect.start_tls(
                 self._stream,
                 ssl_context=options.ssl_context,
@@ -158,10 +150,10 @@ class Connector:
             if options.check_tls is not None:
                 self._check_tls(options.check_tls, self._tls)
                 await trio.lowlevel.checkpoint()  # as above
-        self._enter("handshake", "asking for %s", self._log.url)
+        self._phases.enter("handshake", "asking for %s", self._log.url)
         accepted = await self._shake_hands(self._stream)
         if accepted is None:
-            await self._cut()
+            await self._close_stream()
             # So may on_rejected and redirect_headers.
             await trio.lowlevel.checkpoint()
             return None
@@ -170,9 +162,9 @@ class Connector:
     def _report_failure(self, exc: BaseException) -> None:
         if isinstance(exc, HandshakeError):
             self._note_route(exc)
-            self._log.debug("not open: %s", exc, phase=self._phase)
-        self._leave_phase()
-        number, shown, phases = self._log.connection_id, self._log.url, self._phases
+            self._log.debug("not open: %s", exc, phase=self._phases.current)
+        self._phases.leave()
+        number, shown, phases = self._log.connection_id, self._log.url, self._phases.seconds
         error = reduce_interrupts(exc)
         self._log.observe(lambda observer: observer.opening_failed(number, shown, error, phases))
 
@@ -180,76 +172,21 @@ class Connector:
         notes = []
         if self._redirected_by:
             notes.append(f"redirected from {' and '.join(self._redirected_by)}")
-        if self._proxy_used is not None and not isinstance(error, ProxyError):
-            notes.append(f"through the proxy {self._proxy_used}")
+        if self._route.proxy is not None and not isinstance(error, ProxyError):
+            notes.append(f"through the proxy {self._route.proxy}")
         add_redirects(error, self._redirects, notes)
 
-    async def _cut(self) -> None:
+    async def _close_stream(self) -> None:
         if self._stream is not None:
             stream, self._stream = self._stream, None
             await connect.close_forcefully(stream)
 
-    def _enter(self, phase: Phase, message: str, *args: object) -> None:
-        self._leave_phase()
-        self._phase = phase
-        self._is_in_phase = True
-        self._log.debug(message, *args, phase=phase)
-
-    def _leave_phase(self) -> None:
-        if not self._is_in_phase:
-            return  # The time until the first phase counts for that one.
-        now = trio.current_time()
-        self._phases[self._phase] = self._phases.get(self._phase, 0.0) + now - self._phase_began
-        self._phase_began = now
-
-    # Where to connect, and how
+    # TLS
 
     @property
     def _server_hostname(self) -> str:
         own = self._options.server_hostname if self._same_origin else None
         return own or self._url.server_hostname
-
-    async def _connect(self) -> trio.abc.Stream:
-        options, url = self._options, self._url
-        if options.unix_socket is not None:
-            self._enter("connect", "connecting to a unix socket")
-            return await connect.connect_unix(options.unix_socket)
-        if options.open_stream is not None:
-            self._enter("connect", "open_stream connects to %s port %d", url.host, url.port)
-            return await connect.connect_by(options.open_stream, url.host, url.port)
-        proxy = await self._proxy()
-        if proxy is None:
-            self._enter("connect", "connecting to %s port %d", url.host, url.port)
-            return await connect.connect_tcp(
-                url.host, url.port, local_address=options.local_address
-            )
-        self._enter("connect", "connecting to the proxy %s", proxy)
-        self._proxy_used = proxy
-        return await connect_through(
-            proxy,
-            url.host,
-            url.port,
-            local_address=options.local_address,
-            user_agent=options.user_agent,
-            enter=self._enter_proxy,
-            rejected=self._note_rejection,
-        )
-
-    def _enter_proxy(self, phase: Phase) -> None:
-        if phase == "proxy_tls":
-            self._enter(phase, "TLS with the proxy")
-        else:
-            self._enter(phase, "asking the proxy for %s", self._url.authority)
-
-    async def _proxy(self) -> Proxy | None:
-        proxy = self._options.proxy
-        if proxy == "environment":
-            if _URLLIB not in sys.modules:
-                await trio.to_thread.run_sync(import_module, _URLLIB)
-            url = self._url
-            return proxy_from_environment(secure=url.secure, host=url.host, port=url.port)
-        assert not isinstance(proxy, str)
-        return proxy
 
     @staticmethod
     def _check_tls(check: Callable[[TLSInfo], None], info: TLSInfo) -> None:
@@ -285,7 +222,7 @@ class Connector:
         except BROKEN as exc:
             cause = exc.__cause__ or exc
             advice = "" if self._url.secure else "; does the server want wss?"
-            text = f"the connection broke in the handshake: {connect.describe_error(cause)}{advice}"
+            text = f"the connection broke in the handshake: {describe_error(cause)}{advice}"
             raise HandshakeError(text) from cause
         if upgrade.accepted is not None:
             return upgrade.accepted
@@ -309,8 +246,10 @@ class Connector:
             ConnectionRejected: It is not to be repeated.
         """
         # No connection is held while the function fetches a token.
-        await self._cut()
-        self._enter("headers", "asking on_rejected about status %d", self._response.status_code)
+        await self._close_stream()
+        self._phases.enter(
+            "headers", "asking on_rejected about status %d", self._response.status_code
+        )
         error = self._rejection(problem)
         self._note_route(error)
         try:
@@ -372,7 +311,10 @@ class Connector:
         # The server may have put a secret of the request into it.
         shown = self._handshake.excerpts.quote(target.redacted) or WITHHELD
         self._log.debug(
-            "redirected by status %d to %s", self._response.status_code, shown, phase=self._phase
+            "redirected by status %d to %s",
+            self._response.status_code,
+            shown,
+            phase=self._phases.current,
         )
         if target.origin != self._url.origin:
             self._headers.change_origin(target)
@@ -395,7 +337,7 @@ class Connector:
                 ", ".join(in_use) or "none",
                 ", ".join(self._handshake.declined(accepted)) or "none",
                 IMPLEMENTATION,
-                phase=self._phase,
+                phase=self._phases.current,
             )
         protocol = Protocol(
             limits=Limits(options.max_message_size, options.max_frame_size),
@@ -430,8 +372,8 @@ class Connector:
             fragment_size=options.fragment_size,
             logger=options.logger,
         )
-        self._leave_phase()
-        number, shown, phases = self._log.connection_id, self._log.url, self._phases
+        self._phases.leave()
+        number, shown, phases = self._log.connection_id, self._log.url, self._phases.seconds
         self._log.observe(lambda observer: observer.opened(number, shown, phases))
         return connection, WebSocketClient(connection, opened)
 

@@ -7,7 +7,6 @@ values mean.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -22,14 +21,6 @@ _TOKEN: Final = frozenset(
 
 _MAX_SHOWN: Final = 60  # characters of a text in an error text
 _MAX_NAME: Final = 30  # characters: of "Access-Control-Request-Headers"
-_MIN_TOKEN: Final = 8  # characters: a shorter token would protect nothing
-_WORD: Final = re.compile(r"[a-z]{0,13}[0-9]{0,2}[a-z]{0,3}")  # such as "chat", "v2" and "k8s"
-_ANNOUNCING: Final = frozenset(
-    {
-        *("access", "apikey", "auth", "authorization", "bearer", "jwt", "key"),
-        *("password", "secret", "session", "ticket", "token"),
-    }
-)
 
 
 class Headers(Mapping[str, str]):
@@ -95,21 +86,6 @@ def check_token(text: str, problem: str) -> None:
             why = f"it has {shown} at index {index}"
             break
     raise ValueError(f"{problem}: {why} (RFC 9110 §5.6.2)")
-
-
-def is_public_subprotocol(name: str) -> bool:
-    """Tell whether a subprotocol has the form of a name, and is not a token of some user.
-
-    Browsers can't set header fields, so some servers take a token as a subprotocol. A name is
-    short, or it consists of words in lower case, which are numbered at most, and of which none
-    announces a token.
-    """
-    if not is_token(name):
-        return False
-    if len(name) < _MIN_TOKEN:
-        return True
-    words = re.split(r"[._+-]", name)
-    return _ANNOUNCING.isdisjoint(words) and all(map(_WORD.fullmatch, words))
 
 
 def shown_name(name: str) -> str:
@@ -195,7 +171,7 @@ class ExtensionSyntaxError(ValueError):
     """The value of ``Sec-WebSocket-Extensions`` breaks the grammar.
 
     Attributes:
-        problem: What is wrong.
+        problem: Why it is an error, for its text.
         part: The part of the value that is wrong.
     """
 

@@ -180,7 +180,7 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
                 await self._leave(exc)  # noqa: ASYNC102 bounded by close_timeout
             finally:
                 await self._connection.closing.close_forcefully()  # noqa: ASYNC102 shielded inside
-        # Nothing may keep us from leaving the nursery; what it was is judged below.
+        # Nothing may keep us from leaving the nursery; what it was is sorted out below.
         except BaseException as error:  # noqa: BLE001, ASYNC103
             ours.append(error)
         if not self._connection.record.stream_closed or self._options.ping_interval is not None:

@@ -16,8 +16,9 @@ from wsproto.extensions import Extension
 from trio_wsclient._errors import ConnectionRejected
 from trio_wsclient._functions import check_function, refuse_coroutine
 from trio_wsclient._headers import HeadersLike, check_field
-from trio_wsclient._http.handshake import check_extra_headers, check_subprotocols
+from trio_wsclient._http.handshake import check_extra_headers
 from trio_wsclient._http.negotiation import check_extensions
+from trio_wsclient._http.subprotocols import check_subprotocols
 from trio_wsclient._http.url import URL
 from trio_wsclient._net.proxy import Proxy, check_ssl_context
 from trio_wsclient._net.tls_info import TLSInfo

@@ -119,15 +119,15 @@ def test_reply_task_is_started_once_when_something_is_due(subject):
     subject.replies.add_pong(b"2")
     subject.replies.want()
     assert started == [True]
-    assert not subject.replies.take_over()
+    assert not subject.replies.become_reply_task()
 
 
 def test_task_that_takes_over_keeps_the_reply_task_from_starting(subject):
     subject.replies.start_with(pytest.fail)
-    assert subject.replies.take_over()
+    assert subject.replies.become_reply_task()
     subject.replies.want()
     assert subject.replies.are_wanted
-    assert not subject.replies.take_over()
+    assert not subject.replies.become_reply_task()
 
 
 def test_unwritten_replies_are_pongs_writes_and_our_close(subject):

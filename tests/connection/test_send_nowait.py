@@ -79,7 +79,7 @@ async def test_rest_of_a_close_follows(monkeypatch):
 
 @pytest.fixture
 def full_socket(monkeypatch):
-    """Return an event; until it is set, the socket takes nothing of the frame with b"first"."""
+    """Block the socket at the frame with b"first" until the returned event is set."""
 
     def send(stream: EagerSocketStream, data: bytes | bytearray | memoryview) -> bool:
         if may_flush.is_set() or len(data) != 2 + 4 + len(b"first"):

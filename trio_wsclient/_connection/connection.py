@@ -227,7 +227,7 @@ class Connection:
                 await self.stream_reader.read_arrived()
             finally:
                 # While this task waits for a message under way, it can't reply.
-                replies_here = self.message_slot.owner is None and self.replies.take_over()
+                replies_here = self.message_slot.owner is None and self.replies.become_reply_task()
                 closing.decide(code, reason)  # also if cancelled
             with closing.scope():
                 await self._finish_message()

@@ -78,11 +78,11 @@ class Replies:
         """Take the function that starts the reply task."""
         self._start = start
 
-    def take_over(self) -> bool:
-        """Let the calling task do the work of the reply task.
+    def become_reply_task(self) -> bool:
+        """Make the calling task the reply task, if that does not run.
 
         Returns:
-            Whether it has to do so. If not, the reply task was started before.
+            Whether it has to do the work of the reply task now.
         """
         is_free, self._start = self._start is not None, None
         return is_free

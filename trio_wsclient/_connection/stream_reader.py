@@ -215,20 +215,17 @@ class StreamReader:
         if data is None:
             return False
         self._handle(data)
-        if self._is_only_end_left and (data := self._receive_nowait(eager)) is not None:
-            self._handle(data)
+        if self._record.received is not None:
+            self._read_end_nowait(eager)
         return True
 
-    @property
-    def _is_only_end_left(self) -> bool:
-        """Whether both Closes are through: most servers end TCP right after theirs."""
-        record = self._record
-        return (
-            record.received is not None
-            and record.sent is not None
-            and not record.stream_ended
-            and not self._replies.are_unwritten
-        )
+    def _read_end_nowait(self, eager: EagerStream) -> None:
+        """Look for the end of TCP once both Closes are through: it mostly comes at once."""
+        is_through = self._record.sent is not None and not self._replies.are_unwritten
+        if is_through and not self._record.stream_ended:
+            data = self._receive_nowait(eager)
+            if data is not None:
+                self._handle(data)
 
     def _receive_nowait(self, eager: EagerStream) -> memoryview | None:
         """Return what has come, nothing at the end of the stream, or ``None`` if nothing has."""

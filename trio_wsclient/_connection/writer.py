@@ -198,7 +198,7 @@ class FrameWriter:
     async def _send(self, data: Iterable[bytes | bytearray]) -> None:
         is_first = True
         size = PIECE_SIZE if self._eager is not None else _USER_PIECE_SIZE
-        for piece in chain.from_iterable(_cut(each, size) for each in data):
+        for piece in chain.from_iterable(_split(each, size) for each in data):
             if self._eager is None:
                 # C1 (leaving always ends): a stream may not wake its writer when it is closed. It
                 # needs no `need`, because its background reader never rests.
@@ -232,7 +232,7 @@ class FrameWriter:
         self._pings.note_written()
 
 
-def _cut(data: bytes | bytearray, size: int) -> Iterator[memoryview]:
+def _split(data: bytes | bytearray, size: int) -> Iterator[memoryview]:
     view = memoryview(data)
     for start in range(0, len(data), size):
         yield view[start : start + size]

@@ -28,8 +28,9 @@ from functools import cached_property
 from typing import Final
 from urllib.parse import unquote, unquote_plus
 
-from trio_wsclient._headers import Headers, is_public_subprotocol
+from trio_wsclient._headers import Headers
 from trio_wsclient._http.response import Response
+from trio_wsclient._http.subprotocols import is_public_subprotocol
 from trio_wsclient._text import quote, shorten
 
 # Header fields that say what to do, by status (RFC 9110 §15.5).

@@ -7,20 +7,14 @@ Nothing here depends on the version of HTTP. ``upgrade`` carries a handshake ove
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from wsproto.extensions import Extension
 
 from trio_wsclient._errors import InvalidResponse
-from trio_wsclient._headers import (
-    Headers,
-    check_fields,
-    check_token,
-    is_public_subprotocol,
-    parse_extensions,
-)
+from trio_wsclient._headers import Headers, check_fields, parse_extensions
 from trio_wsclient._http.excerpts import Excerpts
 from trio_wsclient._http.negotiation import NegotiationError, negotiate, offer
 from trio_wsclient._http.response import Response
@@ -58,31 +52,6 @@ class AcceptedUpgrade:
     subprotocol: str | None
     headers: Headers
     extensions: tuple[Extension, ...]  # those in use, in their order
-
-
-def check_subprotocols(subprotocols: object) -> tuple[str, ...]:
-    """Check and freeze the names of subprotocols (RFC 6455 §4.1, item 10).
-
-    Raises:
-        TypeError: It is not a sequence of ``str``.
-        ValueError: A member is not a token, or is in it twice.
-    """
-    if isinstance(subprotocols, str):
-        shown = repr(subprotocols) if is_public_subprotocol(subprotocols) else "name"
-        raise TypeError(f"subprotocols has to be a list: pass [{shown}]")
-    if isinstance(subprotocols, bytes) or not isinstance(subprotocols, Iterable):
-        kind = type(subprotocols).__name__
-        raise TypeError(f"subprotocols has to be a sequence of str, not {kind}")
-    names = tuple(subprotocols)
-    for index, name in enumerate(names):
-        if not isinstance(name, str):
-            kind = type(name).__name__
-            raise TypeError(f"subprotocols has to be a sequence of str, but it contains {kind}")
-        check_token(name, f"subprotocols: item {index} can't be offered")
-        if names.count(name) > 1:
-            shown = repr(name) if is_public_subprotocol(name) else f"item {index}"
-            raise ValueError(f"subprotocols has {shown} twice")
-    return names
 
 
 def check_extra_headers(

@@ -1,7 +1,7 @@
 """One HTTP/1.1 request and its response (RFC 9112), without I/O.
 
 `plain_101` parses the usual 101, and h11 everything else. The limits are kept here, so that the
-verdict does not depend on how the bytes were cut. ``upgrade`` and ``_net.http_connect`` judge what
+verdict does not depend on how the bytes were cut. ``upgrade`` and ``_net.http_connect`` check what
 the response means.
 """
 

@@ -1,4 +1,4 @@
-"""A stream whose failed writes are judged only after what has come was read.
+"""A stream whose failed writes count only after what has come was read.
 
 A server or a proxy may respond before it has read the request, and then close. The request's write
 fails, but the response is here to be read, and it says why: 503, or an alert of TLS.

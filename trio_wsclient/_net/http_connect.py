@@ -19,9 +19,9 @@ from trio_wsclient._http.http11 import (
     OtherProtocol,
     SpeaksTLS,
 )
-from trio_wsclient._net.connect import describe_error
 from trio_wsclient._net.draining import BROKEN, DrainingStream
 from trio_wsclient._net.proxy import Proxy
+from trio_wsclient._net.reasons import describe_error
 from trio_wsclient._net.sockets import READ_SIZE
 
 _AUTHENTICATION_REQUIRED: Final = 407
