@@ -20,6 +20,7 @@ from trio.testing import wait_all_tasks_blocked
 from trio_wsclient._net import tls
 from trio_wsclient._net.sockets import EagerSocketStream, adopt_socket
 from trio_wsclient._net.tls import EagerTLSStream
+from trio_wsclient._scheduling import TimeSlice
 
 BIG = os.urandom(3_000_000)  # more than the buffers of two sockets take
 BOUND = 20  # seconds for what takes a fraction of one
@@ -230,6 +231,120 @@ async def test_records_without_data_are_read_for_a_time_slice(client_ssl_context
         assert pair.ours.receive_nowait() is None
         assert not pair.ours.is_drained
         assert await pair.ours.receive_some() == b"hello"
+
+
+class Feeds:
+    """A buffer of TLS that notes the sizes of what it is fed with."""
+
+    def __init__(self, inner: ssl.MemoryBIO) -> None:
+        self.inner = inner
+        self.sizes: list[int] = []
+
+    def write(self, data: memoryview) -> None:
+        self.sizes.append(len(data))
+        self.inner.write(data)
+
+    @property
+    def pending(self) -> int:
+        return self.inner.pending
+
+
+@pytest.fixture
+def feeds(pair) -> Feeds:
+    pair.ours._incoming = feeds = Feeds(pair.ours._incoming)
+    return feeds
+
+
+RECORD = 22  # bytes around the data of a record: header, type and tag (RFC 8446 §5.2)
+
+
+async def send_records(pair: Pair, *sizes: int) -> None:
+    """Send a record of each size, before any of them is read; read the session tickets first."""
+    await pair.theirs.send_all(b"x")
+    assert await pair.ours.receive_some() == b"x"
+    for size in sizes:
+        await pair.theirs.send_all(bytes(size))
+
+
+async def test_long_records_are_fed_one_by_one(pair, feeds):
+    await send_records(pair, 16_384, 16_384, 5_000, 4_000)
+    del feeds.sizes[:]
+    assert len(await read(pair.ours, 41_768)) == 41_768
+    longest = [12_288, 16_384 + RECORD - 12_288]
+    assert feeds.sizes == [*longest, *longest, 5_000 + RECORD, 4_000 + RECORD]
+
+
+async def test_small_records_are_fed_sixteen_at_a_time(pair, feeds):
+    await send_records(pair, *[1] * 40)
+    del feeds.sizes[:]
+    await read(pair.ours, 40)
+    assert feeds.sizes == [16 * (1 + RECORD)] * 2 + [8 * (1 + RECORD)]
+
+
+async def test_records_are_fed_up_to_4_kib_together(pair, feeds):
+    await send_records(pair, 1_100, 1_100, 1_100, 1_100, 10_000)
+    del feeds.sizes[:]
+    await read(pair.ours, 14_400)
+    assert feeds.sizes == [3 * (1_100 + RECORD), 1_100 + RECORD, 10_000 + RECORD]
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 1_000])
+async def test_records_may_come_in_any_pieces(pair, feeds, monkeypatch, size):
+    """A header is fed as a whole; the rest of a record is fed alone."""
+    receive = pair.ours._transport.receive_nowait
+    monkeypatch.setattr(pair.ours._transport, "receive_nowait", lambda: receive(size))
+    await pair.theirs.send_all(b"hello")
+    await pair.theirs.send_all(BIG[:3_000])
+    await pair.theirs.send_all(b"last")
+    assert await read(pair.ours, 3_009) == b"hello" + BIG[:3_000] + b"last"
+    assert pair.ours.receive_nowait() is None
+    assert pair.ours.is_drained
+    assert max(feeds.sizes) <= max(size + 4, 5)
+
+
+async def test_end_of_tcp_within_a_header_is_the_end(pair):
+    await pair.transport.send_all(b"\x17\x03")
+    pair.transport.socket.shutdown(socket.SHUT_WR)
+    assert await pair.ours.receive_some() == b""
+
+
+async def test_each_feed_of_a_handshake_is_followed_by_a_checkpoint(
+    client_ssl_context, server_ssl_context, monkeypatch
+):
+    """A server could make OpenSSL work on records without end."""
+    pair = Pair(client_ssl_context, server_ssl_context)
+    pair.ours._incoming = feeds = Feeds(pair.ours._incoming)
+    checkpoints = 0
+    checkpoint = TimeSlice.checkpoint
+
+    async def counted(time_slice: TimeSlice) -> None:
+        nonlocal checkpoints
+        checkpoints += 1
+        await checkpoint(time_slice)
+
+    monkeypatch.setattr(TimeSlice, "checkpoint", counted)
+    monkeypatch.setattr(tls, "_MAX_FED_RECORDS", 1)
+    with trio.fail_after(BOUND), pair.ours.socket, pair.raw:
+        await pair.shake_hands()
+    assert len(feeds.sizes) > 2
+    assert checkpoints >= len(feeds.sizes) - 1
+
+
+async def test_read_of_records_without_data_ends_with_its_time_slice(
+    client_ssl_context, ca, monkeypatch
+):
+    monkeypatch.setattr(tls, "SLICE_SECONDS", 0)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.num_tickets = 100
+    ca.issue_cert("127.0.0.1").configure_cert(server)
+    pair = Pair(client_ssl_context, server)
+    with trio.fail_after(BOUND), pair.ours.socket, pair.raw:
+        await pair.shake_hands()
+        pair.ours._incoming = feeds = Feeds(pair.ours._incoming)
+        while pair.ours.receive_nowait() is None and not pair.ours.is_drained:
+            assert len(feeds.sizes) <= 3  # what was taken from the socket, and what is next
+            del feeds.sizes[:]
+        assert pair.ours.is_drained
 
 
 async def test_write_goes_on_after_a_read_of_what_an_earlier_read_left(pair):

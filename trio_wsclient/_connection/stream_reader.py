@@ -207,13 +207,14 @@ class StreamReader:
         return None
 
     def _read_nowait(self, eager: EagerStream) -> bool:
-        """Read what is there; return whether there was something."""
+        """Read what is there; return whether there may be more."""
         if not self._protocol.is_starved:  # Another task has read meanwhile.
             self._handle(None)
             return True
         data = self._receive_nowait(eager)
         if data is None:
-            return False
+            # TLS may have read for a time slice without data. Then it is not drained.
+            return not eager.is_drained
         self._handle(data)
         if self._record.received is not None:
             self._read_end_nowait(eager)

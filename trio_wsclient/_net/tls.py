@@ -11,14 +11,19 @@ ticks and copies. On an ``EagerSocketStream`` with one reader and one writer the
 * T2: whoever reads never waits for a write. What reading makes OpenSSL say (a key update, RFC 8446
   §4.6.3; a renegotiation of TLS 1.2) leaves at once if the socket takes it, else with the next
   write.
-* T3: One read takes a time slice at most. Records may have a byte each, or none at all, as session
-  tickets have (RFC 8446 §4.6.1), so a read can't go on until the buffer is full or data has come.
+* T3: One read takes a time slice, and one feed of OpenSSL more, at most. Records may have a byte
+  each, or none at all, as session tickets and key updates have (RFC 8446 §4.6), so a read can't go
+  on until the buffer is full or data has come. OpenSSL itself goes on over records without data
+  until it has nothing left to read. So one feed is a record or its rest, or up to 16 records that
+  have 4 KiB together. A server may pack session tickets into one record of 16 KiB. OpenSSL takes
+  8 ms for that record in one call, which nothing can split.
 * T4: TLS may end without close_notify: that nothing was cut off, a Close frame tells.
 """
 
 from __future__ import annotations
 
 import ssl
+import struct
 from contextlib import suppress
 from time import perf_counter
 from typing import Final
@@ -29,10 +34,15 @@ from trio_wsclient._net.sockets import EagerSocketStream, EagerStream
 from trio_wsclient._net.tls_info import TLSInfo, read_tls_info
 from trio_wsclient._scheduling import SLICE_SECONDS
 
-_RECORD_SIZE: Final = 16_384  # bytes of plaintext (RFC 8446 §5.1): OpenSSL reads one at a time
-_PIECE_SIZE: Final = 4 * _RECORD_SIZE  # bytes to encrypt at a time
-# How often OpenSSL is fed in one read until there is data. The longest record needs two times.
-_MAX_FEEDS: Final = 2
+_PIECE_SIZE: Final = 65_536  # bytes to encrypt at a time: four records
+# One feed of OpenSSL is a record, or several that have no more bytes together (T3). The costliest
+# small record, a key update that asks for ours, takes 60 µs.
+_FEED_SIZE: Final = 4096
+_MAX_FED_RECORDS: Final = 16
+# A `MemoryBIO` allocates a third more than is in it, and keeps that (E46).
+_MAX_FEED_SIZE: Final = 12_288
+_HEADER_SIZE: Final = 5  # bytes: type, version and length of a record (RFC 8446 §5.1)
+_record_length: Final = struct.Struct(">3xH").unpack_from
 _NOTHING: Final = memoryview(b"")
 
 _BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
@@ -58,7 +68,9 @@ class EagerTLSStream(EagerStream):
             self._incoming, self._outgoing, server_hostname=server_hostname
         )
         self._unwritten = _NOTHING  # what OpenSSL has not taken yet
-        self._unread = _NOTHING  # bytes from the socket that OpenSSL has not taken yet
+        self._unread = _NOTHING  # bytes from the socket that were not fed to OpenSSL yet
+        self._record_left = 0  # bytes of the last fed record that are still to be fed
+        self._is_starved = True  # whether OpenSSL needs more bytes from the socket
         # Set when OpenSSL has got something to read, or at the end, for a writer that waits.
         self._has_read: trio.Event | None = None
         self.is_drained = False
@@ -75,7 +87,9 @@ class EagerTLSStream(EagerStream):
                 self._object.do_handshake()
             except ssl.SSLWantReadError:
                 await self._flush_handshake()
-                if not self._feed():
+                if self._feed():
+                    await self.time_slice.checkpoint()  # T3
+                else:
                     self._take_encrypted(await self._transport.receive_some())
             except ssl.SSLError as exc:
                 with suppress(*_BROKEN):
@@ -150,7 +164,7 @@ class EagerTLSStream(EagerStream):
     def receive_nowait(self, max_bytes: int | None = None) -> int | None:
         wanted = max_bytes or len(self.buffer)
         size = self._decrypt(wanted)
-        if size is None and not self._unread:
+        if size is None and self._is_starved:
             encrypted_size = self._transport.receive_nowait()
             if encrypted_size is None:
                 self.is_drained = True
@@ -166,29 +180,35 @@ class EagerTLSStream(EagerStream):
         """Fill the buffer, for a time slice at most (T3).
 
         Returns:
-            0 at the end of the stream; ``None`` if there is no data yet.
+            0 at the end of the stream; ``None`` if there is no data yet. Then ``_is_starved`` says
+            whether that is sure, or only not clear after a time slice.
         """
-        size = feeds = 0
-        self.is_drained = False
-        if self._incoming.pending:
+        size = 0
+        read, buffer, incoming = self._object.read, self.buffer, self._incoming
+        self.is_drained = self._is_starved = False
+        if incoming.pending:
             self._wake_writer()
         ends = perf_counter() + SLICE_SECONDS
         try:
-            while size < wanted and self._error is None and (not size or perf_counter() < ends):
+            while size < wanted and self._error is None:
                 try:
-                    view = self.buffer[size:wanted]
                     # typeshed says `bytes`, but with a buffer the result is a number.
-                    count: int = self._object.read(len(view), view)  # type: ignore[assignment]
+                    count: int = read(wanted - size, buffer[size:wanted])  # type: ignore[assignment]
                 except ssl.SSLWantReadError:
-                    if (size or feeds < _MAX_FEEDS) and self._feed():
-                        feeds += 1
-                        continue
-                    raise
-                if not count:
-                    break
-                size += count
+                    if not self._feed():
+                        raise
+                else:
+                    if not count:
+                        break
+                    size += count
+                    # An exception of OpenSSL's costs more than to feed it before it asks.
+                    if not incoming.pending:
+                        self._feed()
+                if perf_counter() >= ends:
+                    return size or None
         except ssl.SSLWantReadError:
-            self.is_drained = self._transport.is_drained and not self._unread
+            self._is_starved = True
+            self.is_drained = self._transport.is_drained
             with suppress(*_BROKEN):  # It will be read, too, that the connection is broken.
                 self._drain()  # T2
             if not size:
@@ -202,25 +222,38 @@ class EagerTLSStream(EagerStream):
         return size
 
     def _take_encrypted(self, data: bytes | memoryview) -> None:
-        """Take bytes from the socket; none are its end. All earlier ones were fed."""
+        """Take bytes from the socket; none are its end. All earlier records were fed."""
         if data:
-            self._unread = memoryview(data)
+            # What is left is a part of a header.
+            self._unread = memoryview(b"".join((self._unread, data)) if self._unread else data)
             self._feed()
         else:
             self._incoming.write_eof()
             self._wake_writer()
 
     def _feed(self) -> bool:
-        """Give OpenSSL the next bytes that were read; return whether there were any.
+        """Give OpenSSL some of the bytes that were read; return whether there were any (T3).
 
-        The buffer of a ``MemoryBIO`` grows with what is in it and never shrinks. So it gets no more
-        than about a record at a time, else each connection would keep the memory of its largest
-        read.
+        A header is fed as a whole, because it says where the next one is. The buffer of a
+        ``MemoryBIO`` grows with what is in it and never shrinks. So a long record is fed in two
+        parts, else each connection would keep the memory of its largest read.
         """
-        if not self._unread:
+        unread, start, end = self._unread, 0, self._record_left
+        if not end:
+            last_header = min(len(unread), _FEED_SIZE) - _HEADER_SIZE
+            for _ in range(_MAX_FED_RECORDS):
+                if end > last_header:
+                    break
+                start = end
+                end += _HEADER_SIZE + _record_length(unread, start)[0]
+            if start and end > _FEED_SIZE:
+                end = start
+        size = min(end, len(unread), _MAX_FEED_SIZE)
+        if not size:
             return False
-        self._incoming.write(self._unread[:_RECORD_SIZE])
-        self._unread = self._unread[_RECORD_SIZE:] or _NOTHING
+        self._incoming.write(unread[:size])
+        self._unread = unread[size:] or _NOTHING
+        self._record_left = end - size
         self._wake_writer()
         return True
 
