@@ -190,20 +190,21 @@ STATUS = b"HTTP/1.1 101 Switching Protocols\r\n"
 
 
 @pytest.mark.parametrize(
-    ("start", "part"),
+    ("start", "part", "limit"),
     [
-        (STATUS, b"X: y\r\n" * 100),
-        (STATUS + b"X: ", b"y" * 1000),
-        (b"HTTP/1.1 101 ", b"Switching " * 100),
-        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100),
-        (b"HTTP/1.1 403 Forbidden\r\n", b"X: y\r\n" * 100),
+        (STATUS, b"X: y\r\n" * 100, "more than 256"),
+        (STATUS + b"X: ", b"y" * 1000, "more than 65536 bytes of"),
+        (STATUS + b"X: ", b"y," * 1000, "more than 2048 commas in the"),
+        (b"HTTP/1.1 101 ", b"Switching " * 100, "more than 65536 bytes of"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100, "more than 65536 bytes of"),
+        (b"HTTP/1.1 403 Forbidden\r\n", b"X: y\r\n" * 100, "more than 256"),
     ],
-    ids=["headers", "header", "status line", "interim answers", "refusal"],
+    ids=["headers", "header", "commas", "status line", "interim answers", "refusal"],
 )
-async def test_a_head_without_end_is_an_invalid_response(start, part):
+async def test_a_head_without_end_is_an_invalid_response(start, part, limit):
     error = await failed_opening(without_end(start, part))
     assert isinstance(error, InvalidResponse)
-    assert "65536 bytes of response headers" in str(error)
+    assert f"{limit} response headers" in str(error)
 
 
 # Another status

@@ -129,7 +129,11 @@ def test_a_date_without_a_zone_is_of_greenwich(zone: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "value", ["", "soon", "-1", "1.5", "\xb2", "Fri, 31 Feb 2026 00:00:00 GMT"]
+    "value",
+    [
+        *("", "soon", "-1", "1.5", "\xb2", "Fri, 31 Feb 2026 00:00:00 GMT"),
+        "Fri, 31 Dec 9999 23:59:59 GMT" + " " * 60_000 + "x",
+    ],
 )
 def test_a_retry_after_that_says_nothing_is_none(value: str):
     error = ConnectionRejected(429, Headers([("Retry-After", value)]), b"")

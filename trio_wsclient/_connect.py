@@ -43,7 +43,7 @@ from trio_wsclient._net import connect
 from trio_wsclient._net.draining import BROKEN, DrainingStream
 from trio_wsclient._net.http_connect import PrefixedStream
 from trio_wsclient._net.reasons import describe_error
-from trio_wsclient._net.sockets import READ_SIZE, EagerStream
+from trio_wsclient._net.sockets import EagerStream
 from trio_wsclient._net.tls_info import TLSInfo
 from trio_wsclient._observe import Log
 from trio_wsclient._options import Options
@@ -218,7 +218,7 @@ class Connector:
         try:
             await draining.send_all(upgrade.request_data)
             while not (upgrade.complete or upgrade.rejected):
-                upgrade.receive_data(await draining.receive_some(READ_SIZE))
+                upgrade.receive_data(await draining.receive_some(upgrade.read_size))
         except BROKEN as exc:
             cause = exc.__cause__ or exc
             advice = "" if self._url.secure else "; does the server want wss?"
@@ -233,7 +233,7 @@ class Connector:
         self._note_rejection(lambda: self._rejection(problem))
         with suppress(*BROKEN), trio.move_on_after(BODY_PATIENCE):
             while not upgrade.complete:
-                upgrade.receive_data(await draining.receive_some(READ_SIZE))
+                upgrade.receive_data(await draining.receive_some(upgrade.read_size))
         if not self._headers.asks_if_rejected:
             raise self._rejection(problem)
         await self._ask_on_rejected(problem)

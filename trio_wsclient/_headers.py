@@ -19,6 +19,7 @@ _TOKEN: Final = frozenset(
     "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )  # RFC 9110 §5.6.2
 
+_MAX_PARAMS: Final = 256  # of an extension; permessage-deflate has four
 _MAX_SHOWN: Final = 60  # characters of a text in an error text
 _MAX_NAME: Final = 30  # characters: of "Access-Control-Request-Headers"
 
@@ -197,10 +198,15 @@ class ExtensionElement:
 
 
 def parse_extensions(value: str) -> list[ExtensionElement]:
-    """Parse the value of ``Sec-WebSocket-Extensions`` (RFC 6455 §9.1).
+    """Parse the value of ``Sec-WebSocket-Extensions``; see ``iterate_extensions``."""
+    return list(iterate_extensions(value))
 
-    Returns:
-        The elements in their order. An empty value gives an empty list.
+
+def iterate_extensions(value: str) -> Iterator[ExtensionElement]:
+    """Parse the value of ``Sec-WebSocket-Extensions`` (RFC 6455 §9.1), one element at a time.
+
+    Yields:
+        The elements in their order. An empty value has none.
 
     Raises:
         ExtensionSyntaxError: The value breaks the grammar.
@@ -209,11 +215,13 @@ def parse_extensions(value: str) -> list[ExtensionElement]:
     # there, and a token has neither.
     elements = (element.strip(" \t") for element in value.split(","))
     # RFC 9110 §5.6.1: empty elements of a list are skipped.
-    return [_parse_element(element) for element in elements if element]
+    return (_parse_element(element) for element in elements if element)
 
 
 def _parse_element(text: str) -> ExtensionElement:
-    name, *params = (part.strip(" \t") for part in text.split(";"))
+    name, *params = (part.strip(" \t") for part in text.split(";", _MAX_PARAMS + 1))
+    if len(params) > _MAX_PARAMS:
+        raise ExtensionSyntaxError(f"more than {_MAX_PARAMS} parameters of an extension", name)
     if not is_token(name):
         raise ExtensionSyntaxError("not an extension's name", name)
     return ExtensionElement(name, tuple(map(_parse_param, params)), text)

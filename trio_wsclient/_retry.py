@@ -27,6 +27,7 @@ _CODES: Final = frozenset({1001, NO_STATUS, ABNORMAL, 1011, 1012, 1013, 1014})
 _STATUS_CODES: Final = frozenset({408, 425, 429})  # RFC 9110 §15.5.9, RFC 8470, RFC 6585
 _SERVER_ERRORS: Final = range(500, 600)  # RFC 9110 §15.6
 _MAX_RETRY_AFTER: Final = 86_400.0  # seconds, a day: beyond it a server's mistake is likelier
+_MAX_DATE_SIZE: Final = 64  # characters: twice the longest form (RFC 9110 §5.6.7)
 _NETWORK_FAULTS: Final = (OSError, EOFError, trio.BrokenResourceError)
 
 
@@ -78,6 +79,8 @@ def _retry_after(value: str) -> float:
     """Return how many seconds the value of a ``Retry-After`` means; 0 if it means nothing."""
     if value.isascii() and value.isdigit():
         seconds = float(value)
+    elif len(value) > _MAX_DATE_SIZE:  # To parse it might take long.
+        return 0.0
     else:
         try:
             date = parsedate_to_datetime(value)

@@ -363,3 +363,90 @@ def test_request_has_the_text_that_was_checked():
         "GET", Shown("/"), [("Host", Shown("h")), (Shown("X-Name"), Shown("value"))]
     )
     assert exchange.request_data == b"GET / HTTP/1.1\r\nHost: h\r\nX-Name: value\r\n\r\n"
+
+
+# What would make h11 work for long
+
+
+def test_first_read_may_bring_a_usual_head_and_later_ones_are_small():
+    exchange = upgrade()
+    assert exchange.read_size == 1024
+    exchange.receive_data(b"H")
+    assert exchange.read_size == 256
+
+
+@either
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+@pytest.mark.parametrize("interim", [b"", EARLY_HINTS * 100], ids=["alone", "after 103s"])
+def test_head_may_have_256_fields_and_not_one_more(begin, cut, interim: bytes):
+    exchange = begin()
+    for piece in cut(interim + refusal("403 No", *["A: b"] * 256)):
+        exchange.receive_data(piece)
+    assert exchange.rejected
+    exchange = begin()
+    with pytest.raises(MalformedResponse, match="more than 256 response headers"):
+        for piece in cut(interim + refusal("403 No", *["A: b"] * 257)):
+            exchange.receive_data(piece)
+
+
+@either
+def test_head_with_too_many_fields_is_refused_before_its_end(begin):
+    exchange = begin()
+    exchange.receive_data(b"HTTP/1.1 403 No\r\n" + b"A:\n" * 256)
+    with pytest.raises(MalformedResponse, match="more than 256 response headers"):
+        exchange.receive_data(b"A")
+
+
+@either
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+def test_heads_may_have_2048_commas_and_not_one_more(begin, cut):
+    exchange = begin()
+    for piece in cut(CONTINUE + refusal("403 No", "A: " + "," * 2048, body=b"," * 3000)):
+        exchange.receive_data(piece)
+    assert exchange.rejected
+    exchange = begin()
+    with pytest.raises(MalformedResponse, match="more than 2048 commas"):
+        for piece in cut(refusal("403 No", "A: " + "," * 2049)):
+            exchange.receive_data(piece)
+
+
+FORBIDDEN = [b"\0", b"\v", b"\f", b"\ra"]
+
+
+@either
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+@pytest.mark.parametrize("character", FORBIDDEN)
+@pytest.mark.parametrize("place", [b"HTTP/1.1 403 %s\r\n\r\n", b"HTTP/1.1 403 No\r\nA:%s\r\n\r\n"])
+def test_control_character_is_refused_before_h11_sees_it(
+    begin, cut, character: bytes, place: bytes
+):
+    """After many spaces h11 would take quadratic time to refuse it: 20 s for 60,000."""
+    exchange = begin()
+    with pytest.raises(MalformedResponse, match="a control character in the response headers"):
+        for piece in cut(place % (b" " * 5_000 + character)):
+            exchange.receive_data(piece)
+
+
+@either
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+@pytest.mark.parametrize(
+    "flood",
+    [b"0\r\n" + b"a:b\r\n" * 1000, b"0\r\na:" + b" " * 1000, b"1;" + b" " * 1000],
+    ids=["trailers", "a long trailer", "a long header of a chunk"],
+)
+def test_body_ends_where_its_framing_becomes_long(begin, cut, flood: bytes):
+    exchange = begin()
+    head = refusal("403 No", "Transfer-Encoding: chunked", body=b"2\r\nno\r\n")
+    for piece in cut(head + flood):
+        exchange.receive_data(piece)
+    assert exchange.complete
+    assert exchange.body == b"no"
+
+
+@either
+def test_trailers_of_a_body_are_taken(begin):
+    exchange = begin()
+    body = b"2\r\nno\r\n0\r\nServer-Timing: a\r\n\r\n"
+    exchange.receive_data(refusal("403 No", "Transfer-Encoding: chunked", body=body))
+    assert exchange.complete
+    assert exchange.body == b"no"

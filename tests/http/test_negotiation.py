@@ -10,7 +10,7 @@ from extensions import Named, Picky, Unoffered
 from handshake_tables import complete, switching, upgrade
 from wsproto.extensions import Extension
 
-from trio_wsclient import Headers, InvalidResponse
+from trio_wsclient import Headers, InvalidResponse, _headers
 from trio_wsclient._http.excerpts import Excerpts
 from trio_wsclient._http.negotiation import NegotiationError, check_extensions, negotiate, offer
 from trio_wsclient._http.upgrade import HTTP11Upgrade
@@ -192,3 +192,24 @@ def test_in_a_handshake_what_was_not_offered_is_an_invalid_response_of_one_short
         shaken([Named("a")], f"Sec-WebSocket-Extensions: {'c' * 60_000}")
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 1000
+
+
+# What would take long
+
+
+def test_nothing_after_an_extension_that_was_not_offered_is_parsed(monkeypatch):
+    parsed = []
+    parse = _headers._parse_element
+    monkeypatch.setattr(_headers, "_parse_element", lambda text: parsed.append(text) or parse(text))
+    headers = Headers([("Sec-WebSocket-Extensions", "b, " * 1000)])
+    with pytest.raises(NegotiationError, match="'b' was not offered"):
+        negotiate([Named("a")], "a", headers, Excerpts())
+    assert parsed == ["a", "b"]
+
+
+def test_extension_may_have_256_parameters_and_not_one_more():
+    extension = Named("a")
+    assert negotiated([extension], "a" + "; b" * 256) == (extension,)
+    problem = "more than 256 parameters of an extension: 'a'"
+    with pytest.raises(NegotiationError, match=problem):
+        negotiated([extension], "a" + "; b" * 257)

@@ -330,3 +330,10 @@ def test_whatever_the_location_it_is_refused_or_leads_to_a_url_that_can_be_sent(
     assert (shown.origin, shown.target) == (target.origin, target.target)
     if target.authorization == url.authorization is not None:
         assert target.origin == url.origin
+
+
+def test_location_may_have_16384_characters_and_not_one_more():
+    assert led("ws://a/", "/" + "b" * 16_383).target == "/" + "b" * 16_383
+    assert refusal("ws://a/", "/" + "b" * 16_384) == (
+        "a redirect to a URL of more than 16384 characters"
+    )

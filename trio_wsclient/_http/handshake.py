@@ -23,7 +23,7 @@ from trio_wsclient._http.url import URL
 _NO_SUBPROTOCOL: Final = "missing, as none was offered; to offer one, use subprotocols"
 _BAD_REQUEST: Final = 400
 _ABOUT_TLS: Final = re.compile(rb"(?i)\b(https|ssl|tls)\b")
-_MAX_HEADER_FIELDS: Final = 256  # twice what http.client and websockets take
+_MAX_HEADER_FIELDS: Final = 256  # as in `http11`, which counts those that h11 parses
 
 # What the handshake itself says, or what would give a GET a body (RFC 9112 §6).
 _THE_HANDSHAKES: Final = "the handshake has its own"

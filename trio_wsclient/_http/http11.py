@@ -3,6 +3,11 @@
 `plain_101` parses the usual 101, and h11 everything else. The limits are kept here, so that the
 verdict does not depend on how the bytes were cut. ``upgrade`` and ``_net.http_connect`` check what
 the response means.
+
+A hostile server can make h11 work for seconds. So the caller reads no more than ``read_size`` bytes
+at a time, and other tasks run between two reads. h11 parses a head in one pass. So the lines and
+commas of a head are counted while its bytes come, and each byte that makes h11's regular
+expressions try again and again is refused before.
 """
 
 from __future__ import annotations
@@ -21,13 +26,27 @@ from trio_wsclient._http.response import Response
 MAX_HEAD_SIZE: Final = 65_536  # bytes, interim responses included; four times h11's own default
 BODY_PATIENCE: Final = 1.0  # seconds: a rejection is one, with or without its error page
 _MAX_BODY_SIZE: Final = 65_536  # bytes of a rejection's body that are kept: an error page
+MAX_FIELDS: Final = 256  # of a head; twice what http.client and websockets take
+# Commas of all heads. h11 splits some fields at commas, and so do we: 0.3 µs each.
+MAX_COMMAS: Final = 2048
+# Bytes to read at a time. The first read is larger, as the fast path needs the complete head.
+# The costliest bytes are chunks of one byte: 2 µs for each byte on the wire.
+_FIRST_READ_SIZE: Final = 1024
+_READ_SIZE: Final = 256
 # bytes: h11 applies its limit to what is in its buffer, so the verdict would depend on how the
 # bytes were cut. Fed in small pieces, under a limit that they never reach, ours is the only one.
-_PIECE: Final = 4096
+_PIECE: Final = 256
+# Bytes of the header of a chunk, or of the fields after the last chunk (RFC 9112 §7.1). h11 parses
+# these fields in one pass, and in quadratic time if they have a run of spaces.
+_MAX_CHUNK_HEADER: Final = 256
+# White space that no field may have (RFC 9110 §5.5), and NUL. h11 refuses these, too, but in
+# quadratic time after a run of spaces.
+_FORBIDDEN: Final = re.compile(rb"[\0\v\f]|\r(?!\n|\Z)")
 _ALL: Final = Excerpts()  # for a request without a secret
 _START: Final = b"HTTP/"  # the first bytes of every response (RFC 9112 §4)
 _BYTEARRAY: Final = re.compile(r"""bytearray\(b(['"].*['"])\)""")  # how h11 quotes a line
 _SETTINGS: Final = b"\x04\x00"  # type and flags of the first frame of HTTP/2 (RFC 9113 §3.4)
+_CONTROL_CHARACTER: Final = "not HTTP/1.1: a control character in the response headers"
 _TLS_RECORDS: Final = (0x15, 0x16)  # alert, handshake: the first byte (RFC 8446 §5.1)
 
 
@@ -77,6 +96,9 @@ class HTTP11Exchange:
         self._excerpts = excerpts
         self._http: h11.Connection | None = None  # once it has to parse
         self._head_size = 0
+        self._lines = 0  # of the head that is coming
+        self._commas = 0  # of all heads
+        self._may_continue = True  # whether what comes next may be something else than LF
         self._start = b""  # the first bytes that came, as many as `_START` has
         self._body = bytearray()
         self._body_complete = False
@@ -100,6 +122,11 @@ class HTTP11Exchange:
         return self.switched or self._body_complete
 
     @property
+    def read_size(self) -> int:
+        """How many bytes to read next, at most. Other tasks have to run between two reads."""
+        return _READ_SIZE if self._start else _FIRST_READ_SIZE
+
+    @property
     def body(self) -> bytes:
         """What has come of a rejection's body."""
         return bytes(self._body)
@@ -120,8 +147,13 @@ class HTTP11Exchange:
             size = _PIECE if self.rejected else min(_PIECE, MAX_HEAD_SIZE - self._head_size)
             if data and size == 0:
                 raise MalformedResponse(f"more than {MAX_HEAD_SIZE} bytes of response headers")
-            piece = data[start : start + size]
+            end = start + size
+            if not self.rejected:  # No piece has parts of two lines.
+                end = data.find(b"\n", start, end) + 1 or end
+            piece = data[start:end]
             start += len(piece)
+            if not self.rejected:
+                self._check_piece(piece)
             try:
                 http.receive_data(piece)
                 self._next_events(http, len(piece))
@@ -163,6 +195,21 @@ class HTTP11Exchange:
         self._http.send(h11.EndOfMessage())
         return self._http
 
+    def _check_piece(self, piece: bytes) -> None:
+        """Refuse a head before h11 parses it, if that would take long."""
+        if piece and not (self._may_continue or piece.startswith(b"\n")):
+            raise MalformedResponse(_CONTROL_CHARACTER)
+        self._may_continue = not piece.endswith(b"\r")
+        if _FORBIDDEN.search(piece):
+            raise MalformedResponse(_CONTROL_CHARACTER)
+        self._commas += piece.count(b",")
+        if self._commas > MAX_COMMAS:
+            raise MalformedResponse(f"more than {MAX_COMMAS} commas in the response headers")
+        # A status line and the fields; the line after them has to be empty, and end the head.
+        if self._lines > MAX_FIELDS and piece.strip(b"\r\n"):
+            raise MalformedResponse(f"more than {MAX_FIELDS} response headers")
+        self._lines += piece.endswith(b"\n")
+
     def _check_start(self, data: bytes) -> None:
         """Judge the first bytes: the greeting of another protocol has no blank line at its end."""
         if len(self._start) == len(_START):
@@ -191,6 +238,7 @@ class HTTP11Exchange:
         while True:
             event = http.next_event()
             if isinstance(event, h11.InformationalResponse | h11.Response):
+                self._lines = 0
                 self.switched = http.their_state is h11.SWITCHED_PROTOCOL
                 # RFC 9110 §15.2: a client takes 100, 103 and their like and waits on.
                 if isinstance(event, h11.Response) or self.switched:
@@ -208,6 +256,8 @@ class HTTP11Exchange:
                 self._body_complete = True
                 return
             else:  # h11.NEED_DATA
+                if self.rejected and len(http.trailing_data[0]) > _MAX_CHUNK_HEADER:
+                    self._body_complete = True
                 return
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from wsproto.extensions import Extension
 
 from trio_wsclient._headers import (
+    ExtensionElement,
     ExtensionSyntaxError,
     Headers,
     check_field,
     check_token,
+    iterate_extensions,
     parse_extensions,
 )
 from trio_wsclient._http.excerpts import WITHHELD, Excerpts
@@ -81,12 +83,7 @@ def negotiate(
     names = {element.name for element in parse_extensions(offered)}
     waiting = [extension for extension in extensions if extension.name in names]
     negotiated: list[Extension] = []
-    try:
-        elements = parse_extensions(", ".join(headers.get_all(_HEADER)))
-    except ExtensionSyntaxError as exc:
-        shown = excerpts.show(exc.part)
-        raise NegotiationError(f"header {_HEADER}: {exc.problem}: {shown}") from None
-    for element in elements:
+    for element in _elements(headers, excerpts):
         extension = next((e for e in waiting if e.name == element.name), None)
         if extension is None:
             again = any(e.name == element.name for e in negotiated)
@@ -103,3 +100,12 @@ def negotiate(
         negotiated.append(extension)
     without = [e for e in extensions if e not in negotiated and e.name not in names and e.enabled()]
     return (*without, *negotiated)
+
+
+def _elements(headers: Headers, excerpts: Excerpts) -> Iterator[ExtensionElement]:
+    """Yield the extensions that a response accepts: no more of a long list than is asked for."""
+    try:
+        yield from iterate_extensions(", ".join(headers.get_all(_HEADER)))
+    except ExtensionSyntaxError as exc:
+        shown = excerpts.show(exc.part)
+        raise NegotiationError(f"header {_HEADER}: {exc.problem}: {shown}") from None

@@ -18,6 +18,7 @@ _REFERENCE: Final = re.compile(
     r"(?:(?P<scheme>[^:/?#]*):)?(?://(?P<authority>[^/?#]*))?"
     r"(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?:#.*)?"
 )
+_MAX_LOCATION: Final = 16_384  # characters: twice the request line that most servers take
 # Not C1: in Latin-1 these are bytes of UTF-8.
 _UNSENDABLE: Final = re.compile(r"[\x00-\x20\x7f]")
 
@@ -69,6 +70,8 @@ def _location(headers: Headers) -> str:
     location = "".join(locations)
     if not location:  # An empty one would be the same URL again: browsers take it for none, too.
         raise RedirectRejected("a redirect without a Location")
+    if len(location) > _MAX_LOCATION:
+        raise RedirectRejected(f"a redirect to a URL of more than {_MAX_LOCATION} characters")
     if _UNSENDABLE.search(location):
         raise RedirectRejected("a redirect to a URL with a space or a control character")
     return location

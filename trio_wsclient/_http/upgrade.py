@@ -75,6 +75,11 @@ class HTTP11Upgrade:
         return self._exchange.complete
 
     @property
+    def read_size(self) -> int:
+        """How many bytes to read next, at most. Other tasks have to run between two reads."""
+        return self._exchange.read_size
+
+    @property
     def response(self) -> Response | None:
         """The head of the response, once it has come."""
         return self._exchange.response

@@ -22,7 +22,6 @@ from trio_wsclient._http.http11 import (
 from trio_wsclient._net.draining import BROKEN, DrainingStream
 from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._net.reasons import describe_error
-from trio_wsclient._net.sockets import READ_SIZE
 
 _AUTHENTICATION_REQUIRED: Final = 407
 _NO_CONNECT: Final = frozenset({405, 501})  # RFC 9110 §9.1: the server has no such method
@@ -62,7 +61,7 @@ async def connect(
     try:
         await draining.send_all(exchange.request_data)
         while exchange.response is None:
-            exchange.receive_data(await draining.receive_some(READ_SIZE))
+            exchange.receive_data(await draining.receive_some(exchange.read_size))
         if exchange.switched:
             draining.check_sent()
     except MalformedResponse as exc:
@@ -81,7 +80,7 @@ async def connect(
     rejected(lambda: _rejection(exchange, excerpts, proxy))
     with suppress(*BROKEN), trio.move_on_after(BODY_PATIENCE):
         while not exchange.complete:
-            exchange.receive_data(await draining.receive_some(READ_SIZE))
+            exchange.receive_data(await draining.receive_some(exchange.read_size))
     raise _rejection(exchange, excerpts, proxy)
 
 
