@@ -35,12 +35,10 @@ from trio_wsclient._net.tls_info import TLSInfo, read_tls_info
 from trio_wsclient._scheduling import SLICE_SECONDS
 
 _PIECE_SIZE: Final = 65_536  # bytes to encrypt at a time: four records
-# One feed of OpenSSL is a record, or several that have no more bytes together (T3). The costliest
-# small record, a key update that asks for ours, takes 60 µs.
+# One feed of OpenSSL is a record, or several that have no more bytes together than this (T3). The
+# costliest small record, a key update that asks for ours, takes 60 µs.
 _FEED_SIZE: Final = 4096
 _MAX_FED_RECORDS: Final = 16
-# A `MemoryBIO` allocates a third more than is in it, and keeps that (E46).
-_MAX_FEED_SIZE: Final = 12_288
 _HEADER_SIZE: Final = 5  # bytes: type, version and length of a record (RFC 8446 §5.1)
 _record_length: Final = struct.Struct(">3xH").unpack_from
 _NOTHING: Final = memoryview(b"")
@@ -234,9 +232,9 @@ class EagerTLSStream(EagerStream):
     def _feed(self) -> bool:
         """Give OpenSSL some of the bytes that were read; return whether there were any (T3).
 
-        A header is fed as a whole, because it says where the next one is. The buffer of a
-        ``MemoryBIO`` grows with what is in it and never shrinks. So a long record is fed in two
-        parts, else each connection would keep the memory of its largest read.
+        A header is fed as a whole, because it says where the next record begins. The buffer of a
+        ``MemoryBIO`` grows with what is in it and never shrinks. As that is one record, a
+        connection does not keep the memory of its largest read (E46).
         """
         unread, start, end = self._unread, 0, self._record_left
         if not end:
@@ -248,7 +246,7 @@ class EagerTLSStream(EagerStream):
                 end += _HEADER_SIZE + _record_length(unread, start)[0]
             if start and end > _FEED_SIZE:
                 end = start
-        size = min(end, len(unread), _MAX_FEED_SIZE)
+        size = min(end, len(unread))
         if not size:
             return False
         self._incoming.write(unread[:size])
