@@ -23,7 +23,7 @@ PINNED = ("--constraint", PINS)
 TEST = nox.project.dependency_groups(PYPROJECT, "test")
 PYTEST = ("pytest", "-n", "auto")  # by as many processes as there are processors
 
-SMOKE_TESTS = ["test_open.py", "protocol/test_frames.py", "test_main_as_process.py"]
+SMOKE_TESTS = ["client/test_open.py", "protocol/test_frames.py", "cli/test_main_as_process.py"]
 # They call the accelerator directly, or by a reader that is given bytes in pieces.
 SANITIZED_TESTS = [
     f"tests/protocol/test_{name}.py"
@@ -90,7 +90,7 @@ def variants(session: nox.Session, frames: str) -> None:
     """All that takes long, with the accelerator and without: some 50 minutes; not part of CI."""
     env = install(session, frames, *TEST, "pip")
     session.run(*PYTEST, env=env)
-    session.run("python", "tests/soak_cycles.py", env=env)
+    session.run("python", "tests/soak/soak_cycles.py", env=env)
     session.run("python", "tests/protocol/test_against_wsproto.py", "200000", env=env)
     run_conformance(session, ALL_CASES, env)
 
@@ -113,7 +113,7 @@ def sanitize(session: nox.Session) -> None:
         "ASAN_OPTIONS": "detect_leaks=0",  # The interpreter leaks; a test of ours looks for leaks.
     }
     session.run("pytest", *SANITIZED_TESTS, env=env)
-    session.run("python", "tests/fuzz_frames.py", *session.posargs, env=env)
+    session.run("python", "tests/fuzz/fuzz_frames.py", *session.posargs, env=env)
 
 
 @nox.session
@@ -173,7 +173,7 @@ def peers(session: nox.Session) -> None:
     groups = nox.project.dependency_groups(PYPROJECT, "test", "peers")
     session.install(".", *groups)
     with session.chdir("tests"):
-        session.run("python", "-m", "peers.run", *session.posargs)
+        session.run("python", "-m", "peers.run", *session.posargs, env={"PYTHONPATH": "support"})
 
 
 @nox.session(python="3.13", default=False)
@@ -189,7 +189,7 @@ def soak(session: nox.Session) -> None:
     """2,000 connections with mixed traffic, cancels and restarts: `-- 30` for as many minutes."""
     session.install(".", *TEST, *PINNED)
     minutes = session.posargs[0] if session.posargs else "2"
-    session.run("python", "tests/soak_load.py", f"--minutes={minutes}")
+    session.run("python", "tests/soak/soak_load.py", f"--minutes={minutes}")
 
 
 @nox.session(python="3.13")
@@ -278,14 +278,14 @@ def pins(session: nox.Session) -> None:
 def cycles(session: nox.Session) -> None:
     """10,000 times open, echo and close: nothing may be left of it."""
     session.install(".", *TEST, *PINNED)
-    session.run("python", "tests/soak_cycles.py", *session.posargs)
+    session.run("python", "tests/soak/soak_cycles.py", *session.posargs)
 
 
 @nox.session(default=False)
 def stress(session: nox.Session) -> None:
     """2,000 rounds of numbered messages and cancelled calls: no message may be lost or doubled."""
     session.install(".", *TEST, *PINNED)
-    session.run("python", "tests/soak_cancels.py", *session.posargs)
+    session.run("python", "tests/soak/soak_cancels.py", *session.posargs)
 
 
 @nox.session(python="3.13", default=False)

@@ -59,7 +59,7 @@ def run(target: str, seconds: int, *, keep: bool) -> bool:
 
 def main() -> int:
     tests = Path(__file__).parents[1]
-    sys.path += [str(tests), str(tests / "protocol")]
+    sys.path += [str(tests / "support"), str(tests / "protocol")]
     if sys.argv[1:2] == ["--in-process"]:
         fuzz(sys.argv[2], sys.argv[3:])
     import targets  # noqa: PLC0415 see `fuzz`

@@ -1,11 +1,14 @@
 """Write the errors of ``table.txt`` again, after a text has changed or a title was added.
 
-``PYTHONPATH=.:tests python tests/mistakes/run.py [WORD]``; with a word only the rows that have it.
+``python tests/mistakes/run.py [WORD]``; with a word only the rows that have it.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 import mistakes_of_proxies  # noqa: F401 their situations
 import mistakes_of_servers  # noqa: F401

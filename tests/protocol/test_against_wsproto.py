@@ -28,8 +28,8 @@ from trio_wsclient._protocol.events import DataFrame, Ping, Pong
 from trio_wsclient._protocol.limits import Limits
 from trio_wsclient._protocol.protocol import Protocol
 
-if __name__ == "__main__":  # pytest adds the folder `tests` by itself, Python does not.
-    sys.path.append(str(Path(__file__).parent.parent))
+if __name__ == "__main__":  # pytest adds the folder by itself, Python does not.
+    sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 import wire
 from protocol_tables import next_events

@@ -60,7 +60,7 @@ def too_big(problem: str) -> ProtocolViolation:
 # What work costs, in nanoseconds: the worst that was measured, so that a slice is over in time
 # whatever the server sends. A typical input costs a tenth of that. Between two steps of its own
 # another task may wait for two slices, and on a slow machine a slice takes twice as long:
-# `tests/test_situations_work.py` and `_many.py` hold that to 5 ms.
+# `tests/client/test_situations_work.py` and `_many.py` hold that to 5 ms.
 SLICE_COST: Final = 1_000_000  # of one slice, until other tasks may run
 MESSAGE_COST: Final = 500  # of a whole message in the fast path
 TEXT_FRAME_COST: Final = 3_000  # the same if text is not decoded, so that it needs an object

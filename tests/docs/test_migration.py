@@ -20,7 +20,7 @@ import trio_wsclient
 import trio_wsclient.testing
 from trio_wsclient import ClientOptions, MessageWriter, WebSocketClient, open_websocket_client
 
-PAGES = sorted((Path(__file__).parent.parent / "docs" / "how-to").glob("migrate-*.rst"))
+PAGES = sorted((Path(__file__).parent.parent.parent / "docs" / "how-to").glob("migrate-*.rst"))
 OURS = "``trio_wsclient``"
 NOTHING = "—"
 

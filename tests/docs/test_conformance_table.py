@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = (ROOT / "docs/reference/conformance.rst").read_text(encoding="utf-8")
 OF_RFC = (ROOT / "docs/reference/rfc.rst").read_text(encoding="utf-8")
 

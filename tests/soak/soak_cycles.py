@@ -1,6 +1,6 @@
 """Opens, echoes and closes again and again, and shows what is left of it.
 
-``python tests/soak_cycles.py [--tls] [--cycles 10000] [--warm-up 1000]`` ends with status 1 if
+``python tests/soak/soak_cycles.py [--tls] [--cycles 10000] [--warm-up 1000]`` ends with status 1 if
 there are more file descriptors or tasks than after the warm-up, or if the process has grown by
 1 MiB. The server runs in a process of its own, so that it does not count.
 """
@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 import trio
 import trustme

@@ -10,6 +10,9 @@ import random
 import sys
 import time
 from array import array
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 import wire
 from accelerator import accelerator

@@ -20,7 +20,7 @@ from scripted_server import echo_script, loopback_server
 
 from trio_wsclient import ClientOptions, ConnectionClosedError, ConnectionRejected
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
 SELF_CONTAINED = sorted((EXAMPLES / "self_contained").glob("*.py"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path += [str(Path(__file__).parent / folder) for folder in ("fuzz", "protocol")]
+sys.path.append(str(Path(__file__).parents[1] / "protocol"))
 
 import seeds
 import targets

@@ -1,8 +1,8 @@
 """Thousands of connections with mixed traffic, cancels and restarts of the server, for minutes.
 
-``python tests/soak_load.py [--minutes 2] [--connections 2000]`` ends with status 1 if a message is
-lost or doubled while its connection lives, if anything is raised that is not documented, or if
-something grows: file descriptors, tasks, or the memory of the process.
+``python tests/soak/soak_load.py [--minutes 2] [--connections 2000]`` ends with status 1 if a
+message is lost or doubled while its connection lives, if anything is raised that is not
+documented, or if something grows: file descriptors, tasks, or the memory of the process.
 
 Each side numbers its messages on a connection, and checks that the other side's are in order and
 without a gap. At the end of a round all connections are closed, the healthy ones normally, and
@@ -25,6 +25,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 import trio
 import trustme

@@ -1,9 +1,9 @@
 """Many short rounds of numbered messages, in which any call may be cancelled at any moment.
 
-``python tests/soak_cancels.py [--rounds 2000] [--seed 1] [--transport tcp]`` ends with status 1 as
-soon as a round shows a fault: a message that is lost, doubled, torn or out of order, a call that
-raises what is not documented, or a round that does not end. It prints the seed of that round. To
-play the round again, as far as the system's timing allows, use ``--seed SEED --rounds 1``.
+``python tests/soak/soak_cancels.py [--rounds 2000] [--seed 1] [--transport tcp]`` ends with status
+1 as soon as a round shows a fault: a message that is lost, doubled, torn or out of order, a call
+that raises what is not documented, or a round that does not end. It prints the seed of that round.
+To play the round again, as far as the system's timing allows, use ``--seed SEED --rounds 1``.
 
 In each round several consumers and several producers share one connection, and so do tasks that
 ping, look at ``outcome``, and close. Each call is cancelled after a random number of scheduler
@@ -29,6 +29,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 import trio
 import trio.testing

@@ -29,7 +29,7 @@ from trio_wsclient._arguments import parse
 from trio_wsclient._options import ClientOptions, Options
 from trio_wsclient.testing import Peer, memory_websocket_pair, open_loopback_server
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parent.parent.parent / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.rst") if "examples" not in path.parts)
 REFERENCE = {path.stem: path.read_text(encoding="utf-8") for path in DOCS.glob("reference/*.rst")}
 
@@ -110,7 +110,7 @@ def test_code_in_a_page_is_a_file_that_is_run(page: Path):
     for name in re.findall(r"literalinclude:: (\S+)", text):
         path = (page.parent / name).resolve()
         assert path.is_file()
-        # Those that are run by tests/test_examples.py, tests/interop/test_before.py, and below.
+        # They are run by tests/docs/test_examples.py, tests/interop/test_before.py, and below.
         assert path.is_relative_to(DOCS / "examples") or path.is_relative_to(DOCS.parent / "tests")
 
 
