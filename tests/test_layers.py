@@ -1,4 +1,4 @@
-"""The layers of the package: imports point down only, and the lower ones know no I/O."""
+"""The rooms of the package: imports point down only, and the lower ones know no I/O."""
 
 from __future__ import annotations
 
@@ -11,72 +11,29 @@ import pytest
 
 import trio_wsclient
 
-# The lowest first. The pages of the docs draw them.
-LAYERS = {
-    "bottom": {"_headers", "_scheduling", "_text", "_version"},
-    "the protocol": {
-        *(
-            "_protocol",
-            "_protocol.closing",
-            "_protocol.events",
-            "_protocol.header",
-            "_protocol.limits",
-            "_protocol.listener",
-            "_protocol.utf8",
-        ),
-        *("_protocol.frames_py", "_protocol.frames", "_protocol.deflate"),
-        *("_protocol.extensions", "_protocol.reader", "_protocol.protocol"),
-    },
-    "errors": {"_errors"},
-    "without I/O": {
-        *("_functions", "_net", "_net.proxy", "_net.no_proxy", "_net.tls_info"),
-        *("_options", "_option_names", "_observe"),
-        *(
-            "_http",
-            "_http.excerpts",
-            "_http.upgrade",
-            "_http.authority",
-            "_http.url",
-            "_http.redirects",
-            "_http.plain_101",
-        ),
-        *("_http.response", "_http.http11", "_http.handshake", "_http.negotiation"),
-        "_http.subprotocols",
-        *("_connection.close_error", "_connection.queue"),
-    },
-    "streams": {
-        *("_interrupts", "_net.connect", "_net.draining", "_net.reasons", "_net.trust"),
-        *("_net.read_buffer", "_net.sockets", "_net.tls"),
-        *("_net.tunnel", "_net.http_connect", "_net.socks"),
-    },
-    "the connection": {
-        *("_connection", "_connection.slot", "_connection.pings", "_connection.shared_reader"),
-        *("_connection.replies", "_connection.closing"),
-        *("_connection.writer", "_connection.stream_reader"),
-        *("_connection.connection", "_connection.keepalive"),
-        *("_connection.receiving", "_connection.sending"),
-    },
-    "what a user holds": {
-        *("_attempt_headers", "_client", "_connect", "_misuse", "_open", "_phases", "_route"),
-    },
-    "a loop of them": {"_retry", "_reconnect"},
-    "the public names": {"__init__"},
-    "command line, testing": {
-        *("__main__", "_arguments", "_demo", "_measure", "_talk", "_terminal"),
-        *("_peer", "testing"),
-    },
+# The lowest first: a room imports from those before it. The pages of the docs draw them.
+ROOMS = [
+    *("_text", "_headers", "_scheduling", "_version"),
+    *("_protocol", "_errors", "_functions", "_interrupts", "_observe"),
+    *("_http", "_net", "_option_names", "_options", "_connection"),
+    *("_client", "_connect", "_misuse", "_open", "_retry", "_reconnect"),
+    *("__init__", "testing", "_cli", "__main__"),
+]
+PUBLIC = ROOMS.index("__init__")
+# Rooms, and modules of other rooms, that neither wait nor read a clock.
+WITHOUT_IO = {
+    *("_headers", "_text", "_version", "_protocol", "_errors", "_functions", "_observe", "_http"),
+    *("_net.proxy", "_net.no_proxy", "_net.tls_info", "_option_names", "_options"),
+    *("_connection.close_error", "_connection.queue"),
 }
-LAYER = {module: number for number, modules in enumerate(LAYERS.values()) for module in modules}
-FIRST_WITH_IO = [*LAYERS].index("streams")
-PUBLIC = [*LAYERS].index("the public names")
 
 # What modules above the public names may import from below them.
 PRIVATE_IMPORTS = {
     # Golden bytes are made by taking the place of what draws keys and nonces.
     "testing": {"_protocol.frames", "_http.upgrade"},
     # A server's text is shown on a terminal as it is shown in an error.
-    "_talk": {"_text"},
-    "_terminal": {"_text"},
+    "_cli.connect": {"_text"},
+    "_cli.terminal": {"_text"},
 }
 
 ROOT = Path(trio_wsclient.__file__).parent
@@ -89,9 +46,15 @@ def name_of(path: Path) -> str:
 
 PATHS = {name_of(path): path for path in ROOT.rglob("*.py")}
 TREES = {module: ast.parse(path.read_text("utf-8")) for module, path in PATHS.items()}
-# `_scheduling` is at the bottom, as it imports nothing of ours, but it awaits and reads clocks.
-WITHOUT_IO = sorted(
-    module for module, number in LAYER.items() if number < FIRST_WITH_IO and module != "_scheduling"
+
+
+def room_of(module: str) -> int:
+    """Return the place of a module's room in `ROOMS`."""
+    return ROOMS.index(module.split(".", maxsplit=1)[0])
+
+
+MODULES_WITHOUT_IO = sorted(
+    module for module in PATHS if module in WITHOUT_IO or module.split(".")[0] in WITHOUT_IO
 )
 
 
@@ -121,27 +84,27 @@ def module_of(name: str) -> str:
     return name or "__init__"
 
 
-def test_every_module_has_a_layer():
-    assert LAYER.keys() == PATHS.keys()
+def test_each_room_is_a_module_or_a_folder():
+    assert sorted(ROOMS) == sorted({module.split(".")[0] for module in PATHS})
 
 
 @pytest.mark.parametrize("module", sorted(PATHS))
 def test_imports_point_down(module: str):
-    assert [name for name in imported_modules(module) if LAYER[name] > LAYER[module]] == []
+    assert [name for name in imported_modules(module) if room_of(name) > room_of(module)] == []
 
 
-def test_within_a_layer_imports_make_no_circle():
+def test_imports_make_no_circle():
     graph = TopologicalSorter({module: imported_modules(module) for module in PATHS})
     assert len([*graph.static_order()]) == len(PATHS)
 
 
-@pytest.mark.parametrize("module", sorted(name for name, layer in LAYER.items() if layer > PUBLIC))
+@pytest.mark.parametrize("module", sorted(name for name in PATHS if room_of(name) > PUBLIC))
 def test_the_command_line_uses_public_names_only(module: str):
-    private = imported_modules(module) - {name for name in LAYER if LAYER[name] >= PUBLIC}
+    private = {name for name in imported_modules(module) if room_of(name) < PUBLIC}
     assert private == PRIVATE_IMPORTS.get(module, set())
 
 
-@pytest.mark.parametrize("module", WITHOUT_IO)
+@pytest.mark.parametrize("module", MODULES_WITHOUT_IO)
 def test_without_io_nothing_is_awaited_and_no_clock_is_read(module: str):
     waiting = ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith
     assert not [node for node in ast.walk(TREES[module]) if isinstance(node, waiting)]
@@ -149,12 +112,12 @@ def test_without_io_nothing_is_awaited_and_no_clock_is_read(module: str):
     assert not roots & {"time", "datetime", "socket", "select", "threading", "asyncio"}
 
 
-@pytest.mark.parametrize("module", WITHOUT_IO)
+@pytest.mark.parametrize("module", MODULES_WITHOUT_IO)
 def test_module_without_io_does_not_import_scheduling(module: str):
     assert "_scheduling" not in imported_modules(module)
 
 
-@pytest.mark.parametrize("module", WITHOUT_IO)
+@pytest.mark.parametrize("module", MODULES_WITHOUT_IO)
 def test_without_io_trio_is_a_name_for_types_at_most(module: str):
     roots = {name.split(".")[0] for name in imported_names(module)}
     # Its exceptions are bases of ours, and an option is checked to be one of its streams.

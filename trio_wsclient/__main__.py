@@ -1,100 +1,10 @@
-"""The command line: ``trio-wsclient connect``, ``bench`` and ``demo``.
-
-It is a user like any other, with nothing but the public names. What a shell may rely on: messages
-go to standard output, one a line, and all else to standard error; the exit statuses are below.
-"""
+"""``python -m trio_wsclient`` is the command line."""
 
 from __future__ import annotations
 
-import argparse
-import io
-import os
 import sys
-from collections.abc import Sequence
-from functools import partial
-from typing import Final
 
-import trio
-
-from trio_wsclient import ConnectionClosed, HandshakeError, open_websocket_client
-from trio_wsclient._arguments import options_of, parse
-from trio_wsclient._measure import NoEcho, measure
-from trio_wsclient._talk import Manners, talk
-from trio_wsclient._terminal import say, show
-
-# Exit statuses beside 0.
-_NOT_OPEN: Final = 1
-_WRONG_USAGE: Final = 2  # as argparse has it
-_BROKEN_OFF: Final = 3
-_INTERRUPTED: Final = 130  # what a shell shows for a program that SIGINT has ended,
-_PIPE_BROKEN: Final = 141  # and SIGPIPE
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status.
-
-    Args:
-        arguments: Instead of those of the process.
-    """
-    parsed = parse(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A message may have characters that the terminal's encoding lacks.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    status = 0
-    try:
-        status = _run(parsed)
-    except* KeyboardInterrupt:
-        status = _INTERRUPTED
-        say("interrupted")
-    except* BrokenPipeError:
-        status = _PIPE_BROKEN
-        # Python flushes once more when it exits; that would end in a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except* HandshakeError as group:
-        status = _NOT_OPEN
-        say(str(_first(group)))
-    except* (ConnectionClosed, NoEcho, OSError) as group:  # of standard input and output
-        status = _BROKEN_OFF
-        say(str(_first(group)))
-    return status
-
-
-def _run(parsed: argparse.Namespace) -> int:
-    if parsed.command == "demo":
-        from trio_wsclient._demo import demo  # noqa: PLC0415 it loads what only tests need
-
-        trio.run(demo, show)
-        return 0
-    if parsed.insecure:
-        say("warning: the server's certificate is not checked, so anybody may be the server")
-    try:
-        options = options_of(parsed)
-        open_websocket_client(parsed.url, **options)
-    except OSError as exc:  # of a file with certificates
-        say(str(exc))
-        return _NOT_OPEN
-    except ValueError as exc:  # InvalidURL among them
-        say(str(exc))
-        return _WRONG_USAGE
-    if parsed.command == "bench":
-        trio.run(partial(measure, parsed.url, options, seconds=parsed.seconds, size=parsed.size))
-        return 0
-    manners = Manners(
-        messages=tuple(parsed.execute),
-        wait=parsed.wait,
-        once=parsed.once,
-        binary=parsed.binary,
-        slash=parsed.slash,
-    )
-    trio.run(talk, parsed.url, options, manners)
-    return 0
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
+from trio_wsclient._cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

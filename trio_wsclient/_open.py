@@ -32,7 +32,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._client import WebSocketClient
-from trio_wsclient._connect import Connector
+from trio_wsclient._connect.connector import Connector
 from trio_wsclient._connection.keepalive import keepalive_task
 from trio_wsclient._errors import WebSocketInternalError
 from trio_wsclient._functions import check_awaitable

@@ -10,7 +10,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
-from trio_wsclient._arguments import parse
+from trio_wsclient._cli.arguments import parse
 
 
 def help_of(*arguments: str) -> str:

@@ -1,7 +1,7 @@
 """Drawings that are made of the code, so that they can't be out of date.
 
-``.. layers::`` draws the layers as ``tests/test_layers.py`` knows them, ``.. states::`` the state
-machine as the table in ``_protocol/closing.py`` has it, ``.. errors::`` the tree of the exceptions.
+``.. rooms::`` draws the rooms and their imports, ``.. states::`` the state machine as the table in
+``_protocol/closing.py`` has it, ``.. errors::`` the tree of the exceptions.
 """
 
 from __future__ import annotations
@@ -76,30 +76,66 @@ def wrap(words: Iterable[str], width: float) -> list[str]:
     return lines
 
 
-# The layers
+# The rooms
+
+PACKAGE = Path(trio_wsclient.__file__).parent
+ROW = 22  # units of height
 
 
-def layers() -> dict[str, set[str]]:
-    """Return the layers, the lowest first."""
+def rooms() -> list[str]:
+    """Return the modules and folders of the package, the lowest first."""
     source = (ROOT / "tests" / "test_layers.py").read_text(encoding="utf-8")
     for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LAYERS":
-            found: dict[str, set[str]] = eval(ast.unparse(node.value), {"__builtins__": {}})  # noqa: S307 of our own tests
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ROOMS":
+            found: list[str] = eval(ast.unparse(node.value), {"__builtins__": {}})  # noqa: S307 of our own tests
             return found
-    raise LookupError("LAYERS")
+    raise LookupError("ROOMS")
 
 
-def draw_layers() -> str:
-    drawing = Drawing("The layers of the package; imports point down")
-    indent, y = 190, 1.0
-    for title, modules in reversed(layers().items()):
-        lines = wrap(sorted(modules), WIDTH - indent - 2 * MARGIN)
-        height = LINE * len(lines) + MARGIN
-        drawing.box(1, y, WIDTH - 2, height)
-        drawing.text(MARGIN, y + LINE, title, "title")
-        for number, line in enumerate(lines, 1):
-            drawing.text(indent, y + LINE * number, line, "code")
-        y += height + 6
+def files_of(room: str) -> list[Path]:
+    folder = PACKAGE / room
+    return sorted(folder.glob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+
+
+def imported_rooms(room: str) -> set[str]:
+    """Return the rooms that a room imports from."""
+    names = set()
+    for path in files_of(room):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("trio_wsclient"):
+                name = (node.module or "").split(".")[1:2]
+                names |= {*name} if name else {alias.name for alias in node.names}
+    found = {name if name in rooms() else "__init__" for name in names}
+    return found - {room}
+
+
+def arrows() -> list[tuple[str, str]]:
+    """Return the imports between rooms, without those that are implied by others."""
+    below: dict[str, set[str]] = {}  # all that a room imports from, also by way of others
+    drawn = []
+    for room in rooms():
+        direct = imported_rooms(room)
+        implied = set[str]().union(*(below[other] for other in direct))
+        below[room] = direct | implied
+        drawn += [(room, other) for other in direct - implied]
+    return sorted(drawn)
+
+
+def draw_rooms() -> str:
+    """Draw a row for each room, and an arc from each row to those that it imports from."""
+    drawing = Drawing("The rooms of the package, and which imports from which")
+    places = {room: ROW * number + MARGIN for number, room in enumerate(reversed(rooms()))}
+    left = 200
+    for room, y in places.items():
+        files = [path.stem for path in files_of(room) if path.stem != "__init__"]
+        drawing.text(left, y + 14, room, "title")
+        if files and (PACKAGE / room).is_dir():
+            drawing.text(left + 120, y + 14, " ".join(files), "code")
+    for room, other in arrows():
+        top, bottom = places[room] + ROW / 2, places[other] + ROW / 2
+        x = left - MARGIN
+        width = x - (bottom - top) / max(places.values()) * (x - MARGIN)
+        drawing.line((x, top), (width, top), (width, bottom), (x, bottom))
     return drawing.to_html()
 
 
@@ -198,8 +234,8 @@ class _Drawn(Directive):
         return [nodes.raw("", type(self).draw(), format="html")]
 
 
-class _Layers(_Drawn):
-    draw = staticmethod(draw_layers)
+class _Rooms(_Drawn):
+    draw = staticmethod(draw_rooms)
 
 
 class _States(_Drawn):
@@ -211,7 +247,7 @@ class _Errors(_Drawn):
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.add_directive("layers", _Layers)
+    app.add_directive("rooms", _Rooms)
     app.add_directive("states", _States)
     app.add_directive("errors", _Errors)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,7 +13,7 @@ import wire
 from command_line import run_main
 from scripted_server import Peer, echo_script, loopback_server
 
-from trio_wsclient._arguments import options_of, parse
+from trio_wsclient._cli.arguments import options_of, parse
 
 
 def options(*arguments: str) -> dict[str, object]:

@@ -7,7 +7,7 @@ import sys
 
 import trio
 
-from trio_wsclient._demo import demo
+from trio_wsclient._cli.demo import demo
 
 STEP = re.compile(r" *(?P<milliseconds>[0-9]+\.[0-9]) ms  (?P<name>[a-z]+) +(?P<what>.+)")
 

@@ -22,12 +22,10 @@ import trio_wsclient.__main__
 from trio_wsclient import (
     IMPLEMENTATION,
     __version__,
-    _arguments,
-    _talk,
-    _terminal,
     open_websocket_client,
 )
-from trio_wsclient.__main__ import main
+from trio_wsclient._cli import arguments, connect, terminal
+from trio_wsclient._cli.main import main
 
 
 @pytest.fixture
@@ -111,7 +109,7 @@ async def test_last_line_needs_no_newline(stdin):
 
 async def test_line_that_comes_in_pieces_is_one_message(stdin, monkeypatch):
     received = []
-    monkeypatch.setattr(_talk, "_READ_SIZE", 1)
+    monkeypatch.setattr(connect, "_READ_SIZE", 1)
     stdin.write("one €\ntwo\r\nthree".encode())
     stdin.close()
     async with loopback_server(listener_to(received)) as url:
@@ -210,7 +208,7 @@ async def test_wait_inf_prints_until_the_server_closes(stdin, capsys):
         ping = await peer.next_frame()
         await peer.send(wire.pong(ping.payload))
         await peer.send(wire.text("late"))
-        await trio.sleep(2 * _arguments._WAIT)
+        await trio.sleep(2 * arguments._WAIT)
         await peer.send(wire.text("later") + wire.close())
         await peer.close_politely()
 
@@ -225,7 +223,7 @@ async def test_server_that_answers_no_ping_is_left_all_the_same(stdin, monkeypat
         await peer.accept()
         await peer.close_politely()
 
-    monkeypatch.setattr(_talk, "_PONG_PATIENCE", 0.01)
+    monkeypatch.setattr(connect, "_PONG_PATIENCE", 0.01)
     stdin.close()
     async with loopback_server(script) as url:
         assert await run_main("connect", "--wait", "0", url) == 0
@@ -319,9 +317,9 @@ async def test_line_that_comes_too_late_is_dropped_without_a_word(stdin):
     stdin.write(b"too late\n")
     async with loopback_server(echo_script) as url, open_websocket_client(url) as ws:
         await ws.aclose()
-        with trio.fail_after(60), trio.CancelScope() as conversation:
-            await _talk._Conversation(ws, _talk.Manners(wait=0), conversation).speak()
-    assert not conversation.cancel_called
+        with trio.fail_after(60), trio.CancelScope() as session:
+            await connect._Session(ws, connect.ConnectSettings(wait=0), session).speak()
+    assert not session.cancel_called
 
 
 def test_wrong_url_is_one_line_and_status_2(capsys):
@@ -383,11 +381,11 @@ def test_module_runs_with_the_arguments_of_the_process(monkeypatch, capsys):
 
 def test_where_there_is_no_output_nothing_is_shown(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stderr", None)
-    _terminal.say("to nobody")
-    _terminal.show_live("to nobody")
+    terminal.print_status("to nobody")
+    terminal.show_live("to nobody")
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(sys, "stdout", None)
-    _terminal.show_bytes(b"to nobody")
+    terminal.show_bytes(b"to nobody")
 
 
 def test_console_script_is_installed():

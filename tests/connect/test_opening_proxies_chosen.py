@@ -14,7 +14,8 @@ from proxy_variables import set_proxy_variables
 from scripted_proxy import HTTPProxy, SOCKSProxy, as_proxy
 from scripted_server import Peer, echo_script, loopback_server, tls_for
 
-from trio_wsclient import ProxyError, _route, open_websocket_client
+from trio_wsclient import ProxyError, open_websocket_client
+from trio_wsclient._connect import route
 
 BOUND = 10  # seconds for what takes a fraction of one
 
@@ -176,7 +177,7 @@ async def test_urllib_is_imported_in_a_thread(monkeypatch):
     threads: list[int] = []
     set_proxy_variables(monkeypatch)
     monkeypatch.delitem(sys.modules, "urllib.request")
-    monkeypatch.setattr(_route, "import_module", import_it)
+    monkeypatch.setattr(route, "import_module", import_it)
     async with loopback_server(echo_script) as url:
         for _ in range(2):
             async with open_websocket_client(url, proxy="environment"):

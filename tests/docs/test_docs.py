@@ -25,7 +25,7 @@ from trio_wsclient import (
     reconnecting,
     retry_delay,
 )
-from trio_wsclient._arguments import parse
+from trio_wsclient._cli.arguments import parse
 from trio_wsclient._options import ClientOptions, Options
 from trio_wsclient.testing import Peer, memory_websocket_pair, open_loopback_server
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import trio
 
-from trio_wsclient.__main__ import main
+from trio_wsclient._cli.main import main
 
 
 @contextmanager

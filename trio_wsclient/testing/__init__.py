@@ -28,8 +28,8 @@ import trio.testing
 
 from trio_wsclient import ClientOptions, WebSocketClient, open_websocket_client
 from trio_wsclient._http import upgrade
-from trio_wsclient._peer import Peer, Request
 from trio_wsclient._protocol import frames
+from trio_wsclient.testing.peer import Peer, Request
 
 __all__ = [
     "LoopbackServer",

@@ -10,8 +10,8 @@ import wire
 from command_line import run_main
 from scripted_server import Peer, echo_script, loopback_server
 
-from trio_wsclient import _measure
-from trio_wsclient._measure import summary
+from trio_wsclient._cli import bench
+from trio_wsclient._cli.bench import summary
 
 
 async def test_round_trips_are_counted_and_shown(capsys):
@@ -42,7 +42,7 @@ async def test_a_live_line_is_for_terminals_only(capsys, monkeypatch):
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(_measure, "_SHOWN_EVERY", 0.0)
+    monkeypatch.setattr(bench, "_SHOWN_EVERY", 0.0)
     async with loopback_server(echo_script) as url:
         assert await run_main("bench", "-t", "0", url) == 0
         assert capsys.readouterr().err == ""

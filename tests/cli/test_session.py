@@ -1,4 +1,4 @@
-"""A conversation on the command line: messages given, once, as bytes, and commands."""
+"""A session on the command line: messages given, once, as bytes, and commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import wire
 from command_line import run_main
 from scripted_server import Peer, echo_script, loopback_server
 
-from trio_wsclient import _talk
+from trio_wsclient._cli import connect
 
 
 def keeps(received: list[object]):
@@ -115,7 +115,7 @@ async def test_all_that_has_come_is_shown_though_the_reader_is_slow(stdin, capsy
         shown.append(line)
 
     shown = []
-    monkeypatch.setattr(_talk, "show", slow)
+    monkeypatch.setattr(connect, "show", slow)
     stdin.write(b"".join(b"%d\n" % number for number in range(2000)))
     stdin.close()
     async with loopback_server(echo_script) as url:
@@ -130,8 +130,8 @@ async def test_a_reader_that_takes_long_is_waited_for(stdin, monkeypatch):
         shown.append(line)
 
     shown = []
-    monkeypatch.setattr(_talk, "show", slow)
-    monkeypatch.setattr(_talk, "_PONG_PATIENCE", 0.3)
+    monkeypatch.setattr(connect, "show", slow)
+    monkeypatch.setattr(connect, "_PONG_PATIENCE", 0.3)
 
     def write() -> None:
         stdin.write(b"".join(b"%0200d\n" % number for number in range(20_000)))
@@ -152,12 +152,12 @@ async def test_answers_are_waited_for_while_something_is_shown(autojump_clock):
         async def ping(self) -> None:
             self.pings += 1
             if self.pings == 1:
-                conversation._shown += 1
+                session._shown += 1
                 await trio.sleep_forever()
 
     client = SlowClient()
-    conversation = _talk._Conversation(client, None, trio.CancelScope())
-    await conversation._wait_for_answers()
+    session = connect._Session(client, None, trio.CancelScope())
+    await session._wait_for_answers()
     assert client.pings == 2
 
 

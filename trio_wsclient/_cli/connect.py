@@ -12,11 +12,11 @@ from typing import Final
 import trio
 
 from trio_wsclient import ClientOptions, ConnectionClosed, WebSocketClient, open_websocket_client
-from trio_wsclient._terminal import (
+from trio_wsclient._cli.terminal import (
     STDIN,
     is_at_keyboard,
-    say,
-    say_to_human,
+    print_status,
+    print_status_to_user,
     show,
     show_bytes,
 )
@@ -27,8 +27,8 @@ _PONG_PATIENCE: Final = 10.0  # seconds, as ``open_timeout`` and ``close_timeout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manners:
-    """How to talk.
+class ConnectSettings:
+    """How a session is held.
 
     Attributes:
         messages: What to send instead of standard input, if there is something.
@@ -45,28 +45,30 @@ class Manners:
     slash: bool = False
 
 
-async def talk(url: str, options: ClientOptions, manners: Manners) -> None:
+async def run_session(url: str, options: ClientOptions, settings: ConnectSettings) -> None:
     """Send what there is to send and show what arrives, until either side ends."""
     async with open_websocket_client(url, **options) as ws, trio.open_nursery() as nursery:
-        say_to_human(f"connected to {ws.url}; Ctrl-D closes")
-        conversation = _Conversation(ws, manners, nursery.cancel_scope)
-        nursery.start_soon(conversation.speak)
-        await conversation.listen()
-    say_to_human(f"closed: {await ws.wait_closed() or 'no Close frame'}")
+        print_status_to_user(f"connected to {ws.url}; Ctrl-D closes")
+        session = _Session(ws, settings, nursery.cancel_scope)
+        nursery.start_soon(session.speak)
+        await session.listen()
+    print_status_to_user(f"closed: {await ws.wait_closed() or 'no Close frame'}")
 
 
-class _Conversation:
+class _Session:
     """What goes out and comes in on one connection.
 
     Args:
         ws: The connection.
-        manners: How.
+        settings: How.
         scope: Cancelled at the end.
     """
 
-    def __init__(self, ws: WebSocketClient, manners: Manners, scope: trio.CancelScope) -> None:
+    def __init__(
+        self, ws: WebSocketClient, settings: ConnectSettings, scope: trio.CancelScope
+    ) -> None:
         self._ws = ws
-        self._manners = manners
+        self._settings = settings
         self._scope = scope
         self._has_sent = False
         self._shown = 0  # messages
@@ -77,12 +79,12 @@ class _Conversation:
         """Show what comes, until either side ends."""
         async for message in self._ws:
             self._show(message)
-            if self._manners.once and self._has_sent:
+            if self._settings.once and self._has_sent:
                 break
         self._scope.cancel()
 
     def _show(self, message: str | bytes) -> None:
-        if self._manners.binary:
+        if self._settings.binary:
             show_bytes(message.encode() if isinstance(message, str) else message)
         else:
             show(escape_controls(message) if isinstance(message, str) else repr(message))
@@ -97,20 +99,22 @@ class _Conversation:
     # Out
 
     async def speak(self) -> None:
-        """Send all there is, then end the conversation."""
-        manners = self._manners
+        """Send all there is, then end the session."""
+        settings = self._settings
         with suppress(ConnectionClosed):  # Whoever receives is told too.
-            if manners.messages:
-                await self._ws.send_many(manners.messages[:1] if manners.once else manners.messages)
+            if settings.messages:
+                await self._ws.send_many(
+                    settings.messages[:1] if settings.once else settings.messages
+                )
                 self._has_sent = True
-            elif manners.binary:
+            elif settings.binary:
                 await self._send_pieces()
             else:
                 await self._send_lines()
-            if manners.once and self._has_sent:
+            if settings.once and self._has_sent:
                 return  # It ends with the answer.
             await self._wait_for_answers()
-            await trio.sleep(manners.wait)
+            await trio.sleep(settings.wait)
             self._show_rest()
             self._scope.cancel()
 
@@ -128,14 +132,14 @@ class _Conversation:
         while data := await _read():
             await self._ws.send(data)
             self._has_sent = True
-            if self._manners.once:
+            if self._settings.once:
                 return
 
     async def _send_lines(self) -> None:
-        has_commands = self._manners.slash or is_at_keyboard()
+        has_commands = self._settings.slash or is_at_keyboard()
         async with aclosing(_lines()) as lines:
             async for batch in lines:
-                if self._manners.once:
+                if self._settings.once:
                     await self._ws.send(batch[0])
                     self._has_sent = True
                     return
@@ -143,25 +147,25 @@ class _Conversation:
                     await self._ws.send_many(batch)
                     continue
                 for line in batch:
-                    await _heed(self._ws, line)
+                    await _run_command(self._ws, line)
 
 
-async def _heed(ws: WebSocketClient, line: str) -> None:
+async def _run_command(ws: WebSocketClient, line: str) -> None:
     """Do what a line says, or send it."""
     if not line.startswith("/") or line.startswith("//"):
         await ws.send(line.removeprefix("/"))
         return
     command, *arguments = line.split(maxsplit=2)
     if command == "/ping" and not arguments:
-        say(f"pong after {1000 * await ws.ping():.1f} ms")
+        print_status(f"pong after {1000 * await ws.ping():.1f} ms")
     elif command == "/close":
         try:
             code = int(arguments[0]) if arguments else 1000
             await ws.aclose(code, *arguments[1:])
         except ValueError as exc:
-            say(str(exc))
+            print_status(str(exc))
     else:
-        say(f"no command: {line}; // at the beginning stands for /")
+        print_status(f"no command: {line}; // at the beginning stands for /")
 
 
 async def _lines() -> AsyncGenerator[list[str], None]:

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Final
 
 from trio_wsclient import ClientOptions, open_websocket_client
-from trio_wsclient._terminal import clear_live, show, show_live
+from trio_wsclient._cli.terminal import clear_live, show, show_live
 
 _SHOWN_EVERY: Final = 0.2  # seconds
 _RECENT: Final = 1000  # round trips that the live line is about

@@ -1,7 +1,7 @@
 """Opening a connection: all that happens before the user has it, attempt by attempt.
 
 It is a row of awaits under one deadline, without a nursery, so that its errors are never in a
-group. An attempt is one connection to one URL: a stream to its host (see `_route`), TLS, and the
+group. An attempt is one connection to one URL: a stream to its host (see `route`), TLS, and the
 handshake. There is another one if a redirect is followed, or if ``on_rejected`` asks for it.
 """
 
@@ -15,8 +15,10 @@ from typing import Final
 import trio
 from wsproto.extensions import Extension
 
-from trio_wsclient._attempt_headers import AttemptHeaders
 from trio_wsclient._client import ConnectionInfo, WebSocketClient
+from trio_wsclient._connect.attempt_headers import AttemptHeaders
+from trio_wsclient._connect.phases import Phases
+from trio_wsclient._connect.route import Route
 from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.queue import ReceiveQueue
 from trio_wsclient._errors import (
@@ -47,12 +49,10 @@ from trio_wsclient._net.sockets import EagerStream
 from trio_wsclient._net.tls_info import TLSInfo
 from trio_wsclient._observe import Log
 from trio_wsclient._options import Options
-from trio_wsclient._phases import Phases
 from trio_wsclient._protocol.deflate import Deflate
 from trio_wsclient._protocol.frames import IMPLEMENTATION
 from trio_wsclient._protocol.limits import Limits
 from trio_wsclient._protocol.protocol import Protocol
-from trio_wsclient._route import Route
 
 
 class Connector:

@@ -9,6 +9,7 @@ from typing import Final
 
 import trio
 
+from trio_wsclient._connect.phases import Phases
 from trio_wsclient._errors import HandshakeError, Phase
 from trio_wsclient._http.url import URL
 from trio_wsclient._net import connect
@@ -16,7 +17,6 @@ from trio_wsclient._net.no_proxy import proxy_from_environment
 from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._net.tunnel import connect_through
 from trio_wsclient._options import Options
-from trio_wsclient._phases import Phases
 
 # Proxies of the environment need it. To import it takes 20 ms, so a thread does that.
 _URLLIB: Final = "urllib.request"

@@ -35,16 +35,16 @@ def clear_live() -> None:
     show_live("")
 
 
-def say(text: str) -> None:
+def print_status(text: str) -> None:
     """Tell the user something that is no output."""
     if _is_there(sys.stderr):  # Otherwise print would write to standard output.
         print(f"trio-wsclient: {escape_controls(text)}", file=sys.stderr)
 
 
-def say_to_human(text: str) -> None:
+def print_status_to_user(text: str) -> None:
     """Tell it if there is somebody at the keyboard."""
     if is_at_keyboard():
-        say(text)
+        print_status(text)
 
 
 def is_at_keyboard() -> bool:
