@@ -18,24 +18,27 @@ from trio_wsclient._http.http11 import MAX_HEAD_SIZE
 
 BOUND = 60  # seconds for what takes a few
 KIB = 1024
+INTERIM = b"HTTP/1.1 100 \r\n\r\n"
+SIZED = b"HTTP/1.1 403 No\r\nContent-Length: 80000\r\n\r\n"
 CHUNKED = b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n"
-REJECTED = b"HTTP/1.1 503 No\r\n"
+REJECTED = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n"
+REDIRECTED = b"HTTP/1.1 302 No\r\nContent-Length: 0\r\nLocation: "
 
 # Each makes a response of a request.
 RESPONSES: dict[str, Callable[[bytes], bytes]] = {
-    "interim responses": lambda _: b"HTTP/1.1 100 \r\n\r\n" * (MAX_HEAD_SIZE // 17),
+    "interim responses": lambda _: INTERIM * ((MAX_HEAD_SIZE - 100) // 17) + REJECTED + b"\r\n",
     "fields": lambda _: REJECTED + b"a:\n" * 20_000 + b"\r\n",
-    "chunks of a byte": lambda _: CHUNKED + b"1\r\na\r\n" * 20_000,
+    "chunks of a byte": lambda _: CHUNKED + b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n",
     "trailers": lambda _: CHUNKED + b"0\r\n" + b"a:\r\n" * 15_000 + b"\r\n",
     "a trailer of spaces": lambda _: CHUNKED + b"0\r\na:" + b" " * 60_000 + b"\0\r\n\r\n",
     "spaces and a NUL": lambda _: REJECTED + b"a:" + b" " * 60_000 + b"\0\r\n\r\n",
     "a reason of spaces and a NUL": lambda _: b"HTTP/1.1 503 " + b" " * 60_000 + b"\0\r\n\r\n",
     "members of Connection": lambda _: REJECTED + b"Connection: " + b"a," * 30_000 + b"\r\n\r\n",
-    "lengths": lambda _: REJECTED + b"Content-Length: " + b"1," * 30_000 + b"1\r\n\r\n",
-    "a path of dots": lambda _: b"HTTP/1.1 302 No\r\nLocation: " + b"/.." * 20_000 + b"\r\n\r\n",
-    "a query": lambda _: b"HTTP/1.1 302 No\r\nLocation: /?" + b"a=b&" * 15_000 + b"\r\n\r\n",
+    "lengths": lambda _: b"HTTP/1.1 503 No\r\nContent-Length: " + b"1," * 30_000 + b"1\r\n\r\n",
+    "a path of dots": lambda _: REDIRECTED + b"/.." * 20_000 + b"\r\n\r\n",
+    "a query": lambda _: REDIRECTED + b"/?" + b"a=b&" * 15_000 + b"\r\n\r\n",
     "words of Retry-After": lambda _: REJECTED + b"Retry-After: " + b"1 " * 30_000 + b"\r\n\r\n",
-    "words of a body": lambda _: REJECTED + b"\r\n" + b"a " * 40_000,
+    "words of a body": lambda _: SIZED + b"a " * 40_000,
     "extensions": lambda request: wire.answer(
         request, f"Sec-WebSocket-Extensions: {'a,' * 2_000}a"
     ),

@@ -21,7 +21,7 @@ import trio
 
 PROMISE = 0.005  # seconds of CPU between two steps of another task (E32, E45)
 TRACED = 5  # times as slow is a Python that measures coverage, at the most
-RUNS = 8
+RUNS = 20
 
 
 def allowed(pause: float) -> float:
