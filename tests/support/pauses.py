@@ -72,7 +72,6 @@ async def ticking() -> AsyncIterator[Ticks]:
     """
     ticks = Ticks()
     gc.collect()
-    gc.freeze()
     gc.disable()
     try:
         async with trio.open_nursery() as nursery:
@@ -83,7 +82,6 @@ async def ticking() -> AsyncIterator[Ticks]:
             nursery.cancel_scope.cancel()
     finally:
         gc.enable()
-        gc.unfreeze()
 
 
 async def best_of_runs(run: Callable[[], Awaitable[Ticks]]) -> float:

@@ -158,30 +158,25 @@ def sweep(
     restrict: bool = False,
 ) -> int:
     """Strike a session at its k-th step for each k; return the first one that it didn't reach."""
-    gc.collect()
-    gc.freeze()  # so that it takes no time to look for what a run has left
-    try:
-        for k in itertools.count(1):
-            strike = moment(k)
-            try:
-                with last_guard(_LAST_GUARD), _nothing_left():
-                    trio.run(
-                        _try,
-                        transport,
-                        session,
-                        strike,
-                        instruments=[strike],
-                        restrict_keyboard_interrupt_to_checkpoints=restrict,
-                    )
-            except BaseException as exc:
-                strike.disarm()
-                exc.add_note(f"k = {k}")
-                raise
-            if not strike.struck:
-                print(f"{moment.__name__}, k = {k}: not reached", end=" ")
-                return k
-    finally:
-        gc.unfreeze()
+    for k in itertools.count(1):
+        strike = moment(k)
+        try:
+            with last_guard(_LAST_GUARD), _nothing_left():
+                trio.run(
+                    _try,
+                    transport,
+                    session,
+                    strike,
+                    instruments=[strike],
+                    restrict_keyboard_interrupt_to_checkpoints=restrict,
+                )
+        except BaseException as exc:
+            strike.disarm()
+            exc.add_note(f"k = {k}")
+            raise
+        if not strike.struck:
+            print(f"{moment.__name__}, k = {k}: not reached", end=" ")
+            return k
     raise AssertionError
 
 
