@@ -8,6 +8,9 @@ from pathlib import Path
 
 import nox
 
+# Where it is set, each process of a test would compile all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
