@@ -37,7 +37,7 @@ RESPONSES: dict[str, Callable[[bytes], bytes]] = {
     "lengths": lambda _: b"HTTP/1.1 503 No\r\nContent-Length: " + b"1," * 30_000 + b"1\r\n\r\n",
     "a path of dots": lambda _: REDIRECTED + b"/.." * 20_000 + b"\r\n\r\n",
     "a query": lambda _: REDIRECTED + b"/?" + b"a=b&" * 15_000 + b"\r\n\r\n",
-    "words of Retry-After": lambda _: REJECTED + b"Retry-After: " + b"1 " * 30_000 + b"\r\n\r\n",
+    "words of Retry-After": lambda _: REJECTED + b"Retry-After: " + b"1 " * 16_000 + b"\r\n\r\n",
     "words of a body": lambda _: SIZED + b"a " * 40_000,
     "extensions": lambda request: wire.answer(
         request, f"Sec-WebSocket-Extensions: {'a,' * 2_000}a"

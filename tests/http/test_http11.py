@@ -410,6 +410,25 @@ def test_heads_may_have_2048_commas_and_not_one_more(begin, cut):
             exchange.receive_data(piece)
 
 
+@either
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+@pytest.mark.parametrize("space", [b" ", b"\t"])
+def test_heads_may_have_16384_spaces_and_not_one_more(begin, cut, space: bytes):
+    fixed = (CONTINUE + b"HTTP/1.1 403 No\r\nA:\r\n\r\n").count(b" ")
+    for extra in (0, 1):
+        value = b"a" + (space + b"a") * (16_384 - fixed + extra)
+        head = b"HTTP/1.1 403 No\r\nA:%s\r\n\r\n" % value
+        exchange = begin()
+        if extra:
+            with pytest.raises(MalformedResponse, match="more than 16384 spaces"):
+                for piece in cut(CONTINUE + head):
+                    exchange.receive_data(piece)
+        else:
+            for piece in cut(CONTINUE + head):
+                exchange.receive_data(piece)
+            assert exchange.rejected
+
+
 FORBIDDEN = [b"\0", b"\v", b"\f", b"\ra"]
 
 

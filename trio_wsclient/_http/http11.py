@@ -5,8 +5,8 @@ verdict does not depend on how the bytes were cut. ``upgrade`` and ``_net.http_c
 the response means.
 
 A hostile server can make h11 work for seconds. So the caller reads no more than ``read_size`` bytes
-at a time, and other tasks run between two reads. h11 parses a head in one pass. So the lines and
-commas of a head are counted while its bytes come, and each byte that makes h11's regular
+at a time, and other tasks run between two reads. h11 parses a head in one pass. So the lines,
+commas and spaces of a head are counted while its bytes come, and each byte that makes h11's regular
 expressions try again and again is refused before.
 """
 
@@ -29,6 +29,8 @@ _MAX_BODY_SIZE: Final = 65_536  # bytes of a rejection's body that are kept: an 
 MAX_FIELDS: Final = 256  # of a head; twice what http.client and websockets take
 # Commas of all heads. h11 splits some fields at commas, and so do we: 0.3 µs each.
 MAX_COMMAS: Final = 2048
+# Spaces and tabs of all heads. For h11 a value is a row of words: 0.1 µs each.
+MAX_SPACES: Final = 16_384
 # Bytes to read at a time. The first read is larger, as the fast path needs the complete head.
 # The costliest bytes are chunks of one byte: 2 µs for each byte on the wire.
 _FIRST_READ_SIZE: Final = 1024
@@ -97,7 +99,7 @@ class HTTP11Exchange:
         self._http: h11.Connection | None = None  # once it has to parse
         self._head_size = 0
         self._lines = 0  # of the head that is coming
-        self._commas = 0  # of all heads
+        self._commas = self._spaces = 0  # of all heads
         self._may_continue = True  # whether what comes next may be something else than LF
         self._start = b""  # the first bytes that came, as many as `_START` has
         self._body = bytearray()
@@ -205,6 +207,9 @@ class HTTP11Exchange:
         self._commas += piece.count(b",")
         if self._commas > MAX_COMMAS:
             raise MalformedResponse(f"more than {MAX_COMMAS} commas in the response headers")
+        self._spaces += piece.count(b" ") + piece.count(b"\t")
+        if self._spaces > MAX_SPACES:
+            raise MalformedResponse(f"more than {MAX_SPACES} spaces in the response headers")
         # A status line and the fields; the line after them has to be empty, and end the head.
         if self._lines > MAX_FIELDS and piece.strip(b"\r\n"):
             raise MalformedResponse(f"more than {MAX_FIELDS} response headers")
