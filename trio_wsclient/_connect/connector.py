@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import Final
 
 import trio
-from wsproto.extensions import Extension
 
 from trio_wsclient._client import ConnectionInfo, WebSocketClient
 from trio_wsclient._connect.attempt_headers import AttemptHeaders
@@ -49,7 +48,7 @@ from trio_wsclient._net.sockets import EagerStream
 from trio_wsclient._net.tls_info import TLSInfo
 from trio_wsclient._observe import Log
 from trio_wsclient._options import Options
-from trio_wsclient._protocol.deflate import Deflate
+from trio_wsclient._protocol.deflate import AnyExtension, Deflate
 from trio_wsclient._protocol.frames import IMPLEMENTATION
 from trio_wsclient._protocol.limits import Limits
 from trio_wsclient._protocol.protocol import Protocol
@@ -205,7 +204,7 @@ class Connector:
 
     # The handshake
 
-    def _extensions(self) -> list[Extension]:
+    def _extensions(self) -> list[AnyExtension]:
         options = self._options
         if options.deflate is None:
             return [*options.extensions]

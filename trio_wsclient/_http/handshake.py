@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from wsproto.extensions import Extension
-
 from trio_wsclient._errors import InvalidResponse
 from trio_wsclient._headers import Headers, check_fields, parse_extensions
 from trio_wsclient._http.excerpts import Excerpts
 from trio_wsclient._http.negotiation import NegotiationError, negotiate, offer
 from trio_wsclient._http.response import Response
 from trio_wsclient._http.url import URL
+from trio_wsclient._protocol.deflate import AnyExtension
 
 _NO_SUBPROTOCOL: Final = "missing, as none was offered; to offer one, use subprotocols"
 _BAD_REQUEST: Final = 400
@@ -51,7 +50,7 @@ class AcceptedUpgrade:
 
     subprotocol: str | None
     headers: Headers
-    extensions: tuple[Extension, ...]  # those in use, in their order
+    extensions: tuple[AnyExtension, ...]  # those in use, in their order
 
 
 def check_extra_headers(
@@ -84,7 +83,7 @@ class Handshake:
         *,
         fields: Sequence[tuple[str, str]] = (),
         subprotocols: Sequence[str] = (),
-        extensions: Sequence[Extension] = (),
+        extensions: Sequence[AnyExtension] = (),
         earlier: Excerpts | None = None,
     ) -> None:
         self.url: Final = url
