@@ -52,6 +52,7 @@ from trio_wsclient._protocol.deflate import AnyExtension, Deflate
 from trio_wsclient._protocol.frames import IMPLEMENTATION
 from trio_wsclient._protocol.limits import Limits
 from trio_wsclient._protocol.protocol import Protocol
+from trio_wsclient._scheduling import import_in_thread
 
 
 class Connector:
@@ -217,7 +218,10 @@ class Connector:
         try:
             await draining.send_all(upgrade.request_data)
             while not (upgrade.complete or upgrade.rejected):
-                upgrade.receive_data(await draining.receive_some(upgrade.read_size))
+                data = await draining.receive_some(upgrade.read_size)
+                if not upgrade.receive_plain_101(data):
+                    await import_in_thread("h11")
+                    upgrade.receive_data(data)
         except BROKEN as exc:
             cause = exc.__cause__ or exc
             advice = "" if self._url.secure else "; does the server want wss?"
