@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from trio_wsclient._errors import InvalidResponse
 from trio_wsclient._headers import Headers, check_fields, parse_extensions
@@ -44,8 +43,7 @@ _OWN_FIELDS: Final = {
 }
 
 
-@dataclass(slots=True)
-class AcceptedUpgrade:
+class AcceptedUpgrade(NamedTuple):
     """The server agreed: status 101 and all that RFC 6455 §4.1 asks of it."""
 
     subprotocol: str | None
