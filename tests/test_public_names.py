@@ -9,13 +9,14 @@ import re
 import subprocess
 import sys
 import types
+from typing import get_type_hints
 
 import pytest
 import trio
 
 import trio_wsclient
 import trio_wsclient.testing
-from trio_wsclient import WebSocketClient
+from trio_wsclient import ClientOptions, WebSocketClient
 
 CONSTANTS = {"IMPLEMENTATION", "__version__"}
 NAMES = [
@@ -312,4 +313,9 @@ def test_import_leaves_out_what_few_programs_need():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     modules = {*done.stdout.decode().split()}
     assert "trio_wsclient._net.no_proxy" in modules
-    assert modules.isdisjoint({"difflib", "email.parser", "http.client", "urllib.request"})
+    assert modules.isdisjoint({"difflib", "email.utils", "http.client", "urllib.request"})
+    assert modules.isdisjoint({"h11", "wsproto", "trio_wsclient._protocol.extensions"})
+
+
+def test_type_hints_of_the_options_can_be_resolved():
+    assert get_type_hints(ClientOptions).keys() == ClientOptions.__annotations__.keys()

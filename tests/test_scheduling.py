@@ -1,6 +1,9 @@
-"""Time slices, scheduler ticks and the stopwatch."""
+"""Time slices, scheduler ticks, the stopwatch, and imports in a thread."""
 
 from __future__ import annotations
+
+import sys
+import threading
 
 import pytest
 import trio
@@ -9,7 +12,9 @@ from recorder import Recorder, opened
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from trio_wsclient import _scheduling
-from trio_wsclient._scheduling import Stopwatch, TimeSlice, call_after_ticks
+from trio_wsclient._scheduling import Stopwatch, TimeSlice, call_after_ticks, import_in_thread
+
+BOUND = 10  # seconds for what takes a fraction of one
 
 # Time slices
 
@@ -172,3 +177,70 @@ async def test_stopwatch_ignores_second_stop(autojump_clock):
     stopwatch.stop()
     stopwatch.stop()
     assert stopwatch.seconds == 1
+
+
+# Imports
+
+
+async def test_import_in_thread_uses_thread_only_once(monkeypatch):
+    """To import h11 in the thread of Trio would hold the other tasks for 10 ms."""
+
+    def import_it(name: str) -> None:
+        threads.append(threading.get_ident())
+        monkeypatch.setitem(sys.modules, name, threading)
+
+    threads: list[int] = []
+    monkeypatch.setattr(_scheduling, "import_module", import_it)
+    for _ in range(2):
+        await import_in_thread("of_this_test")
+    assert len(threads) == 1
+    assert threads != [threading.get_ident()]
+
+
+async def test_import_in_thread_waits_for_import_of_another_task(monkeypatch):
+    """An import puts the module into `sys.modules` first, and then runs it."""
+
+    def import_it(name: str) -> None:
+        monkeypatch.setitem(sys.modules, name, threading)
+        may_end.wait()
+
+    async def import_and_note() -> None:
+        await import_in_thread("of_this_test")
+        ended.append(may_end.is_set())
+
+    ended: list[bool] = []
+    may_end = threading.Event()
+    monkeypatch.setattr(_scheduling, "import_module", import_it)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(import_and_note)
+        while "of_this_test" not in sys.modules:
+            await trio.lowlevel.checkpoint()
+        nursery.start_soon(import_and_note)
+        await wait_all_tasks_blocked()
+        may_end.set()
+    assert ended == [True, True]
+
+
+async def test_import_in_thread_forgets_failed_import():
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError):
+            await import_in_thread("of_this_test")
+
+
+async def test_import_in_thread_needs_no_thread_of_the_default_limiter():
+    limiter = trio.to_thread.current_default_thread_limiter()
+    tokens = limiter.total_tokens
+
+    async def import_it() -> None:
+        with trio.fail_after(BOUND):
+            await import_in_thread("of_this_test")
+
+    def call_back() -> None:
+        with pytest.raises(ModuleNotFoundError):
+            trio.from_thread.run(import_it)
+
+    limiter.total_tokens = 1
+    try:
+        await trio.to_thread.run_sync(call_back)
+    finally:
+        limiter.total_tokens = tokens

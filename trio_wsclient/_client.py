@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
@@ -34,8 +33,7 @@ from trio_wsclient._protocol.closing import CloseFrame, check_close
 from trio_wsclient._protocol.events import Opcode
 
 
-@dataclass(slots=True)
-class ConnectionInfo:
+class ConnectionInfo(NamedTuple):
     """What is known from opening the connection."""
 
     url: URL

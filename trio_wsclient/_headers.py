@@ -8,8 +8,7 @@ values mean.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from trio_wsclient._text import shorten
 
@@ -182,8 +181,7 @@ class ExtensionSyntaxError(ValueError):
         self.part = part
 
 
-@dataclass(frozen=True, slots=True)
-class ExtensionElement:
+class ExtensionElement(NamedTuple):
     """One extension in ``Sec-WebSocket-Extensions``, offered or accepted.
 
     Attributes:

@@ -8,10 +8,9 @@ import math
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Literal, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, Unpack
 
 import trio
-from wsproto.extensions import Extension
 
 from trio_wsclient._errors import ConnectionRejected
 from trio_wsclient._functions import check_function, refuse_coroutine
@@ -26,6 +25,12 @@ from trio_wsclient._observe import Observer
 from trio_wsclient._option_names import unknown_option
 from trio_wsclient._protocol.deflate import PerMessageDeflate
 from trio_wsclient._version import __version__
+
+if TYPE_CHECKING:
+    from wsproto.extensions import Extension
+else:
+    # To import wsproto would take long. `typing.get_type_hints` still needs the name.
+    Extension = Any
 
 _MIB: Final = 1_048_576  # bytes
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ssl
 import time
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 import trio
@@ -82,6 +80,10 @@ def _retry_after(value: str) -> float:
     elif len(value) > _MAX_DATE_SIZE:  # To parse it might take long.
         return 0.0
     else:
+        # Few programs need these, and to import them takes 2 ms.
+        from datetime import UTC  # noqa: PLC0415
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415
+
         try:
             date = parsedate_to_datetime(value)
             # RFC 9110 §5.6.7: its obsolete forms do not say so, but are of Greenwich.

@@ -17,12 +17,20 @@ Scheduler ticks
 Some limits depend on how often the other tasks have run, not on seconds. A write that need not wait
 for the network is done after a few ticks, on a slow machine and on a fast one. A timeout in seconds
 would be a guess about the machine.
+
+Imports
+-------
+
+The import of a large module takes 10 to 20 ms. If few programs need the module, a thread imports it
+when it is needed, and the other tasks run.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from time import perf_counter
 from typing import Final
 
@@ -100,6 +108,27 @@ def _count_down(
         return
     with suppress(trio.RunFinishedError):  # There are no more ticks.
         token.run_sync_soon(_count_down, token, left - 1, function, unless)
+
+
+_importing: Final[set[str]] = set()  # the modules that a thread imports
+
+
+async def import_in_thread(name: str) -> None:
+    """Import a module, in a thread unless that was done before.
+
+    Args:
+        name: The full name. An ``import`` of it costs nothing afterwards.
+    """
+    # A module is in `sys.modules` before its import is done, and then an import waits for that.
+    if name in sys.modules and name not in _importing:
+        return
+    _importing.add(name)
+    # Each thread of the default limiter may be waiting for the task that calls this.
+    limiter = trio.CapacityLimiter(1)
+    try:
+        await trio.to_thread.run_sync(import_module, name, limiter=limiter)
+    finally:
+        _importing.discard(name)
 
 
 class Stopwatch:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import threading
-import urllib.request
 from collections.abc import Mapping
 
 import pytest
@@ -15,7 +12,6 @@ from scripted_proxy import HTTPProxy, SOCKSProxy, as_proxy
 from scripted_server import Peer, echo_script, loopback_server, tls_for
 
 from trio_wsclient import ProxyError, open_websocket_client
-from trio_wsclient._connect import route
 
 BOUND = 10  # seconds for what takes a fraction of one
 
@@ -165,22 +161,3 @@ async def test_the_error_of_a_proxy_has_the_redirects_before_it():
                 pytest.fail("it is not open")
     assert caught.value.status_code == 403
     assert caught.value.redirects == (url,)
-
-
-async def test_urllib_is_imported_in_a_thread(monkeypatch):
-    """To import it here would hold the other tasks for 20 ms."""
-
-    def import_it(name: str) -> None:
-        threads.append(threading.get_ident())
-        monkeypatch.setitem(sys.modules, name, urllib.request)
-
-    threads: list[int] = []
-    set_proxy_variables(monkeypatch)
-    monkeypatch.delitem(sys.modules, "urllib.request")
-    monkeypatch.setattr(route, "import_module", import_it)
-    async with loopback_server(echo_script) as url:
-        for _ in range(2):
-            async with open_websocket_client(url, proxy="environment"):
-                pass
-    assert len(threads) == 1
-    assert threads != [threading.get_ident()]

@@ -19,7 +19,6 @@ from protocol_tables import (
     sent,
     text,
 )
-from wsproto.utilities import LocalProtocolError
 
 from trio_wsclient import CloseFrame, Opcode
 from trio_wsclient._protocol.closing import ClosedBy, State
@@ -300,7 +299,7 @@ def test_long_message_is_sent_as_one_frame(opcode: Opcode, extensions: list[Name
 def test_long_message_is_refused_after_a_close():
     protocol = Protocol()
     protocol.close(1000)
-    with pytest.raises(LocalProtocolError):
+    with pytest.raises(RuntimeError, match="after a Close"):
         prepared(protocol, Opcode.BINARY, bytes(800_001))()
 
 
@@ -363,9 +362,9 @@ def test_nothing_can_be_sent_after_a_close(closed_by: ClosedBy):
         read(protocol, wire.close(1000))
     else:
         read(protocol, wire.continuation())
-    with pytest.raises(LocalProtocolError, match=r"^nothing can be sent after a Close$"):
+    with pytest.raises(RuntimeError, match=r"^nothing can be sent after a Close$"):
         protocol.send_data(Opcode.TEXT, b"a")
-    with pytest.raises(LocalProtocolError):
+    with pytest.raises(RuntimeError, match="after a Close"):
         protocol.send_ping(b"")
-    with pytest.raises(LocalProtocolError):
+    with pytest.raises(RuntimeError, match="after a Close"):
         protocol.send_pong(b"")

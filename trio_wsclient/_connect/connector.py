@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import Final
 
 import trio
-from wsproto.extensions import Extension
 
 from trio_wsclient._client import ConnectionInfo, WebSocketClient
 from trio_wsclient._connect.attempt_headers import AttemptHeaders
@@ -49,10 +48,11 @@ from trio_wsclient._net.sockets import EagerStream
 from trio_wsclient._net.tls_info import TLSInfo
 from trio_wsclient._observe import Log
 from trio_wsclient._options import Options
-from trio_wsclient._protocol.deflate import Deflate
+from trio_wsclient._protocol.deflate import AnyExtension, Deflate
 from trio_wsclient._protocol.frames import IMPLEMENTATION
 from trio_wsclient._protocol.limits import Limits
 from trio_wsclient._protocol.protocol import Protocol
+from trio_wsclient._scheduling import import_in_thread
 
 
 class Connector:
@@ -205,7 +205,7 @@ class Connector:
 
     # The handshake
 
-    def _extensions(self) -> list[Extension]:
+    def _extensions(self) -> list[AnyExtension]:
         options = self._options
         if options.deflate is None:
             return [*options.extensions]
@@ -218,7 +218,10 @@ class Connector:
         try:
             await draining.send_all(upgrade.request_data)
             while not (upgrade.complete or upgrade.rejected):
-                upgrade.receive_data(await draining.receive_some(upgrade.read_size))
+                data = await draining.receive_some(upgrade.read_size)
+                if not upgrade.receive_plain_101(data):
+                    await import_in_thread("h11")
+                    upgrade.receive_data(data)
         except BROKEN as exc:
             cause = exc.__cause__ or exc
             advice = "" if self._url.secure else "; does the server want wss?"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from importlib import import_module
-from typing import Final
 
 import trio
 
@@ -17,9 +14,7 @@ from trio_wsclient._net.no_proxy import proxy_from_environment
 from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._net.tunnel import connect_through
 from trio_wsclient._options import Options
-
-# Proxies of the environment need it. To import it takes 20 ms, so a thread does that.
-_URLLIB: Final = "urllib.request"
+from trio_wsclient._scheduling import import_in_thread
 
 
 class Route:
@@ -86,8 +81,7 @@ class Route:
         proxy = self._options.proxy
         if proxy == "environment":
             self._phases.enter("connect", "asking the environment for a proxy")
-            if _URLLIB not in sys.modules:
-                await trio.to_thread.run_sync(import_module, _URLLIB)
+            await import_in_thread("urllib.request")
             url = self._url
             return proxy_from_environment(secure=url.secure, host=url.host, port=url.port)
         assert not isinstance(proxy, str)

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
-
-from wsproto.extensions import Extension
+from typing import Final, NamedTuple
 
 from trio_wsclient._errors import InvalidResponse
 from trio_wsclient._headers import Headers, check_fields, parse_extensions
@@ -19,6 +16,7 @@ from trio_wsclient._http.excerpts import Excerpts
 from trio_wsclient._http.negotiation import NegotiationError, negotiate, offer
 from trio_wsclient._http.response import Response
 from trio_wsclient._http.url import URL
+from trio_wsclient._protocol.deflate import AnyExtension
 
 _NO_SUBPROTOCOL: Final = "missing, as none was offered; to offer one, use subprotocols"
 _BAD_REQUEST: Final = 400
@@ -45,13 +43,12 @@ _OWN_FIELDS: Final = {
 }
 
 
-@dataclass(slots=True)
-class AcceptedUpgrade:
+class AcceptedUpgrade(NamedTuple):
     """The server agreed: status 101 and all that RFC 6455 §4.1 asks of it."""
 
     subprotocol: str | None
     headers: Headers
-    extensions: tuple[Extension, ...]  # those in use, in their order
+    extensions: tuple[AnyExtension, ...]  # those in use, in their order
 
 
 def check_extra_headers(
@@ -84,7 +81,7 @@ class Handshake:
         *,
         fields: Sequence[tuple[str, str]] = (),
         subprotocols: Sequence[str] = (),
-        extensions: Sequence[Extension] = (),
+        extensions: Sequence[AnyExtension] = (),
         earlier: Excerpts | None = None,
     ) -> None:
         self.url: Final = url

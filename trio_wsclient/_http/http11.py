@@ -4,6 +4,9 @@
 verdict does not depend on how the bytes were cut. ``upgrade`` and ``_net.http_connect`` check what
 the response means.
 
+Most programs never need h11, and to import it takes 10 ms. So only `HTTP11Exchange.receive_data`
+imports it. The caller sees to it that a thread has done so before.
+
 A hostile server can make h11 work for seconds. So the caller reads no more than ``read_size`` bytes
 at a time, and other tasks run between two reads. h11 parses a head in one pass. So the lines,
 commas and spaces of a head are counted while its bytes come, and each byte that makes h11's regular
@@ -14,14 +17,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
-
-import h11
+from typing import TYPE_CHECKING, Final
 
 from trio_wsclient._headers import Headers
 from trio_wsclient._http.excerpts import WITHHELD, Excerpts
 from trio_wsclient._http.plain_101 import parse_plain_101
 from trio_wsclient._http.response import Response
+
+if TYPE_CHECKING:
+    import h11
 
 MAX_HEAD_SIZE: Final = 65_536  # bytes, interim responses included; four times h11's own default
 BODY_PATIENCE: Final = 1.0  # seconds: a rejection is one, with or without its error page
@@ -133,14 +137,28 @@ class HTTP11Exchange:
         """What has come of a rejection's body."""
         return bytes(self._body)
 
+    def receive_plain_101(self, data: bytes) -> bool:
+        """Take bytes by the fast path, without h11; return whether that was possible."""
+        if self._start or self._request[0] == "CONNECT":
+            return False
+        plain = parse_plain_101(data)
+        if plain is None:
+            return False
+        self._start = _START
+        self.response, self.trailing_data = plain
+        self.switched = True
+        return True
+
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the peer; ``b""`` is the end of its stream.
 
         Raises:
             MalformedResponse: See there. Once there is a rejection its body may be anything.
         """
-        if not self._start and self._receive_plain_101(data):
+        if self.receive_plain_101(data):
             return
+        import h11  # noqa: PLC0415 see above
+
         self._check_start(data)
         start = 0
         while not self.complete:
@@ -179,18 +197,10 @@ class HTTP11Exchange:
         if self.switched:
             self.trailing_data += data[start:]
 
-    def _receive_plain_101(self, data: bytes) -> bool:
-        """Take the first bytes by the fast path; return whether that was possible."""
-        plain = None if self._request[0] == "CONNECT" else parse_plain_101(data)
-        if plain is None:
-            return False
-        self._start = _START
-        self.response, self.trailing_data = plain
-        self.switched = True
-        return True
-
     def _begin_parsing(self) -> h11.Connection:
         """Let h11 parse from here on; it has to know the request."""
+        import h11  # noqa: PLC0415 see above
+
         method, target, fields = self._request
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * MAX_HEAD_SIZE)
         self._http.send(h11.Request(method=method, target=target, headers=[*fields]))
@@ -238,6 +248,8 @@ class HTTP11Exchange:
         return MalformedResponse("TCP ended before the response was complete")
 
     def _next_events(self, http: h11.Connection, size: int) -> None:
+        import h11  # noqa: PLC0415 see above
+
         if not self.rejected:
             self._head_size += size
         while True:

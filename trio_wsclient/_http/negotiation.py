@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
-
-from wsproto.extensions import Extension
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from trio_wsclient._headers import (
     ExtensionElement,
@@ -17,6 +15,10 @@ from trio_wsclient._headers import (
     parse_extensions,
 )
 from trio_wsclient._http.excerpts import WITHHELD, Excerpts
+from trio_wsclient._protocol.deflate import AnyExtension
+
+if TYPE_CHECKING:
+    from wsproto.extensions import Extension
 
 _HEADER: Final = "Sec-WebSocket-Extensions"
 
@@ -41,7 +43,7 @@ def check_extensions(extensions: Iterable[Extension]) -> tuple[Extension, ...]:
     for extension in frozen:
         if isinstance(extension, str):
             raise TypeError(f"{expected}, but has a str; for permessage-deflate use compression")
-        if not isinstance(extension, Extension):
+        if not _is_extension(extension):
             raise TypeError(f"{expected}, but has a {type(extension).__name__}")
         check_token(extension.name, f"extensions: {extension.name!r} can't be offered")
     if len(set(map(id, frozen))) != len(frozen):
@@ -49,7 +51,14 @@ def check_extensions(extensions: Iterable[Extension]) -> tuple[Extension, ...]:
     return frozen
 
 
-def offer(extensions: Iterable[Extension]) -> str:
+def _is_extension(value: object) -> TypeGuard[Extension]:
+    # The user has imported this to make an extension. Without one, nothing needs it.
+    from wsproto.extensions import Extension  # noqa: PLC0415
+
+    return isinstance(value, Extension)
+
+
+def offer(extensions: Iterable[AnyExtension]) -> str:
     """Return the value of the header that offers the extensions, ``""`` without one.
 
     Raises:
@@ -69,8 +78,8 @@ def offer(extensions: Iterable[Extension]) -> str:
 
 
 def negotiate(
-    extensions: Sequence[Extension], offered: str, headers: Headers, excerpts: Excerpts
-) -> tuple[Extension, ...]:
+    extensions: Sequence[AnyExtension], offered: str, headers: Headers, excerpts: Excerpts
+) -> tuple[AnyExtension, ...]:
     """Return the extensions that are in use after the server's response, in their order.
 
     Those that work without negotiation come first, then the negotiated ones in the order of the
@@ -82,7 +91,7 @@ def negotiate(
     """
     names = {element.name for element in parse_extensions(offered)}
     waiting = [extension for extension in extensions if extension.name in names]
-    negotiated: list[Extension] = []
+    negotiated: list[AnyExtension] = []
     for element in _elements(headers, excerpts):
         extension = next((e for e in waiting if e.name == element.name), None)
         if extension is None:

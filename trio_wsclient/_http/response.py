@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from trio_wsclient._headers import Headers
 
 
-@dataclass(slots=True)
-class Response:
+class Response(NamedTuple):
     """The head of a response.
 
     Attributes:

@@ -29,8 +29,8 @@ def make_nonce() -> bytes:
 class HTTP11Upgrade:
     """One opening handshake as bytes of HTTP/1.1, without I/O.
 
-    Send ``request_data``, and pass what comes to ``receive_data``. Once ``accepted`` or
-    ``rejected`` is set, the outcome is known.
+    Send ``request_data``, and pass what comes to ``receive_plain_101``, or else to
+    ``receive_data``. Once ``accepted`` or ``rejected`` is set, the outcome is known.
 
     Args:
         handshake: What to ask for.
@@ -89,6 +89,17 @@ class HTTP11Upgrade:
         """What has come of a rejection's body."""
         return self._exchange.body
 
+    def receive_plain_101(self, data: bytes) -> bool:
+        """Take the usual response from the server, without h11; return whether the bytes are one.
+
+        Raises:
+            InvalidResponse: The response breaks RFC 6455 §4.1.
+        """
+        if not self._exchange.receive_plain_101(data):
+            return False
+        self._check_switched()
+        return True
+
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the server; ``b""`` is the end of its stream.
 
@@ -99,6 +110,9 @@ class HTTP11Upgrade:
             self._exchange.receive_data(data)
         except MalformedResponse as exc:
             raise InvalidResponse(f"{exc}{self._advice(exc)}") from exc.__cause__
+        self._check_switched()
+
+    def _check_switched(self) -> None:
         if self._exchange.switched and self._accepted is None:
             assert self._exchange.response is not None
             self._check_upgrade(self._exchange.response)

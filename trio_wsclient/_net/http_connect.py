@@ -22,6 +22,7 @@ from trio_wsclient._http.http11 import (
 from trio_wsclient._net.draining import BROKEN, DrainingStream
 from trio_wsclient._net.proxy import Proxy
 from trio_wsclient._net.reasons import describe_error
+from trio_wsclient._scheduling import import_in_thread
 
 _AUTHENTICATION_REQUIRED: Final = 407
 _NO_CONNECT: Final = frozenset({405, 501})  # RFC 9110 §9.1: the server has no such method
@@ -58,6 +59,7 @@ async def connect(
     excerpts = Excerpts(fields)
     exchange = HTTP11Exchange("CONNECT", authority, [("Host", authority), *fields], excerpts)
     draining = DrainingStream(stream)
+    await import_in_thread("h11")
     try:
         await draining.send_all(exchange.request_data)
         while exchange.response is None:

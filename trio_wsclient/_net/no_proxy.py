@@ -40,7 +40,7 @@ def proxy_from_environment(*, secure: bool, host: str, port: int) -> Proxy | Non
     Raises:
         ProxyError: A variable has a value that is not the URL of a proxy.
     """
-    from urllib.request import getproxies  # noqa: PLC0415 see `_route`
+    from urllib.request import getproxies  # noqa: PLC0415 a thread has imported it, see `_connect.route`
 
     proxies = getproxies()
     if bypasses(proxies.get("no", ""), host, port):

@@ -35,10 +35,13 @@ import enum
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from wsproto.frame_protocol import CloseReason
-from wsproto.utilities import RemoteProtocolError
-
 from trio_wsclient._text import escape_controls, exception_text
+
+# Codes that this library sends by itself (RFC 6455 §7.4.1).
+PROTOCOL_ERROR: Final = 1002
+INVALID_PAYLOAD: Final = 1007
+TOO_BIG: Final = 1009
+INTERNAL_ERROR: Final = 1011
 
 NO_STATUS: Final = 1005  # RFC 6455 §7.1.5: the Close carried no code
 ABNORMAL: Final = 1006  # RFC 6455 §7.1.5: no Close came
@@ -90,6 +93,10 @@ class CloseFrame:
         return f'{text} "{escape_controls(self.reason)}"' if self.reason else text
 
 
+class RemoteProtocolError(Exception):
+    """The cause of a connection's end: the server broke a rule or a limit; the text says which."""
+
+
 class ProtocolViolation(Exception):
     """The server has sent something that fails the connection (RFC 6455 §7.1.7).
 
@@ -98,7 +105,7 @@ class ProtocolViolation(Exception):
         code: The code of the Close that says so.
     """
 
-    def __init__(self, cause: str | Exception, code: int = CloseReason.PROTOCOL_ERROR) -> None:
+    def __init__(self, cause: str | Exception, code: int = PROTOCOL_ERROR) -> None:
         super().__init__(cause)
         self.cause: Final = RemoteProtocolError(cause) if isinstance(cause, str) else cause
         self.code: Final = int(code)
@@ -220,7 +227,7 @@ def parse_close(payload: bytes) -> CloseFrame:
     except UnicodeDecodeError as exc:
         error = RemoteProtocolError(f"a Close frame with code {code} whose reason is not UTF-8")
         error.__cause__ = exc
-        raise ProtocolViolation(error, CloseReason.INVALID_FRAME_PAYLOAD_DATA) from exc
+        raise ProtocolViolation(error, INVALID_PAYLOAD) from exc
 
 
 def close_payload(frame: CloseFrame) -> bytes:

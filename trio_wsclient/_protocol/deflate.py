@@ -29,12 +29,12 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from wsproto.extensions import Extension
-from wsproto.frame_protocol import CloseReason
-from wsproto.utilities import RemoteProtocolError
-
 from trio_wsclient._headers import parse_extensions
-from trio_wsclient._protocol.closing import ProtocolViolation
+from trio_wsclient._protocol.closing import (
+    INVALID_PAYLOAD,
+    ProtocolViolation,
+    RemoteProtocolError,
+)
 from trio_wsclient._protocol.limits import (
     DEFLATED_BYTE_COST,
     INFLATE_COST,
@@ -47,6 +47,8 @@ from trio_wsclient._protocol.limits import (
 
 if TYPE_CHECKING:
     from zlib import _Compress, _Decompress
+
+    from wsproto.extensions import Extension
 
 NAME: Final = "permessage-deflate"
 MAX_BITS: Final = 15  # RFC 7692 §7.1.2: base-2 logarithm of the size of a window
@@ -73,6 +75,10 @@ _MAX_OUTPUT: Final = 262_144  # bytes out of one call of zlib: 0.7 ms
 
 # What `Deflate.save` returns: a compressor and three facts.
 OutgoingState: TypeAlias = "tuple[_Compress | None, bool, bool, int]"
+
+# An extension on a connection: compression, or an object of the user's. wsproto is only imported
+# for the latter, because that takes half as long as the import of this library.
+AnyExtension: TypeAlias = "Deflate | Extension"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,11 +126,11 @@ class PerMessageDeflate:
                 raise TypeError(f"{name} is a bool, not {type(getattr(self, name)).__name__}")
 
 
-class Deflate(Extension):
+class Deflate:
     """permessage-deflate on one connection.
 
-    wsproto's interface serves to negotiate it only: the reader and the protocol call the methods
-    below "Outgoing" and "Incoming" directly.
+    It is negotiated like an `Extension` of wsproto. It has none of the hooks: the reader and the
+    protocol call the methods below "Outgoing" and "Incoming" directly.
 
     Args:
         settings: What to offer, and how to compress.
@@ -370,7 +376,7 @@ def _not_deflate_data(exc: zlib.error) -> ProtocolViolation:
     # zlib's texts are of the form "Error -3 while decompressing data: ...".
     problem = RemoteProtocolError(f"not deflate data: {str(exc).rpartition(': ')[2]}")
     problem.__cause__ = exc
-    return ProtocolViolation(problem, CloseReason.INVALID_FRAME_PAYLOAD_DATA)
+    return ProtocolViolation(problem, INVALID_PAYLOAD)
 
 
 def _parse_flag(name: str, value: str | None) -> bool:

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Concatenate, Final, ParamSpec, Protocol, TypeAlias, TypeVar
 
-from wsproto.extensions import Extension
 from wsproto.frame_protocol import (
     LOCAL_ONLY_CLOSE_REASONS,
     MAX_PAYLOAD_NORMAL,
@@ -28,8 +27,8 @@ from wsproto.frame_protocol import (
     RsvBits,
 )
 
-from trio_wsclient._protocol.closing import ProtocolViolation
-from trio_wsclient._protocol.deflate import Deflate
+from trio_wsclient._protocol.closing import INTERNAL_ERROR, ProtocolViolation
+from trio_wsclient._protocol.deflate import AnyExtension, Deflate
 from trio_wsclient._protocol.limits import SENT_HOOK_COST, WorkBudget
 
 _P = ParamSpec("_P")
@@ -54,7 +53,7 @@ class ExtensionChain:
         budget: The work budget of the reader.
     """
 
-    def __init__(self, extensions: Sequence[Extension], budget: WorkBudget) -> None:
+    def __init__(self, extensions: Sequence[AnyExtension], budget: WorkBudget) -> None:
         outgoing = [
             _DeflateHooks(each, budget) if isinstance(each, Deflate) else each
             for each in extensions
@@ -205,10 +204,10 @@ def _call(
     except ProtocolViolation:
         raise  # Our compression refuses the frame.
     except Exception as exc:
-        raise ProtocolViolation(exc, CloseReason.INTERNAL_ERROR) from exc
+        raise ProtocolViolation(exc, INTERNAL_ERROR) from exc
     if isinstance(result, CloseReason):
         # RFC 6455 §7.4.1: some codes must not be sent.
-        code = CloseReason.INTERNAL_ERROR if result in LOCAL_ONLY_CLOSE_REASONS else result
+        code = INTERNAL_ERROR if result in LOCAL_ONLY_CLOSE_REASONS else result
         raise ProtocolViolation(f"the extension {extension.name} refused a frame", code)
     return result
 

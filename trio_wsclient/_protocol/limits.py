@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final, NamedTuple
 
-from wsproto.frame_protocol import CloseReason
-
-from trio_wsclient._protocol.closing import ProtocolViolation
+from trio_wsclient._protocol.closing import TOO_BIG, ProtocolViolation
 
 # Frames of one message, while its size is limited: an endless row of empty frames would never
 # reach that limit. Autobahn 9.3.1 and 9.4.1 send 65,537.
@@ -54,7 +52,7 @@ NO_LIMITS: Final = Limits()
 
 def too_big(problem: str) -> ProtocolViolation:
     """Return the violation of a limit (RFC 6455 §7.4.1: 1009)."""
-    return ProtocolViolation(problem, CloseReason.MESSAGE_TOO_BIG)
+    return ProtocolViolation(problem, TOO_BIG)
 
 
 # What work costs, in nanoseconds: the worst that was measured, so that a slice is over in time

@@ -23,9 +23,6 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from wsproto.extensions import Extension
-from wsproto.utilities import LocalProtocolError
-
 from trio_wsclient._protocol import frames, header
 from trio_wsclient._protocol.closing import (
     ClosedBy,
@@ -35,7 +32,7 @@ from trio_wsclient._protocol.closing import (
     close_for,
     close_payload,
 )
-from trio_wsclient._protocol.deflate import OutgoingState
+from trio_wsclient._protocol.deflate import AnyExtension, OutgoingState
 from trio_wsclient._protocol.events import Opcode
 from trio_wsclient._protocol.limits import (
     FLUSH_COST,
@@ -76,7 +73,7 @@ class Protocol:
         *,
         limits: Limits = NO_LIMITS,
         decode_text: bool = True,
-        extensions: Sequence[Extension] = (),
+        extensions: Sequence[AnyExtension] = (),
         listener: FrameListener | None = None,
     ) -> None:
         self._budget = WorkBudget()
@@ -341,7 +338,7 @@ class Protocol:
     def _begin_output(self) -> bool:
         """Check that frames may still be sent; return whether the listener wants them."""
         if self.closing.sent is not None and not self._ignores_output:
-            raise LocalProtocolError("nothing can be sent after a Close")  # RFC 6455 §5.5.1
+            raise RuntimeError("nothing can be sent after a Close")  # RFC 6455 §5.5.1
         self._reports_frames = self._listener is not None and self._listener.wants_frames()
         return self._reports_frames
 

@@ -37,15 +37,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Final
-
-from wsproto.extensions import Extension
+from typing import TYPE_CHECKING, Final
 
 from trio_wsclient._protocol import frames, header, utf8
 from trio_wsclient._protocol.closing import ProtocolViolation, parse_close
-from trio_wsclient._protocol.deflate import Deflate
+from trio_wsclient._protocol.deflate import AnyExtension, Deflate
 from trio_wsclient._protocol.events import DataFrame, Entry, Event, Opcode, Ping, Pong
-from trio_wsclient._protocol.extensions import ExtensionChain
 from trio_wsclient._protocol.limits import (
     FRAME_COST,
     HOOKS_COST,
@@ -58,6 +55,9 @@ from trio_wsclient._protocol.limits import (
     WorkBudget,
 )
 from trio_wsclient._protocol.listener import FrameListener, FrameReport
+
+if TYPE_CHECKING:
+    from trio_wsclient._protocol.extensions import ExtensionChain
 
 _OPCODES: Final = (Opcode.CONTINUATION, Opcode.TEXT, Opcode.BINARY)
 
@@ -91,7 +91,7 @@ class FrameReader:
         budget: WorkBudget,
         *,
         decode_text: bool,
-        extensions: Sequence[Extension],
+        extensions: Sequence[AnyExtension],
         listener: FrameListener | None,
     ) -> None:
         self._limits = limits
@@ -102,6 +102,9 @@ class FrameReader:
         self.deflate = next((each for each in extensions if isinstance(each, Deflate)), None)
         self.chain: ExtensionChain | None = None
         if any(not isinstance(each, Deflate) for each in extensions):
+            # It imports wsproto. The user has done that before, to make an extension.
+            from trio_wsclient._protocol.extensions import ExtensionChain  # noqa: PLC0415
+
             self.chain = ExtensionChain(extensions, budget)
         self._max_chained_piece = _MAX_PIECE if self.deflate is None else _MAX_CHAINED_PIECE
 

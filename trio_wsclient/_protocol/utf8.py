@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import codecs
 
-from wsproto.frame_protocol import CloseReason
-from wsproto.utilities import RemoteProtocolError
-
-from trio_wsclient._protocol.closing import ProtocolViolation
+from trio_wsclient._protocol.closing import (
+    INVALID_PAYLOAD,
+    ProtocolViolation,
+    RemoteProtocolError,
+)
 
 
 def decode(payload: bytes) -> str:
@@ -64,4 +65,4 @@ def _not_utf8(cause: UnicodeDecodeError, position: int) -> ProtocolViolation:
         f"a TEXT message that is not UTF-8: byte 0x{byte:02x} at position {position}"
     )
     error.__cause__ = cause
-    return ProtocolViolation(error, CloseReason.INVALID_FRAME_PAYLOAD_DATA)
+    return ProtocolViolation(error, INVALID_PAYLOAD)
