@@ -214,7 +214,7 @@ async def test_import_in_thread_waits_for_import_of_another_task(monkeypatch):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(import_and_note)
         while "of_this_test" not in sys.modules:
-            await trio.lowlevel.checkpoint()
+            await wait_all_tasks_blocked(0.001)
         nursery.start_soon(import_and_note)
         await wait_all_tasks_blocked()
         may_end.set()

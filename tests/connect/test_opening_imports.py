@@ -9,11 +9,11 @@ from types import ModuleType
 
 import h11
 import pytest
-import trio
 import wire
 from proxy_variables import set_proxy_variables
 from scripted_proxy import HTTPProxy, as_proxy
 from scripted_server import Peer, echo_script, loopback_server
+from trio.testing import wait_all_tasks_blocked
 
 from trio_wsclient import (
     ConnectionRejected,
@@ -93,7 +93,7 @@ async def test_h11_is_imported_in_a_thread_for_a_response_in_two_pieces(monkeypa
         response = wire.answer(await peer.read_request())
         await peer.send(response[:20])
         while not imports.threads:
-            await trio.lowlevel.checkpoint()
+            await wait_all_tasks_blocked(0.001)
         await peer.send(response[20:])
         await peer.echo()
 
