@@ -190,6 +190,21 @@ async def test_bytes_once_is_one_read(stdin, monkeypatch):
     assert output.getvalue() == b"\x80"
 
 
+async def test_cancelled_read_leaves_input_to_the_next(stdin, monkeypatch):
+    started = []
+
+    async def start_late(read, *, abandon_on_cancel: bool) -> bytes:
+        started.append(read)
+        await trio.sleep_forever()
+
+    stdin.write(b"for the next\n")
+    with monkeypatch.context() as patch, trio.move_on_after(0):
+        patch.setattr(trio.to_thread, "run_sync", start_late)
+        await connect._read()
+    assert [read() for read in started] == [b""]
+    assert await connect._read() == b"for the next\n"
+
+
 # Commands
 
 

@@ -183,7 +183,16 @@ async def _lines() -> AsyncGenerator[list[str], None]:
 
 
 async def _read() -> bytes:
-    return await trio.to_thread.run_sync(_read_stdin, abandon_on_cancel=True)
+    """Wait in a thread for input. If cancelled: a thread that begins later takes nothing."""
+    is_wanted = True
+
+    def read() -> bytes:
+        return _read_stdin() if is_wanted else b""
+
+    try:
+        return await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+    finally:
+        is_wanted = False
 
 
 def _read_stdin() -> bytes:
