@@ -1,6 +1,6 @@
 """Freeze a small program by PyInstaller, run it, and check that it uses the accelerator (E42).
 
-It takes the `trio_wsclient` that is installed, not the source next to it: `nox -s frozen`.
+It takes the `trio_wsclient` that is installed, not the source next to it: `nox -s build -- frozen`.
 """
 
 from __future__ import annotations

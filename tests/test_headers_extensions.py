@@ -119,6 +119,7 @@ tokens = st.text(TOKEN_CHARACTERS, min_size=1, max_size=4)
 spaces = st.text(" \t", max_size=2)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(
     st.lists(st.tuples(tokens, st.lists(st.tuples(tokens, st.none() | tokens), max_size=3))),

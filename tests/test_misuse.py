@@ -209,6 +209,7 @@ async def test_connection_works_after_the_task_that_entered_its_block_has_ended(
             await held.__aexit__(None, None, None)
 
 
+@pytest.mark.slow
 def test_abandoned_generator_is_not_called_our_bug():
     program = """
         import gc, trio

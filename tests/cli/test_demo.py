@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 
+import pytest
 import trio
 
 from trio_wsclient._cli.demo import demo
@@ -32,6 +33,7 @@ async def test_demo_shows_each_step_with_its_time():
     assert told[-1] == "1000 (normal closure)"
 
 
+@pytest.mark.slow
 async def test_demo_works_as_a_process():
     command = [sys.executable, "-m", "trio_wsclient", "demo"]
     with trio.fail_after(60):

@@ -77,6 +77,7 @@ def says(*data):
     return script
 
 
+@pytest.mark.slow
 async def test_process_shows_the_echo_of_a_pipe():
     async with loopback_server(echo_script) as url:
         done = await run_command("connect", url, stdin="hi\nhö".encode())
@@ -145,6 +146,7 @@ async def test_process_ends_with_the_connection_though_it_waits_for_input():
         assert await status_of(process) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shell", "status", "out", "err"),
     [

@@ -123,6 +123,7 @@ async def test_all_that_has_come_is_shown_though_the_reader_is_slow(stdin, capsy
     assert shown == [str(number) for number in range(2000)]
 
 
+@pytest.mark.slow
 async def test_a_reader_that_takes_long_is_waited_for(stdin, monkeypatch):
     def slow(line: str) -> None:
         if len(shown) in {0, 500}:

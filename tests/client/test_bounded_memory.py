@@ -200,6 +200,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ENDLESS.values(), ids=ENDLESS)
 async def test_a_message_without_end_is_refused_within_the_limits(autojump_clock, make):
     async with measured() as held:
@@ -225,6 +226,7 @@ async def test_a_bomb_is_refused_within_max_message_size(autojump_clock, size: i
     assert held.peak < 6 * 500_000 + CONSTANT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("takes", [True, False], ids=["that are answered", "to one who is deaf"])
 @pytest.mark.parametrize("payload", [b"", b"p" * 125])
 async def test_pings_without_end_cost_nothing(autojump_clock, payload: bytes, takes: bool):
@@ -257,6 +259,7 @@ async def test_input_after_our_close_is_dropped(autojump_clock):
     assert held.peak < 10 * KIB + CONSTANT
 
 
+@pytest.mark.slow
 async def test_pings_of_ours_that_are_never_answered_cost_little(autojump_clock):
     async with measured() as held:
         async with opened(Gives([]), ping_interval=1, ping_timeout=None):

@@ -15,7 +15,7 @@ from functools import partial
 import pytest
 import trio
 import wire
-from strict_server import TRANSPORTS, in_parts, whole
+from strict_server import TRANSPORTS, in_parts, lockstep, memory, tls, whole
 from sweep import AtAnyStep, AtOpenLine, AtOwnStep, FromOwnStepOn, Session, Trial, sweep
 
 from trio_wsclient import ConnectionClosed, WebSocketClient, run_websocket_client
@@ -70,13 +70,18 @@ async def cancelled(run: Session, trial: Trial) -> None:
     await trial.ended(CONVERSATION, whole=done)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("run", "moment"), [(in_a_block, AtOwnStep), (in_a_block, AtAnyStep), (in_a_handler, AtOwnStep)]
+    ("transport", "run", "moment"),
+    [
+        *[(transport, in_a_block, AtOwnStep) for transport in TRANSPORTS],
+        (lockstep, in_a_block, AtAnyStep),
+        (tls, in_a_block, AtAnyStep),
+        (memory, in_a_handler, AtOwnStep),
+        (tls, in_a_handler, AtOwnStep),
+    ],
 )
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_cancelled_session_ends_at_once_and_nothing_but_cancelled_leaves_it(
-    transport, run, moment, record_property
-):
+def test_cancelled_session_ends_at_once_by_cancelled_alone(transport, run, moment, record_property):
     record_property("k", sweep(transport, partial(cancelled, run), moment))
 
 
@@ -144,9 +149,16 @@ async def goodbye(trial: Trial) -> None:
         await trial.ended([*whole("one"), *whole(BIG), *whole("two")], whole=False)
 
 
-@pytest.mark.parametrize("moment", [AtOwnStep, AtAnyStep])
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_shielded_goodbye_is_said_whenever_the_cancel_comes(transport, moment, record_property):
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("transport", "moment"),
+    [
+        *[(transport, AtOwnStep) for transport in TRANSPORTS],
+        (lockstep, AtAnyStep),
+        (tls, AtAnyStep),
+    ],
+)
+def test_shielded_goodbye_is_said_whenever_the_cancel_comes(transport, moment, record_property):
     record_property("k", sweep(transport, goodbye, moment))
 
 
@@ -190,12 +202,20 @@ async def interrupted(trial: Trial) -> None:
     await trial.ended([*CONVERSATION, half], whole=not trial.strike.struck, code=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("moment", "restrict"),
-    [(AtOwnStep, False), (AtOwnStep, True), (FromOwnStepOn, False), (AtOpenLine, False)],
+    ("transport", "moment", "restrict"),
+    [
+        *[(transport, AtOwnStep, False) for transport in TRANSPORTS],
+        (lockstep, AtOwnStep, True),
+        (tls, AtOwnStep, True),
+        (memory, FromOwnStepOn, False),
+        (tls, FromOwnStepOn, False),
+        (lockstep, AtOpenLine, False),
+        (tls, AtOpenLine, False),
+    ],
 )
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_an_interrupted_session_ends_at_once_and_keyboardinterrupt_leaves_it(
+def test_interrupted_session_ends_at_once_by_keyboardinterrupt(
     transport, moment, restrict, heeds_ctrl_c, record_property
 ):
     record_property("k", sweep(transport, interrupted, moment, restrict=restrict))

@@ -128,6 +128,7 @@ async def with_faulty_stream(
     await ends_soundly(trial)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [broken, strange])
 @pytest.mark.parametrize("share", [0, 0.5, 1])
 @pytest.mark.parametrize("transport", [memory, lockstep, tls_in_memory])
@@ -140,6 +141,7 @@ def test_a_write_that_fails_ends_the_connection_soundly(
     record_property("k", sweep(transport, partial(with_faulty_stream, wrap), AtCall))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "fault"), [(FaultyReceive, broken), (FaultyReceive, strange), (EndsEarly, broken)]
 )
@@ -173,6 +175,7 @@ async def cancelled_inside_a_call(kind: type[FaultySend], share: float, trial: T
     await trial.ended(CONVERSATION, whole=done and not trial.strike.struck)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "share"), [(FaultySend, 0), (FaultySend, 0.5), (FaultySend, 1), (FaultyReceive, 0)]
 )
@@ -227,6 +230,7 @@ class AtEachCall(AtCall):
         return self.struck
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [seven_bytes, HARMLESS["half"]])
 @pytest.mark.parametrize("transport", [tcp, tls])
 def test_calls_that_each_do_less_change_nothing(transport: Transport, fault, monkeypatch):
@@ -236,6 +240,7 @@ def test_calls_that_each_do_less_change_nothing(transport: Transport, fault, mon
     sweep(transport, session, lambda _: next(moments))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FATAL.values(), ids=FATAL)
 @pytest.mark.parametrize("call", ["on_send", "on_receive"])
 @pytest.mark.parametrize("transport", [tcp, tls])

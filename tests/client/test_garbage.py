@@ -364,6 +364,7 @@ def is_ours(item: object) -> bool:
     return type(item).__module__.startswith(OURS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
 @pytest.mark.parametrize(
     "program",

@@ -151,6 +151,7 @@ async def test_end_at_any_byte_is_reported_on_tcp(how):
             server.k += 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("says_so", [True, False], ids=["close_notify", "truncated"])
 async def test_end_at_any_byte_is_reported_on_tls(
     says_so: bool,

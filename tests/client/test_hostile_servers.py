@@ -128,6 +128,7 @@ async def test_each_case_has_its_close_and_its_error_at_once(autojump_clock, cas
     server.check()
 
 
+@pytest.mark.slow
 @by_name
 async def test_each_case_is_the_same_byte_by_byte(autojump_clock, case: Case):
     server = Hostile(case)

@@ -213,6 +213,7 @@ async def take_nothing(ws):
             return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", [wire.text(""), wire.text("x")], ids=["2 bytes", "3 bytes"])
 @pytest.mark.parametrize("take", [take_each, take_batches, take_nothing])
 async def test_e17_tiny_messages_let_other_tasks_run(take, frame):

@@ -324,6 +324,7 @@ async def test_e26_message_of_a_users_stream_is_seen_a_tick_later():
             assert ws.receive_nowait() == str(number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", [wire.ping(b"x"), wire.text("x" * 1_000)], ids=["ping", "text"])
 async def test_c1_flood_does_not_hold_up_leaving(frame):
     """Neither fills the queue."""

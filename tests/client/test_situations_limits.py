@@ -203,6 +203,7 @@ async def cpu_of_fragments(
     return cpu
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("take", "payload", "max_buffered_bytes"),
     [(take_message, b"", 4096), (take_frames, b"x", 1)],

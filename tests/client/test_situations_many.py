@@ -45,6 +45,7 @@ MANY: dict[str, Callable[[], Sequence[str | bytes]]] = {
 FRAME_SIZE = 2 + 4 + 10  # bytes: header, key, payload
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "options"),
     [("bytes", {}), ("str", {}), ("both", {"compression": "deflate"})],
@@ -60,6 +61,7 @@ async def test_e45_sending_many_messages_lets_other_tasks_run(kind, options):
     check_pause(pause)
 
 
+@pytest.mark.slow
 async def test_e45_sending_many_compressed_messages_lets_tasks_run():
     messages = [b"0123456789"] * 40_000
     pause, _, frames = await worst_pause_of_many(
@@ -144,6 +146,7 @@ def numbered(count: int, size: int) -> list[bytes]:
     return [b"%d" % number + bytes(size) for number in range(count)]
 
 
+@pytest.mark.slow
 async def test_e45_many_messages_stay_together_and_pings_pass():
     """W3: two batches and a message go one after the other; a pong passes between messages."""
     first, second = numbered(100_000, 4), numbered(1_000, 8)
@@ -369,6 +372,7 @@ async def test_e45_sending_many_copies_buffers_before_its_turn():
 # A part of a writer
 
 
+@pytest.mark.slow
 async def test_e45_a_part_in_very_many_fragments_lets_other_tasks_run():
     async def run() -> Ticks:
         with thread_server(takes_messages) as server:

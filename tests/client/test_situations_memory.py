@@ -25,6 +25,7 @@ NAMES = [burst.__name__ for burst in BURSTS]
 TRACED = [bursts.small_messages, bursts.one_message, bursts.fragments, bursts.compressed_messages]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("burst", TRACED, ids=lambda burst: burst.__name__)
 async def test_e46_python_memory_shrinks_after_a_burst(burst):
     """``tracemalloc`` sees what Python and zlib have."""
@@ -61,6 +62,7 @@ def held_by_malloc() -> dict[tuple[str, str], int]:
     return {(name, scheme): int(held) for name, scheme, held in lines}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not burst_memory.can_measure(), reason="only glibc tells its memory in use")
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
 @pytest.mark.parametrize("name", NAMES)

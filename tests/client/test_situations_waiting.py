@@ -149,6 +149,7 @@ CALLS = [receives, sends, pings]
 each_cost = pytest.mark.parametrize("cost", [cost_to_enter, cost_to_cancel, cost_to_serve])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_collector_off")
 @pytest.mark.parametrize("call", CALLS)
 @each_cost

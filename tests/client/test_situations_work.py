@@ -170,11 +170,13 @@ async def worst_pause_of_flood(data: bytes, take: Take, **options: object) -> fl
         return await best_of_runs(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FLOODS)
 async def test_e32_a_deflate_flood_lets_other_tasks_run(kind):
     check_pause(await worst_pause_of_flood(FLOODS[kind](), take_messages))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [
@@ -197,6 +199,7 @@ async def test_e32_flood_beside_an_extension_lets_tasks_run(kind):
 EMPTY = {"plain": b"\x81\0", "compressed": b"\xc1\0"}  # frames of Text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decode_text", [True, False])
 @pytest.mark.parametrize("kind", EMPTY)
 async def test_e32_flood_of_empty_text_lets_other_tasks_run(kind, decode_text):
@@ -205,11 +208,13 @@ async def test_e32_flood_of_empty_text_lets_other_tasks_run(kind, decode_text):
     check_pause(pause)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", [wire.ping(b"x"), wire.text("a")], ids=["pings", "text"])
 async def test_e32_flood_of_logged_frames_lets_tasks_run(frame, logger_of_frames):
     check_pause(await worst_pause_of_flood(frame * 4_000, take_messages, logger=logger_of_frames))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("take", [take_frames, take_batches, take_nothing, close_at_once])
 async def test_e32_deflate_streams_let_other_tasks_run(take):
     """This holds however the messages are taken."""
@@ -298,6 +303,7 @@ LONG_SENDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "number", "send", "options"), LONG_SENDS.values(), ids=LONG_SENDS)
 async def test_e45_compressing_a_long_message_lets_tasks_run(make, number, send, options):
     data = make()

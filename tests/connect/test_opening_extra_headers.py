@@ -376,6 +376,7 @@ async def opening(trial: Trial) -> None:
     await trial.ended([], whole=not trial.strike.struck)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [AtOwnStep, AtAnyStep])
 def test_cancelled_function_leaves_nothing_open(moment):
     assert sweep(asking, opening, moment) > 5

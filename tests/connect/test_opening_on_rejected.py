@@ -474,6 +474,7 @@ async def opening(trial: Trial) -> None:
     await trial.ended([], whole=not trial.strike.struck)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [AtOwnStep, AtAnyStep])
 def test_cancelled_on_rejected_leaves_nothing_open(moment):
     assert sweep(guarded, opening, moment) > 5

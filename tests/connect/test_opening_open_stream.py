@@ -334,6 +334,7 @@ async def opening(trial: Trial) -> None:
     await trial.ended([], whole=not trial.strike.struck)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [AtOwnStep, AtAnyStep])
 def test_cancelled_open_stream_leaves_nothing_open(moment):
     assert sweep(through_open_stream, opening, moment) > 5

@@ -77,6 +77,7 @@ async def test_e32_hostile_response_lets_other_tasks_run(make):
     check_pause(await worst_pause(make))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [*RESPONSES.values()][:9], ids=[*RESPONSES][:9])
 async def test_e32_hostile_response_of_a_proxy_lets_other_tasks_run(make):
     check_pause(await worst_pause(make, proxy="its own"))

@@ -32,6 +32,7 @@ async def test_no_pings_by_default(autojump_clock):
             assert server.frames == []
 
 
+@pytest.mark.slow
 async def test_pings_on_request_keep_a_healthy_connection_for_days(autojump_clock):
     async with memory_server(alive) as stream:
         async with open_websocket_client(

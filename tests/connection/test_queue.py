@@ -268,6 +268,7 @@ def seconds_for(count: int, way: str) -> float:
     return time.thread_time() - start
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_collector_off")
 @pytest.mark.parametrize(
     "way", ["message", "frames", "frames as they come", "batches", "one batch"]

@@ -28,6 +28,7 @@ def test_queue_forgets_what_was_taken(waiting: int):
     assert size < 10_000 + 400 * waiting
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opcode", [wire.TEXT, wire.BINARY])
 def test_message_in_small_pieces_takes_about_its_size(opcode: int):
     payload = "€".encode() * 100_000

@@ -54,6 +54,7 @@ def test_each_clause_is_held_or_says_why_not():
         assert names_in(row) or "Not done: " in row, row
 
 
+@pytest.mark.slow
 def test_tests_of_the_clauses_exist():
     names = names_in(OF_RFC)
     assert len(names) == OF_RFC.count(".py::")

@@ -389,6 +389,7 @@ async def test_own_retries_end_after_five_failures_in_a_row(capsys):
     )
 
 
+@pytest.mark.slow
 async def test_logged_shows_frames_on_standard_error():
     program = (EXAMPLES / "logged.py").read_text(encoding="utf-8")
     async with loopback_server(echo_script) as url:
@@ -402,6 +403,7 @@ async def test_logged_shows_frames_on_standard_error():
     assert b"trio_wsclient [1] sent Text, FIN, 12 bytes: 48 65 6c 6c 6f" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_program_is_tested_with_the_kit(tmp_path: Path):
     for path in (EXAMPLES / "test_greeter.py", EXAMPLES / "shell" / "pytest.ini"):
         shutil.copy(path, tmp_path)
@@ -489,3 +491,20 @@ def test_links_of_the_readme_lead_somewhere():
     links = re.findall(r"\]\((?!https:)([^)]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_contributing_names_files_that_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text[: text.index("## Running things")]
+    paths = re.findall(r"`((?:trio_wsclient|tests)/[^`]+)`", table)
+    assert len(paths) > 30
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_contributing_names_every_session():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+    named = set(re.findall(r"nox -s \"?(\w+)", text))
+    assert named == set(
+        re.findall(r"^def (\w+)\(session: nox.Session[,)](?! \*)", noxfile, re.MULTILINE)
+    ) - {"install"}

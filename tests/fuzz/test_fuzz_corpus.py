@@ -13,6 +13,7 @@ import seeds
 import targets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", targets.TARGETS)
 def test_seeds_and_corpus_raise_nothing(target: str):
     inputs = [*seeds.from_tables(target), *seeds.from_corpus(target)]

@@ -34,6 +34,7 @@ def test_a_port_that_is_not_named_is_none(host_port: str, host: str, port: int |
     assert parse_host_port(host_port) == (host, port)
 
 
+@pytest.mark.slow
 @given(
     st.one_of(
         st.ip_addresses().map(str),

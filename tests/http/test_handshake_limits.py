@@ -35,6 +35,7 @@ CUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
 @pytest.mark.parametrize("interim", [b"", EARLY_HINTS * 100], ids=["alone", "after 103s"])
 def test_a_head_of_65536_bytes_is_accepted_however_it_is_cut(cut, interim: bytes):
@@ -45,6 +46,7 @@ def test_a_head_of_65536_bytes_is_accepted_however_it_is_cut(cut, interim: bytes
     assert (kind, trailing_data) == ("accepted", FRAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
 @pytest.mark.parametrize(
     ("interim", "status"),

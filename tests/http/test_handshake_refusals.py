@@ -63,6 +63,7 @@ def test_a_refusal_stays_one_though_its_body_is_broken():
     assert shake.body == b"no"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lines", [[], ["Content-Length: 1000000000000"], ["Transfer-Encoding: chunked"]]
 )

@@ -301,6 +301,7 @@ def head_of(size: int, interim: bytes) -> bytes:
     return interim + refusal("200 OK", "X-Fill: " + "x" * (size - shortest))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
 @pytest.mark.parametrize("interim", [b"", EARLY_HINTS * 100], ids=["alone", "after 103s"])
 @either
@@ -410,6 +411,7 @@ def test_heads_may_have_2048_commas_and_not_one_more(begin, cut):
             exchange.receive_data(piece)
 
 
+@pytest.mark.slow
 @either
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
 @pytest.mark.parametrize("space", [b" ", b"\t"])

@@ -145,6 +145,7 @@ VALUES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(
     st.sampled_from(["", " ", " Switching Protocols", " OK ", "  a"]),
@@ -174,6 +175,7 @@ def test_fast_path_agrees_with_h11_on_damaged_responses(
     check_against_h11(data, positions)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.lists(PARTS, max_size=12), st.lists(st.integers(1, 100), max_size=5))
 def test_fast_path_agrees_with_h11_on_any_bytes(parts: list[bytes], positions: list[int]):

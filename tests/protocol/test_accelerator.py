@@ -58,11 +58,13 @@ def imported(**variables: str) -> str:
     return implementation
 
 
+@pytest.mark.slow
 def test_accelerator_is_used_where_it_is_built():
     assert imported() == ("python" if accelerator is None else "c")
     assert imported(TRIO_WSCLIENT_PURE="") == imported()
 
 
+@pytest.mark.slow
 def test_variable_turns_the_accelerator_off():
     assert imported(TRIO_WSCLIENT_PURE="1") == "python"
 
@@ -105,6 +107,7 @@ def test_accelerator_of_this_version_is_used(fresh_frames):
     assert (frames.IMPLEMENTATION, frames.decode) == ("c", len)
 
 
+@pytest.mark.slow
 @needs_accelerator
 def test_accelerator_is_named_by_an_import_statement():  # E42
     """Programs that freeze others find modules by their import statements."""
@@ -136,6 +139,7 @@ def some_message(first_byte: int, payload: bytes) -> tuple[int, bytes] | None:
     return None if len(payload) % 5 == 4 else (first_byte, payload)
 
 
+@pytest.mark.slow
 @needs_accelerator
 @settings(deadline=None, max_examples=500)
 @given(
@@ -153,6 +157,7 @@ def test_accelerator_decodes_as_python_does(
     assert accelerator.decode(data, start, max_size, *makers) == expected
 
 
+@pytest.mark.slow
 @needs_accelerator
 @settings(deadline=None, max_examples=500)
 @given(

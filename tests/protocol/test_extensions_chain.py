@@ -419,6 +419,7 @@ def test_extensions_see_the_server_close_after_ours():
     ]
 
 
+@pytest.mark.slow
 def test_deflate_streams_that_an_extension_holds_back_take_linear_time():
     """An extension next to the wire may hand a long frame to compression in one piece."""
     deflate = Deflate(PerMessageDeflate(), Limits(1000))

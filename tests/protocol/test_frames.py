@@ -161,6 +161,7 @@ def test_decode_single_takes_no_text_that_is_not_utf8(frames):
     assert frames.decode_single(data, NO_LIMIT, False) == b"\xed\xa0\x80"
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.text(max_size=200) | st.binary(max_size=200)), st.integers(0, 50))
 def test_decode_takes_all_complete_messages(frames, messages: list[str | bytes], missing: int):

@@ -11,11 +11,12 @@ from soak_cycles import MIB, Held, echo_server, soak
 from sweep import last_guard
 
 WARM_UP = 50
-CYCLES = 300
+CYCLES = 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
-def test_300_cycles_leave_no_descriptor_no_task_and_no_memory(tls):
+def test_cycles_leave_no_descriptor_task_or_memory(tls):
     held: list[Held] = []
     traced: list[int] = []
 
@@ -33,5 +34,5 @@ def test_300_cycles_leave_no_descriptor_no_task_and_no_memory(tls):
     assert held[-1].descriptors == held[0].descriptors
     assert held[-1].tasks == held[0].tasks
     assert held[-1].objects - held[0].objects < CYCLES
-    # This is a tenth of the MiB that 9,000 cycles may cost; caches still fill by some 20 KiB.
+    # Caches still fill by some 20 KiB.
     assert traced[-1] - traced[0] < MIB / 10

@@ -64,6 +64,7 @@ def odd_close(code: int, reason: bytes = b"") -> Case:
 
 COMPRESSED: dict[str, object] = {"compression": "deflate", "max_message_size": LIMIT}
 FRAGMENTS = 1000  # what a message may have at most, here
+BOMB = raw(bytes(10**6))  # a kilobyte that becomes a megabyte
 
 _WHOLE_BEFORE: dict[str, tuple[str, ...]] = {
     "a continuation after a message": ("a",),
@@ -140,16 +141,14 @@ VIOLATIONS: dict[str, Case] = {
         wire.text("a", fin=False) + wire.frame(wire.CONTINUATION, length=2**62), 1009
     ),
     "a compressed frame of 2^62 bytes, of a bomb": Case(
-        wire.frame(wire.TEXT, raw(bytes(10**6)), rsv=RSV1, length=2**62),
+        wire.frame(wire.TEXT, BOMB, rsv=RSV1, length=2**62),
         1009,
         problem="once inflated",
         options=COMPRESSED,
     ),
     "a bomb in a thousand fragments": Case(
         squeezed(b"", fin=False)
-        + b"".join(
-            wire.continuation(raw(bytes(10**6))[at : at + 1], fin=False) for at in range(980)
-        ),
+        + b"".join(wire.continuation(BOMB[at : at + 1], fin=False) for at in range(980)),
         1009,
         problem="once inflated",
         options=COMPRESSED,
