@@ -49,7 +49,7 @@ LONG_RUNS = {
     "fuzz": (["fuzz"], ["python", "tests/fuzz/run.py"]),
     "mutate": (["test", "mutate"], ["mutmut", "run"]),
     "peers": (["test", "peers"], ["python", "-P", "-m", "peers.run"]),
-    "bench": (["bench"], ["python", "benchmarks/run.py"]),
+    "bench": (["bench"], ["python", "benchmarks/compare_clients.py"]),
 }
 
 

@@ -31,23 +31,30 @@ a build saves by fewer calls of `mmap`; `--adaptive-malloc` leaves the threshold
 from __future__ import annotations
 
 import argparse
+import base64
 import ctypes
 import gc
+import hashlib
 import importlib
+import json
+import mmap
 import os
 import platform
 import random
 import socket
 import statistics
+import struct
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import (
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
     contextmanager,
     nullcontext,
+    suppress,
 )
 from dataclasses import dataclass
 from functools import partial
@@ -57,8 +64,8 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import trio
-from rounds import Workload, make_workloads
-from server_side import Server, accept, set_options
+from trio.lowlevel import wait_readable, wait_writable
+from trio.testing import wait_all_tasks_blocked
 
 PACKAGE = "trio_wsclient"
 TURN = 0.0005  # seconds of CPU for a turn of the old build, or one round if that takes longer
@@ -68,6 +75,301 @@ RESAMPLES = 400  # of the bootstrap
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 PATIENCE = 60  # seconds for a sitting, before the script gives up
 COLUMNS = {"old": 10, "new": 10, "floor": 10, "new/old": 10, "95 %": 14, "half": 14, "pairs": 8}
+
+
+# The server
+
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+# This memory begins with a page. A large `bytearray` begins 16 bytes later, and some processors
+# then copy from the kernel four times as slowly.
+BUFFER = memoryview(mmap.mmap(-1, 262_144))
+
+# First bytes of frames (RFC 6455 section 5.2, RFC 7692 section 6).
+TEXT, BINARY, CLOSE, PING = 0x81, 0x82, 0x88, 0x89
+TEXT_BEGINS, TEXT_ENDS = 0x01, 0x80
+TEXT_COMPRESSED = 0xC1
+
+
+def response_to(request: bytes, extension: bytes = b"") -> bytes:
+    """Return the response that accepts a handshake, and an extension if there is one."""
+    fields = dict(line.split(b": ", 1) for line in request.split(b"\r\n") if b": " in line)
+    (key,) = (value for name, value in fields.items() if name.lower() == b"sec-websocket-key")
+    token = base64.b64encode(hashlib.sha1(key + GUID).digest())  # noqa: S324 RFC 6455 wants it
+    lines = [
+        b"HTTP/1.1 101 Switching Protocols",
+        b"Upgrade: websocket",
+        b"Connection: Upgrade",
+        b"Sec-WebSocket-Accept: " + token,
+    ]
+    if extension:
+        lines.append(b"Sec-WebSocket-Extensions: " + extension)
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+async def accept(listener: trio.socket.SocketType, extension: bytes = b"") -> socket.socket:
+    """Accept a connection and its handshake; return the socket, ready for frames."""
+    accepted, _ = await listener.accept()
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += await accepted.recv(4096)
+    await accepted.send(response_to(request, extension))
+    connected = socket.socket(fileno=accepted.detach())
+    set_options(connected)
+    return connected
+
+
+def set_options(connected: socket.socket) -> None:
+    """Set what Trio sets, too."""
+    connected.setblocking(False)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def frame(first_byte: int, payload: bytes) -> bytes:
+    """Return a frame of a server."""
+    size = len(payload)
+    if size < 126:
+        return struct.pack("!BB", first_byte, size) + payload
+    if size < 65_536:
+        return struct.pack("!BBH", first_byte, 126, size) + payload
+    return struct.pack("!BBQ", first_byte, 127, size) + payload
+
+
+class Server(trio.abc.Instrument):
+    """The server's side of one connection, in the client's own thread.
+
+    As an instrument of Trio, the server runs whenever all tasks wait.
+
+    Args:
+        connected: The server's non-blocking socket.
+        answer: What to send when something has arrived.
+
+    Attributes:
+        seconds: CPU time that the server has used.
+    """
+
+    def __init__(self, connected: socket.socket, answer: bytes = b"") -> None:
+        self._socket = connected
+        self._answer = answer
+        self._unsent = memoryview(b"")
+        self.seconds = 0.0
+
+    def write(self, data: bytes) -> None:
+        """Write what fits into the socket; `play` writes the rest."""
+        start = time.thread_time()
+        self._unsent = memoryview(data)
+        self._flush()
+        self.seconds += time.thread_time() - start
+
+    def play(self) -> None:
+        """Read, answer and write what is possible without waiting."""
+        start = time.thread_time()
+        with suppress(BlockingIOError):
+            while self._socket.recv_into(BUFFER):
+                if self._answer:
+                    self._unsent = memoryview(self._answer)
+                    break
+        self._flush()
+        self.seconds += time.thread_time() - start
+
+    def before_io_wait(self, timeout: float) -> None:
+        if timeout > 0:
+            self.play()
+
+    def close(self) -> None:
+        """Send a Close and end TCP, so that the client need not wait."""
+        self.write(frame(CLOSE, b"\x03\xe8"))  # 1000
+        self._socket.close()
+
+    def _flush(self) -> None:
+        with suppress(BlockingIOError):
+            while self._unsent:
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+
+
+# The workloads
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A line of the table.
+
+    Attributes:
+        messages: How many messages a round has.
+        round: Runs a round on an open WebSocket; returns the last message received.
+        floor: Moves the same bytes on a bare socket.
+        last: What `round` has to return.
+        answer: What the server sends when something has arrived.
+        compression: Whether permessage-deflate is in use.
+    """
+
+    messages: int
+    round: Callable[[Any, Server], Awaitable[object]]
+    floor: Callable[[socket.socket, Server], Awaitable[object]]
+    last: object = None
+    answer: bytes = b""
+    compression: bool = False
+
+
+async def receive_singly(ws: Any, count: int) -> object:
+    message: object = None
+    for _ in range(count):
+        message = await ws.receive()
+    return message
+
+
+async def receive_in_batches(ws: Any, count: int) -> object:
+    messages: list[object] = []
+    while count > 0:
+        messages = await ws.receive_batch()
+        count -= len(messages)
+    return messages[-1]
+
+
+async def receive_and_reply(ws: Any, count: int) -> object:
+    """Receive, and wait until the pongs are sent."""
+    message = await receive_singly(ws, count)
+    await wait_all_tasks_blocked()
+    return message
+
+
+def receiving(
+    frames: Sequence[bytes],
+    last: str | bytes,
+    receive: Callable[[Any, int], Awaitable[object]] = receive_singly,
+    *,
+    compression: bool = False,
+) -> Workload:
+    """Return the workload of receiving messages that have arrived already."""
+    data = b"".join(frames)
+
+    async def one_round(ws: Any, server: Server) -> object:
+        server.write(data)
+        return await receive(ws, len(frames))
+
+    async def floor(bare: socket.socket, server: Server) -> None:
+        server.write(data)
+        await receive_bytes(bare, len(data))
+
+    return Workload(len(frames), one_round, floor, last, compression=compression)
+
+
+async def receive_bytes(bare: socket.socket, count: int) -> None:
+    while count > 0:
+        try:
+            count -= bare.recv_into(BUFFER)
+        except BlockingIOError:
+            await wait_readable(bare)
+
+
+def sending(messages: Sequence[str | bytes], *, compression: bool = False) -> Workload:
+    """Return the workload of sending; the server reads after each round."""
+    data = [masked(len(message)) for message in messages]
+
+    async def one_round(ws: Any, server: Server) -> None:
+        for message in messages:
+            await ws.send(message)
+        server.play()
+
+    async def floor(bare: socket.socket, server: Server) -> None:
+        for each in data:
+            await send_bytes(bare, each)
+        server.play()
+
+    return Workload(len(messages), one_round, floor, compression=compression)
+
+
+def masked(size: int) -> bytes:
+    """Return as many bytes as a client's frame of `size` payload bytes has."""
+    return bytes(len(frame(BINARY, bytes(size))) + 4)
+
+
+async def send_bytes(bare: socket.socket, data: bytes) -> None:
+    unsent = memoryview(data)
+    while unsent:
+        try:
+            unsent = unsent[bare.send(unsent) :]
+        except BlockingIOError:
+            await wait_writable(bare)
+
+
+def round_trip(message: str) -> Workload:
+    """Return the workload of sending a message and waiting for its answer."""
+    answer = frame(TEXT, message.encode())
+    request = masked(len(message))
+
+    async def one_round(ws: Any, _: Server) -> object:
+        await ws.send(message)
+        return await ws.receive()
+
+    async def floor(bare: socket.socket, _: Server) -> None:
+        bare.send(request)
+        await wait_readable(bare)
+        bare.recv_into(BUFFER)
+
+    return Workload(1, one_round, floor, message, answer)
+
+
+def compressed(documents: Sequence[str]) -> list[bytes]:
+    """Return frames that the server can repeat, because they refer to nothing before them."""
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    payloads = []
+    for document in documents:
+        data = compressor.compress(document.encode()) + compressor.flush(zlib.Z_SYNC_FLUSH)
+        payloads.append(data.removesuffix(b"\x00\x00\xff\xff"))  # RFC 7692 section 7.2.1
+    return [frame(TEXT_COMPRESSED, payload) for payload in payloads]
+
+
+def trade(number: int) -> object:
+    """Return what a feed sends for each trade: some 100 bytes."""
+    return {
+        "e": "trade",
+        "E": 1_700_000_000_000 + number * 13,
+        "s": random.choice(["BTCUSDT", "ETHUSDT", "SOLUSDT"]),
+        "p": f"{random.gauss(42_000, 30):.2f}",
+        "q": f"{random.random():.5f}",
+        "m": random.random() < 0.5,
+    }
+
+
+def book(number: int) -> object:
+    """Return changes of an order book: some 800 bytes."""
+    sides = [random.choice(["buy", "sell"]) for _ in range(20)]
+    return {
+        "type": "l2update",
+        "time": f"2026-01-01T00:00:00.{number:06d}Z",
+        "changes": [
+            [side, f"{random.gauss(42_000, 30):.2f}", f"{random.random():.8f}"] for side in sides
+        ],
+    }
+
+
+def make_workloads() -> dict[str, Workload]:
+    random.seed(1)
+    documents = [json.dumps([trade(n), book(n), trade(n)]) for n in range(16)]  # 1 KiB each
+    short, long, huge = "x" * 100, bytes(4096), bytes(2**20)
+    half = short.encode()[:50]
+    text = frame(TEXT, short.encode())
+    fragmented = frame(TEXT_BEGINS, half) + frame(TEXT_ENDS, half)
+    pinged = frame(PING, b"ping") + text
+    return {
+        "receive-100": receiving([text] * 400, short),
+        "receive-batch": receiving([text] * 400, short, receive_in_batches),
+        "receive-4k": receiving([frame(BINARY, long)] * 16, long),
+        "receive-1m": receiving([frame(BINARY, huge)], huge),
+        "receive-fragments": receiving([fragmented] * 5, short),
+        "receive-pings": receiving([pinged] * 8, short, receive_and_reply),
+        "receive-deflate": receiving(compressed(documents), documents[-1], compression=True),
+        "send-100": sending([short.encode()] * 25),
+        "send-4k": sending([long] * 16),
+        "send-1m": sending([huge]),
+        "send-deflate": sending(documents[:10], compression=True),
+        "round-trip": round_trip(short),
+    }
+
+
+# Two builds in one process
 
 
 class Build:
@@ -105,6 +407,9 @@ class Build:
         finally:
             with self.active():
                 await block.__aexit__(None, None, None)
+
+
+# Turns
 
 
 @dataclass(frozen=True)

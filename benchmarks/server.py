@@ -1,11 +1,15 @@
-"""The server of the benchmarks: on picows and uvloop, so that it is not the bottleneck.
+"""The servers of the benchmarks: on picows and uvloop, so that they are not the bottleneck.
 
     python server.py [--tls CERTIFICATE]
 
-Prints its port, and ends when its standard input does. The path of the URL says what a connection
-is for: `/echo`; `/sink`, which takes all and answers a Text message by the number of Binary ones
-before it, in twelve digits; `/flood?size=100&kind=text`, which sends without end, `kind` one of
-text, binary, json (compressed, if the client has offered that).
+prints its port, and ends when its standard input does. The path of the URL says what a connection
+is for:
+
+* `/echo` sends back what it gets.
+* `/sink` takes everything. It answers a Text message with the number of Binary messages before
+  it, in twelve digits.
+* `/flood?size=100&kind=text` sends without end. `kind` is text, binary, or json, which is
+  compressed if the client has offered that.
 """
 
 from __future__ import annotations
@@ -16,16 +20,25 @@ import functools
 import json
 import os
 import random
+import resource
 import ssl
+import subprocess
 import sys
+import tempfile
 import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import picows
+import trustme
 import uvloop
-from file_limit import raise_file_limit
 
+HOST = "127.0.0.1"
+SERVER = Path(__file__)
 WINDOW_BITS = 12  # what websockets offers by default; others accept it
 BLOB_SIZE = 262_144  # bytes a write, at least
 RSV1 = 0x40
@@ -169,7 +182,7 @@ async def serve(certificate: str | None) -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certificate)
     server = await picows.ws_create_server(
-        answer, "127.0.0.1", 0, ssl=context, max_frame_size=2**26, backlog=4096
+        answer, HOST, 0, ssl=context, max_frame_size=2**26, backlog=4096
     )
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
@@ -181,10 +194,59 @@ def end_with_standard_input() -> None:
     os._exit(0)
 
 
+# The servers for the length of a block
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where they listen.
+
+    Attributes:
+        plain: URL of the one without TLS.
+        secure: URL of the one with.
+        ca: File of the authority that has signed its certificate.
+    """
+
+    plain: str
+    secure: str
+    ca: str
+
+
+@contextmanager
+def run_servers(script: Path = SERVER) -> Iterator[Servers]:
+    """Make a certificate, start both servers, and end them however the block is left."""
+    with tempfile.TemporaryDirectory() as folder:
+        authority = trustme.CA()
+        ca, certificate = Path(folder, "ca.pem"), Path(folder, "server.pem")
+        authority.cert_pem.write_to_path(ca)
+        authority.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(certificate)
+        tls = ("--tls", str(certificate))
+        with run_server(script) as port, run_server(script, *tls) as tls_port:
+            yield Servers(f"ws://{HOST}:{port}", f"wss://{HOST}:{tls_port}", str(ca))
+
+
+@contextmanager
+def run_server(script: Path, *arguments: str) -> Iterator[int]:
+    """Run a server, and give its port; it ends by itself when this process is no more."""
+    command = [sys.executable, str(script), *arguments]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            line = process.stdout.readline()
+            if not line:
+                raise RuntimeError("the server has not started")
+            yield int(line)
+        finally:
+            process.kill()
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--tls", metavar="CERTIFICATE")
     arguments = parser.parse_args()
     threading.Thread(target=end_with_standard_input, daemon=True).start()
-    raise_file_limit()
+    # Allow as many files, and so connections, as the system lets this process have.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     uvloop.run(serve(arguments.tls))

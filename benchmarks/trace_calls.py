@@ -28,7 +28,7 @@ from typing import NamedTuple, Self
 
 import trio
 import wsproto
-from server_side import PING, TEXT, TEXT_BEGINS, TEXT_ENDS, accept, frame
+from compare_builds import PING, TEXT, TEXT_BEGINS, TEXT_ENDS, accept, frame
 from trio.testing import wait_all_tasks_blocked
 
 import trio_wsclient
