@@ -163,7 +163,7 @@ def test_a_timeout_has_its_seconds_and_phase():
     assert (exc.seconds, exc.phase) == (0.5, "handshake")
 
 
-def test_a_refusal_has_the_whole_answer():
+def test_a_rejection_has_the_whole_answer():
     headers = Headers([("Retry-After", "5")])
     exc = ConnectionRejected(503, headers, b"busy")
     assert (exc.status_code, exc.headers, exc.body) == (503, headers, b"busy")

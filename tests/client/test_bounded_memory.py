@@ -297,7 +297,7 @@ async def test_a_head_without_end_is_refused_within_its_limit(autojump_clock, ma
 
 
 @pytest.mark.parametrize("line", ["Content-Length: 1000000000000", "X: y"])
-async def test_the_body_of_a_refusal_is_cut_off(autojump_clock, line: str):
+async def test_the_body_of_a_rejection_is_cut_off(autojump_clock, line: str):
     head = f"HTTP/1.1 403 No\r\n{line}\r\n\r\n".encode()
     stream = GivesAtOnce(itertools.chain([head], again(b"x")))
     async with measured() as held:

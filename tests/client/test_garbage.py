@@ -29,7 +29,7 @@ from trio_wsclient._connection.queue import ReceiveQueue
 
 N = 20  # connections; the first ones warm up
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
-REFUSALS = {
+REJECTIONS = {
     "/refuse": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
     "/refuse?half": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nhalf",
     "/end": b"",
@@ -305,8 +305,8 @@ async def not_reached(url: str, options: dict[str, object]) -> None:
 async def script(peer: Peer) -> None:
     request = await peer.read_request()
     path = request.split()[1].decode()
-    if path in REFUSALS:
-        await peer.send(REFUSALS[path])
+    if path in REJECTIONS:
+        await peer.send(REJECTIONS[path])
         await peer.stream.aclose()
         return
     await peer.accept(*([DEFLATE] if b"permessage-deflate" in request else []))

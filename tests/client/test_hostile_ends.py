@@ -201,7 +201,7 @@ async def after_an_interim_answer(peer: Peer) -> None:
     await peer.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
 
 
-async def inside_a_refusal(peer: Peer) -> None:
+async def inside_a_rejection(peer: Peer) -> None:
     await peer.read_request()
     await peer.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 10\r\n\r\nno")
 
@@ -227,7 +227,7 @@ OPENING: dict[str, Step] = {
     "asked": asked,
     "inside the head": inside_the_head,
     "after an interim answer": after_an_interim_answer,
-    "inside a refusal": inside_a_refusal,
+    "inside a rejection": inside_a_rejection,
 }
 OPEN: dict[str, Step] = {
     "open": after_bytes(b""),
@@ -293,7 +293,7 @@ async def test_opening_ends_in_each_phase(autojump_clock, step: Step, way: Step,
         with pytest.raises(HandshakeError) as caught:
             async with opened(wrap(stream)):
                 raise AssertionError
-    if step is inside_a_refusal:
+    if step is inside_a_rejection:
         assert isinstance(caught.value, ConnectionRejected)
         assert caught.value.body == b"no"
     else:

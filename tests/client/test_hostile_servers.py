@@ -239,10 +239,10 @@ async def test_each_wrong_answer_is_refused_at_once(autojump_clock, wrap, data: 
 
 
 @pytest.mark.parametrize(
-    ("data", "expected"), handshake_tables.REFUSALS.values(), ids=handshake_tables.REFUSALS
+    ("data", "expected"), handshake_tables.REJECTIONS.values(), ids=handshake_tables.REJECTIONS
 )
 @pytest.mark.parametrize("wrap", [lambda stream: stream, ByteByByte], ids=["whole", "by bytes"])
-async def test_each_refusal_is_reported_at_once(autojump_clock, wrap, data: bytes, expected):
+async def test_each_rejection_is_reported_at_once(autojump_clock, wrap, data: bytes, expected):
     async with memory_server(answers(data)) as stream:
         with pytest.raises(ConnectionRejected) as caught:
             async with open_websocket_client("ws://x/", stream=wrap(stream)):

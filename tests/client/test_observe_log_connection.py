@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import wire
-from handshake_tables import refusal
+from handshake_tables import rejection
 from log_records import KeepingLogger, facts
 from recorder import Recorder, opened
 from scripted_server import Peer, echo_script, loopback_server, memory_server
@@ -281,7 +281,7 @@ async def test_no_record_has_a_secret(status: str, authorization: dict[str, str]
         else:
             target = f"/{TOKEN}"
         lines = [f"Location: {target}", "Content-Length: 0"]
-        await peer.send(b"Junk\r\n\r\n" if status == "junk" else refusal(f"{status} No", *lines))
+        await peer.send(b"Junk\r\n\r\n" if status == "junk" else rejection(f"{status} No", *lines))
 
     logger = KeepingLogger(FRAMES)
     options = {"logger": logger, "extra_headers": authorization, "max_redirects": 1}
@@ -305,7 +305,7 @@ async def test_no_record_has_a_secret_of_a_proxy(status: str):
         assert request.startswith(b"CONNECT example.org:80 HTTP/1.1\r\n")
         assert b"Proxy-Authorization: Basic " in request
         line = f"X-Session: {PROXY_TOKEN}"
-        await peer.send(b"Junk\r\n\r\n" if status == "junk" else refusal(status, line))
+        await peer.send(b"Junk\r\n\r\n" if status == "junk" else rejection(status, line))
         if status == "407 No":
             await peer.stream.aclose()
         if status == "200 OK":

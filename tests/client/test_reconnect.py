@@ -278,7 +278,7 @@ async def test_a_close_that_is_not_worth_it_leaves_the_loop(town, autojump_clock
 
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "404 Not Found"])
-async def test_a_refusal_that_is_not_worth_it_leaves_the_loop(town, autojump_clock, status: str):
+async def test_a_rejection_that_is_not_worth_it_leaves_the_loop(town, autojump_clock, status: str):
     network = town(says("a"), refuses("503 Busy"), refuses(status))
     with pytest.raises(ConnectionRejected) as caught:
         await messages_of(reconnecting(URL))

@@ -10,7 +10,7 @@ import situations
 import trio
 import trustme
 from canned_stream import CannedStream, reset
-from handshake_tables import refusal
+from handshake_tables import rejection
 from scripted_server import Peer, echo_script, tls_of
 from situations import scene
 
@@ -94,16 +94,16 @@ async def test_e15_open_timeout_covers_silence_within_tls():
     assert caught.value.phase == "tls"
 
 
-REFUSAL = b"HTTP/1.1 403 Forbidden\r\nX-Why: because\r\nTransfer-Encoding: chunked\r\n\r\n"
+REJECTION = b"HTTP/1.1 403 Forbidden\r\nX-Why: because\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize(
     "script",
-    [situations.refuses_without_end, situations.drips(REFUSAL, b"1\r\nx\r\n", 0.05)],
+    [situations.refuses_without_end, situations.drips(REJECTION, b"1\r\nx\r\n", 0.05)],
     ids=["fast", "slow"],
 )
 @pytest.mark.parametrize("open_timeout", [0.5, 60])
-async def test_e15_refusal_with_endless_body_is_raised(script, open_timeout):
+async def test_e15_rejection_with_endless_body_is_raised(script, open_timeout):
     with trio.fail_after(BOUND):
         async with scene(script) as server:
             with pytest.raises(ConnectionRejected) as caught:
@@ -150,7 +150,7 @@ async def test_e16_a_bad_certificate_is_named_at_once(ca, client_ssl_context, ma
 
 async def test_e35_response_counts_though_the_request_was_not_written():
     stream = CannedStream(
-        refusal("503 Busy", "Content-Length: 4", body=b"busy"), end=reset, writes=0
+        rejection("503 Busy", "Content-Length: 4", body=b"busy"), end=reset, writes=0
     )
     with pytest.raises(ConnectionRejected) as caught:
         async with open_websocket_client("ws://server/", stream=stream):

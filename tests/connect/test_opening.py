@@ -205,7 +205,7 @@ async def test_tcp_that_ends_within_the_handshake_is_an_error_at_once(how, start
 @pytest.mark.parametrize(
     "framing", [b"", b"Content-Length: 9\r\n", b"Transfer-Encoding: chunked\r\n"]
 )
-async def test_a_refusal_is_one_though_tcp_ends_within_its_body(how, framing):
+async def test_a_rejection_is_one_though_tcp_ends_within_its_body(how, framing):
     body = b"5\r\nsorry\r\n" if b"chunked" in framing else b"sorry"
 
     async def script(peer: Peer) -> None:

@@ -199,7 +199,7 @@ STATUS = b"HTTP/1.1 101 Switching Protocols\r\n"
         (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100, "more than 65536 bytes of"),
         (b"HTTP/1.1 403 Forbidden\r\n", b"X: y\r\n" * 100, "more than 256"),
     ],
-    ids=["headers", "header", "commas", "status line", "interim answers", "refusal"],
+    ids=["headers", "header", "commas", "status line", "interim answers", "rejection"],
 )
 async def test_a_head_without_end_is_an_invalid_response(start, part, limit):
     error = await failed_opening(without_end(start, part))

@@ -1,4 +1,4 @@
-"""The open deadline: it covers every phase and the body of a refusal, and names the phase."""
+"""The open deadline: it covers every phase and the body of a rejection, and names the phase."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ STATUS = b"HTTP/1.1 101 Switching Protocols\r\n"
         drips(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
         drips(b"HTTP/1.1 403 Forbidden\r\nX: ", b"y"),
     ],
-    ids=["silent", "bytes", "headers", "interim answers", "head of a refusal"],
+    ids=["silent", "bytes", "headers", "interim answers", "head of a rejection"],
 )
 async def test_e15_a_slow_handshake_is_covered(autojump_clock, script):
     async with memory_server(script) as stream:
@@ -215,9 +215,9 @@ async def test_a_deadline_of_the_users_own_is_no_open_timeout(autojump_clock):
     assert scope.cancelled_caught
 
 
-# The body of a refusal
+# The body of a rejection
 
-REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 1000\r\n\r\n"
+REJECTION = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 1000\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -225,12 +225,12 @@ REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 1000\r\n\r\n"
     [(10, 1, b"sor"), (None, 1, b"sor"), (0.7, 0.7, b"so")],
     ids=["long", "none", "short"],
 )
-async def test_e15_the_slow_body_of_a_refusal_is_cut_after_a_second_or_at_the_deadline(
+async def test_e15_the_slow_body_of_a_rejection_is_cut_after_a_second_or_at_the_deadline(
     autojump_clock, open_timeout, bound, body
 ):
     async def server(peer: Peer) -> None:
         await peer.read_request()
-        await peer.send(REFUSAL)
+        await peer.send(REJECTION)
         with suppress(trio.BrokenResourceError):
             for byte in itertools.cycle(b"sorry, "):
                 await trio.sleep(0.3)
@@ -265,8 +265,8 @@ async def test_e15_an_endless_body_is_cut_at_64_kib_before_any_time_has_passed(a
     assert caught.value.body == bytes(65_536)
 
 
-async def test_cancelled_within_the_body_of_a_refusal_only_the_cancel_comes_out(autojump_clock):
-    async with memory_server(drips(REFUSAL, b"x")) as stream:
+async def test_cancelled_within_the_body_of_a_rejection_only_the_cancel_comes_out(autojump_clock):
+    async with memory_server(drips(REJECTION, b"x")) as stream:
         with trio.move_on_after(0.5) as scope:
             async with open_websocket_client("ws://server/", stream=stream):
                 pytest.fail("it is not open")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 from canned_stream import CannedStream
-from handshake_tables import CONTINUE, refusal
+from handshake_tables import CONTINUE, rejection
 from network import Names, Network
 from scripted_server import Peer, memory_server, tls_for
 from socks_tables import BOUND_IPV4, NO_AUTH, PASSWORD, WELCOME
@@ -29,14 +29,14 @@ async def timeout(url: str, proxy: str | Proxy, **options: object) -> OpenTimeou
     return caught.value
 
 
-async def test_a_refusal_is_told_though_the_deadline_comes_within_its_body(
+async def test_a_rejection_is_told_though_the_deadline_comes_within_its_body(
     autojump_clock, monkeypatch
 ):
     async def drip() -> bytes:
         await trio.sleep(0.3)
         return b"x"
 
-    Network(monkeypatch, CannedStream(refusal("407 No", "Content-Length: 1000"), end=drip))
+    Network(monkeypatch, CannedStream(rejection("407 No", "Content-Length: 1000"), end=drip))
     with pytest.raises(ProxyError) as caught:
         async with open_websocket_client(
             "ws://server.example/", proxy="http://proxy.example", open_timeout=0.7
@@ -80,7 +80,7 @@ SILENT = {
     "HTTP says nothing": ("http://proxy.example", b"", "proxy"),
     "HTTP is torn": ("http://proxy.example", OK[:-1], "proxy"),
     "HTTP says to wait": ("http://proxy.example", CONTINUE, "proxy"),
-    "HTTP refuses without end": ("http://proxy.example", refusal("407 No")[:-1], "proxy"),
+    "HTTP refuses without end": ("http://proxy.example", rejection("407 No")[:-1], "proxy"),
     "HTTP's TLS": ("https://proxy.example", b"", "proxy_tls"),
     "SOCKS says nothing": ("socks5h://proxy.example", b"", "proxy"),
     "SOCKS takes a method": ("socks5h://n:p@proxy.example", PASSWORD, "proxy"),
@@ -171,7 +171,7 @@ async def test_all_addresses_have_one_deadline(autojump_clock, monkeypatch):
 
 
 async def test_all_hops_have_one_deadline(autojump_clock, monkeypatch):
-    redirect = refusal("302 Found", "Location: ws://other.example/")
+    redirect = rejection("302 Found", "Location: ws://other.example/")
     streams = [CannedStream(end=in_turn(OK, redirect)), CannedStream(end=in_turn(OK))]
     network = Network(monkeypatch, *streams)
     error = await timeout("ws://server.example/", "http://proxy.example", max_redirects=1)
@@ -185,7 +185,7 @@ async def test_a_second_hop_begins_at_its_beginning(autojump_clock, monkeypatch)
     async def open_tcp_stream(*_: object, **__: object) -> trio.abc.Stream:
         return streams.pop() if streams else await trio.sleep_forever()
 
-    redirect = refusal("302 Found", "Location: ws://other.example/")
+    redirect = rejection("302 Found", "Location: ws://other.example/")
     streams = [CannedStream(OK, redirect)]
     monkeypatch.setattr(trio, "open_tcp_stream", open_tcp_stream)
     error = await timeout("ws://server.example/", "http://proxy.example", max_redirects=1)

@@ -12,7 +12,7 @@ import trio
 import trustme
 import wire
 from canned_stream import CannedStream, reset
-from handshake_tables import JUNK, refusal
+from handshake_tables import JUNK, rejection
 from log_records import KeepingLogger
 from network import Names, Network
 from scripted_proxy import HTTPProxy, SOCKSProxy, as_proxy
@@ -185,11 +185,11 @@ OPEN = PASSWORD + WELCOME + BOUND_IPV4
 FAILURES = {
     "HTTP, not reached": ("http", "ws", lambda: UNREACHED),
     "HTTP, slow": ("http", "ws", silent),
-    "HTTP, 407": ("http", "ws", lambda: CannedStream(refusal("407 No"))),
+    "HTTP, 407": ("http", "ws", lambda: CannedStream(rejection("407 No"))),
     "HTTP, 407 that repeats it": (
         "http",
         "ws",
-        lambda: CannedStream(refusal("407 No", f"X: {BASIC_TO_PROXY}", body=b"pr0xypass")),
+        lambda: CannedStream(rejection("407 No", f"X: {BASIC_TO_PROXY}", body=b"pr0xypass")),
     ),
     "HTTP, junk": ("http", "ws", lambda: CannedStream(JUNK["another protocol"])),
     "HTTP, cut off": ("http", "ws", CannedStream),
@@ -199,11 +199,11 @@ FAILURES = {
     "HTTP, no TLS behind it": ("http", "wss", lambda: CannedStream(OK, OK)),
     "HTTP, slow TLS behind it": ("http", "wss", lambda: silent(OK)),
     "HTTP, slow server behind it": ("http", "ws", lambda: silent(OK)),
-    "HTTP, 401 behind it": ("http", "ws", lambda: CannedStream(OK, refusal("401 No"))),
+    "HTTP, 401 behind it": ("http", "ws", lambda: CannedStream(OK, rejection("401 No"))),
     "HTTP, redirect behind it": (
         "http",
         "ws",
-        lambda: CannedStream(OK, refusal("302 No", "Location: wss://t0ken:t0ken@t0ken/")),
+        lambda: CannedStream(OK, rejection("302 No", "Location: wss://t0ken:t0ken@t0ken/")),
     ),
     "SOCKS, not reached": ("socks5h", "ws", lambda: UNREACHED),
     "SOCKS, no name": ("socks5", "ws", lambda: UNREACHED),
@@ -248,7 +248,7 @@ async def test_no_secret_is_in_an_error_or_any_record_before_it(
 async def test_note_names_the_proxy_unless_the_proxy_failed():
     async def rejects(peer: Peer) -> None:
         await peer.read_request()
-        await peer.send(refusal("403 No", "Content-Length: 0"))
+        await peer.send(rejection("403 No", "Content-Length: 0"))
 
     async with loopback_server(rejects) as url, loopback_server(HTTPProxy()) as proxy_url:
         with pytest.raises(ConnectionRejected) as caught:

@@ -218,7 +218,7 @@ async def test_an_endless_body_of_a_redirect_is_not_waited_for():
         await peer.wait_eof()
 
     async with loopback_server(endless) as url:
-        with trio.fail_after(0.9):  # below the second that a refusal's body is given
+        with trio.fail_after(0.9):  # below the second that a rejection's body is given
             async with open_websocket_client(url, max_redirects=1) as ws:
                 assert ws.redirects == (url,)
 

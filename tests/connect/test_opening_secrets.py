@@ -14,7 +14,7 @@ import pytest
 import trio
 import wire
 from extensions import Named
-from handshake_tables import refusal
+from handshake_tables import rejection
 from log_records import KeepingLogger, facts
 from scripted_proxy import as_proxy
 from scripted_server import Peer, loopback_server
@@ -111,7 +111,7 @@ def in_101(**fields: str) -> Callable[[bytes, str], bytes]:
 
 
 def rejected(*lines: str, status: str = "401 No", body: str = "") -> Callable[[bytes, str], bytes]:
-    return lambda _, text: refusal(
+    return lambda _, text: rejection(
         status.format(text), *(line.format(text) for line in lines), body=body.format(text).encode()
     )
 
@@ -124,11 +124,13 @@ def raw(response: str) -> Callable[[bytes, str], bytes]:
 PLACES = {
     "body": rejected(body="wrong {} of bob"),
     "body, across the cut": rejected(body="." * 95 + "{}"),
-    "body, which ends early": lambda _, text: refusal("401 No", body=f"no {text}".encode()[:13]),
-    "body, percent-encoded": lambda _, text: refusal("401 No", body=percent_encoded(text).encode()),
-    "body, in HTML": lambda _, text: refusal("401 No", body=in_html(text).encode()),
-    "body, in JSON": lambda _, text: refusal("401 No", body=in_json(text).encode()),
-    "body, in lines": lambda _, text: refusal("401 No", body=text.replace(" ", "\r\n ").encode()),
+    "body, which ends early": lambda _, text: rejection("401 No", body=f"no {text}".encode()[:13]),
+    "body, percent-encoded": lambda _, text: rejection(
+        "401 No", body=percent_encoded(text).encode()
+    ),
+    "body, in HTML": lambda _, text: rejection("401 No", body=in_html(text).encode()),
+    "body, in JSON": lambda _, text: rejection("401 No", body=in_json(text).encode()),
+    "body, in lines": lambda _, text: rejection("401 No", body=text.replace(" ", "\r\n ").encode()),
     "reason phrase": rejected(status="401 No {}"),
     "WWW-Authenticate": rejected("WWW-Authenticate: Bearer error={}"),
     "header line": raw("HTTP/1.1 401 No\r\nbad line {}\r\n\r\n"),
@@ -148,7 +150,7 @@ PLACES = {
     ),
     "extension of the user's": in_101(Sec_WebSocket_Extensions="picky; {}"),
     "Location, path": rejected("Location: /login/{}", status="302 F"),
-    "Location, percent-encoded": lambda _, text: refusal(
+    "Location, percent-encoded": lambda _, text: rejection(
         "302 F", f"Location: /{percent_encoded(text)}"
     ),
     "Location, userinfo": rejected("Location: ws://bob:{}@127.0.0.1/", status="302 F"),
@@ -246,17 +248,17 @@ AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
     "target", [f"/login/{TOKEN}", f"/login/{percent_encoded(TOKEN)}", f"/?{TOKEN}=1", f"/{TOKEN}?a"]
 )
 async def test_redirect_that_is_followed_shows_no_secret(target: str):
-    redirect = refusal("302 Found", f"Location: {target}", "Content-Length: 0")
+    redirect = rejection("302 Found", f"Location: {target}", "Content-Length: 0")
     body = f"unknown: {target}".encode()
-    async with loopback_server(in_turn(redirect, refusal("404 No", body=body))) as url:
+    async with loopback_server(in_turn(redirect, rejection("404 No", body=body))) as url:
         shown = await failing(url, {"extra_headers": AUTHORIZED, "max_redirects": 1})
     assert_hidden(TOKEN, shown)
     assert any("redirected by status 302 to (withheld: " in text for text in shown)
 
 
 async def test_other_origin_shows_no_secret_of_the_first():
-    async with loopback_server(in_turn(refusal("403 No", body=TOKEN.encode()))) as other:
-        redirect = refusal("302 Found", f"Location: {other}{TOKEN}", "Content-Length: 0")
+    async with loopback_server(in_turn(rejection("403 No", body=TOKEN.encode()))) as other:
+        redirect = rejection("302 Found", f"Location: {other}{TOKEN}", "Content-Length: 0")
         async with loopback_server(in_turn(redirect)) as url:
             shown = await failing(url, {"extra_headers": AUTHORIZED, "max_redirects": 1})
     assert_hidden(TOKEN, shown)
@@ -266,7 +268,7 @@ async def test_header_of_on_rejected_is_a_secret():
     async def on_rejected(_: ConnectionRejected) -> dict[str, str]:
         return {"Authorization": f"Bearer {TOKEN}"}
 
-    rejections = (refusal("401 No", body=text) for text in (b"who?", TOKEN.encode()))
+    rejections = (rejection("401 No", body=text) for text in (b"who?", TOKEN.encode()))
     async with loopback_server(in_turn(*rejections)) as url:
         assert_hidden(TOKEN, await failing(url, {"on_rejected": on_rejected}))
 
@@ -277,7 +279,7 @@ async def test_open_client_shows_no_secret_of_a_redirect():
             await peer.send(wire.answer(peer.request))
             await peer.close_politely()
             return
-        await peer.send(refusal("302 Found", f"Location: /there/{TOKEN}", "Content-Length: 0"))
+        await peer.send(rejection("302 Found", f"Location: /there/{TOKEN}", "Content-Length: 0"))
 
     options = {"extra_headers": AUTHORIZED, "max_redirects": 1}
     async with loopback_server(answer) as url, open_websocket_client(url, **options) as ws:
@@ -383,6 +385,6 @@ async def test_what_is_no_secret_is_quoted(text: str):
         "origin": "https://app.example.org",
         "user_agent": "client/1.0",
     }
-    async with loopback_server(in_turn(refusal("403 No", body=text.encode()))) as url:
+    async with loopback_server(in_turn(rejection("403 No", body=text.encode()))) as url:
         shown = await failing(url, options)
     assert shown[0] == f"the server refused the WebSocket: HTTP status 403 No: '{text}'"

@@ -58,9 +58,9 @@ async def test_r2_limit_holds_again_after_a_large_message(autojump_clock):
 def test_ctrl_c_does_not_strike_within_receive_nowait(monkeypatch):
     join = ReceiveQueue._join
 
-    def strike(inbox: ReceiveQueue, entry: DataFrame) -> str | bytes:
+    def strike(queue: ReceiveQueue, entry: DataFrame) -> str | bytes:
         signal.raise_signal(signal.SIGINT)  # half of the message was taken
-        return join(inbox, entry)
+        return join(queue, entry)
 
     async def script(peer: Peer) -> None:
         await peer.accept()

@@ -32,7 +32,7 @@ def from_tables(target: str) -> Iterator[bytes]:
     elif target == "handshake":
         for answer in handshake_tables.ACCEPTING.values():
             yield b"\xff\1\1" + answer + wire.text("Hello")
-        for entry in (*handshake_tables.NOT_101.values(), *handshake_tables.REFUSALS.values()):
+        for entry in (*handshake_tables.NOT_101.values(), *handshake_tables.REJECTIONS.values()):
             yield b"\xff\1\1" + entry[0]
         yield from (b"\xff\1\1" + answer for answer in handshake_tables.JUNK.values())
         for parameters in ("", "; server_max_window_bits=9; client_no_context_takeover"):
@@ -45,7 +45,7 @@ def from_tables(target: str) -> Iterator[bytes]:
     else:
         yield b"\xffHTTP/1.1 200 Connection established\r\n\r\ndata"
         yield b"\xffHTTP/1.1 407 Who\r\nContent-Length: 2\r\n\r\nno"
-        for entry in handshake_tables.REFUSALS.values():
+        for entry in handshake_tables.REJECTIONS.values():
             yield b"\xff" + entry[0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from handshake_tables import handshake, refusal, upgrade
+from handshake_tables import handshake, rejection, upgrade
 
 from trio_wsclient import Headers, InvalidResponse
 from trio_wsclient._http.excerpts import Excerpts
@@ -11,7 +11,7 @@ from trio_wsclient._http.handshake import is_about_tls
 from trio_wsclient._http.response import Response
 
 
-def rejection(body: bytes, *fields: tuple[str, str], reason: str = "", sent: str = "") -> str:
+def quoted(body: bytes, *fields: tuple[str, str], reason: str = "", sent: str = "") -> str:
     response = Response("1.1", 403, reason, Headers(fields))
     return Excerpts([("X-Key", sent)]).rejection(response, body).removeprefix("HTTP status 403")
 
@@ -30,13 +30,13 @@ def rejection(body: bytes, *fields: tuple[str, str], reason: str = "", sent: str
     ],
 )
 def test_beginning_of_a_body_is_shown_on_one_line(body: bytes, shown: str):
-    assert rejection(body) == shown
+    assert quoted(body) == shown
 
 
 def test_compressed_body_is_not_shown():
-    shown = rejection(b"\x1f\x8b", ("content-encoding", "gzip"))
+    shown = quoted(b"\x1f\x8b", ("content-encoding", "gzip"))
     assert shown == " (its body has a Content-Encoding, so it is not shown)"
-    assert rejection(b"", ("content-encoding", "gzip")) == ""
+    assert quoted(b"", ("content-encoding", "gzip")) == ""
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_compressed_body_is_not_shown():
     [("", ""), ("Token expired at noon", " Token expired at noon"), ("\x9b2J", r" \x9b2J")],
 )
 def test_reason_phrase_is_shown_escaped(reason: str, shown: str):
-    assert rejection(b"", reason=reason) == shown
+    assert quoted(b"", reason=reason) == shown
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_reason_phrase_is_shown_escaped(reason: str, shown: str):
     ],
 )
 def test_nothing_that_repeats_a_secret_is_shown(sent: str, repeated: str):
-    assert rejection(f"your token {repeated} is old".encode(), sent=sent) == ""
-    assert rejection(b"x" * 200 + repeated.encode(), sent=sent) == ""
-    assert rejection(b"", reason=f"Not {repeated}", sent=sent) == ""
+    assert quoted(f"your token {repeated} is old".encode(), sent=sent) == ""
+    assert quoted(b"x" * 200 + repeated.encode(), sent=sent) == ""
+    assert quoted(b"", reason=f"Not {repeated}", sent=sent) == ""
 
 
 @pytest.mark.parametrize("sent", ["", "1", "a=b; c=d", "Bearer x"])
 def test_short_values_hide_nothing(sent: str):
-    assert rejection(b"a b c d 1 x Bearer", sent=sent) == ": 'a b c d 1 x Bearer'"
+    assert quoted(b"a b c d 1 x Bearer", sent=sent) == ": 'a b c d 1 x Bearer'"
 
 
 @pytest.mark.parametrize(
@@ -126,6 +126,6 @@ def test_rejection_may_be_about_tls(status_code: int, body: bytes, is_likely: bo
 
 def test_rejection_has_its_reason_phrase():
     shake = handshake()
-    shake.receive_data(refusal("403 Token expired at noon", "Content-Length: 0"))
+    shake.receive_data(rejection("403 Token expired at noon", "Content-Length: 0"))
     assert shake.response is not None
     assert shake.response.reason_phrase == "Token expired at noon"

@@ -51,7 +51,7 @@ def test_a_head_of_65536_bytes_is_accepted_however_it_is_cut(cut, interim: bytes
 @pytest.mark.parametrize(
     ("interim", "status"),
     [(b"", "101 OK"), (EARLY_HINTS * 100, "101 OK"), (b"", "403 Forbidden")],
-    ids=["alone", "after 103s", "a refusal"],
+    ids=["alone", "after 103s", "a rejection"],
 )
 def test_a_head_of_65537_bytes_is_refused_however_it_is_cut(cut, interim: bytes, status: str):
     shake = handshake()

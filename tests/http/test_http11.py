@@ -7,7 +7,7 @@ import tracemalloc
 import h11
 import pytest
 import wire
-from handshake_tables import CONTINUE, EARLY_HINTS, FRAMES, JUNK, REFUSALS, refusal
+from handshake_tables import CONTINUE, EARLY_HINTS, FRAMES, JUNK, REJECTIONS, rejection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,18 +64,18 @@ def test_a_tunnel_is_asked_for_like_this():
 
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 TUNNELS = {
-    "200": refusal("200 Connection established"),
+    "200": rejection("200 Connection established"),
     "200 without a reason": b"HTTP/1.1 200\r\n\r\n",
     "200 of HTTP/1.0": b"HTTP/1.0 200 OK\r\n\r\n",
-    "204": refusal("204 No Content"),
-    "299": refusal("299 Why Not"),
+    "204": rejection("204 No Content"),
+    "299": rejection("299 Why Not"),
     # RFC 9110 §9.3.6: a client ignores these two.
-    "200 with a length": refusal("200 OK", "Content-Length: 1000"),
-    "200 with a length of 0": refusal("200 OK", "Content-Length: 0"),
-    "200 in chunks": refusal("200 OK", "Transfer-Encoding: chunked"),
-    "200 that is to close": refusal("200 OK", "Connection: close", "Proxy-Connection: close"),
-    "200 after a 100": CONTINUE + refusal("200 OK"),
-    "200 after interim answers": EARLY_HINTS + CONTINUE * 3 + refusal("200 OK"),
+    "200 with a length": rejection("200 OK", "Content-Length: 1000"),
+    "200 with a length of 0": rejection("200 OK", "Content-Length: 0"),
+    "200 in chunks": rejection("200 OK", "Transfer-Encoding: chunked"),
+    "200 that is to close": rejection("200 OK", "Connection: close", "Proxy-Connection: close"),
+    "200 after a 100": CONTINUE + rejection("200 OK"),
+    "200 after interim answers": EARLY_HINTS + CONTINUE * 3 + rejection("200 OK"),
 }
 
 
@@ -122,29 +122,31 @@ def test_a_101_to_connect_is_no_answer():
 
 
 @pytest.mark.parametrize("status", ["200 OK", "201 Created", "299 Why Not"])
-def test_a_2xx_to_an_upgrade_is_a_refusal(status: str):
+def test_a_2xx_to_an_upgrade_is_a_rejection(status: str):
     exchange = upgrade()
-    exchange.receive_data(refusal(status, "Content-Length: 2", body=b"ok"))
+    exchange.receive_data(rejection(status, "Content-Length: 2", body=b"ok"))
     assert exchange.rejected
     assert not exchange.switched
     assert (exchange.body, exchange.trailing_data) == (b"ok", b"")
 
 
-# Refusals
+# Rejections
 
-CONNECT_REFUSALS = {
-    name: refused for name, refused in REFUSALS.items() if refused[1][0] not in {200, 204}
+CONNECT_REJECTIONS = {
+    name: refused for name, refused in REJECTIONS.items() if refused[1][0] not in {200, 204}
 } | {
     "407": (
-        refusal("407 Proxy Authentication Required", "Content-Length: 2", body=b"no"),
+        rejection("407 Proxy Authentication Required", "Content-Length: 2", body=b"no"),
         (407, b"no"),
     ),
     "407 of HTTP/1.0": (b"HTTP/1.0 407 No\r\nContent-Length: 1\r\n\r\nx", (407, b"x")),
 }
 
 
-@pytest.mark.parametrize(("answer", "expected"), CONNECT_REFUSALS.values(), ids=CONNECT_REFUSALS)
-def test_another_status_to_connect_is_a_refusal(answer: bytes, expected: tuple[int, bytes]):
+@pytest.mark.parametrize(
+    ("answer", "expected"), CONNECT_REJECTIONS.values(), ids=CONNECT_REJECTIONS
+)
+def test_another_status_to_connect_is_a_rejection(answer: bytes, expected: tuple[int, bytes]):
     exchange = connect()
     exchange.receive_data(answer)
     assert exchange.rejected
@@ -156,9 +158,9 @@ def test_another_status_to_connect_is_a_refusal(answer: bytes, expected: tuple[i
 
 
 @either
-def test_a_refusal_is_known_before_its_body_has_come_and_complete_with_it(begin):
+def test_a_rejection_is_known_before_its_body_has_come_and_complete_with_it(begin):
     exchange = begin()
-    exchange.receive_data(refusal("403 Forbidden", "Content-Length: 3", body=b"no"))
+    exchange.receive_data(rejection("403 Forbidden", "Content-Length: 3", body=b"no"))
     assert exchange.rejected
     assert not exchange.complete
     assert exchange.body == b"no"
@@ -168,9 +170,9 @@ def test_a_refusal_is_known_before_its_body_has_come_and_complete_with_it(begin)
 
 
 @either
-def test_once_a_refusal_is_complete_nothing_more_is_looked_at(begin):
+def test_once_a_rejection_is_complete_nothing_more_is_looked_at(begin):
     exchange = begin()
-    exchange.receive_data(refusal("403 Forbidden", "Content-Length: 1", body=b"x"))
+    exchange.receive_data(rejection("403 Forbidden", "Content-Length: 1", body=b"x"))
     exchange.receive_data(b"\xff" * 100)
     exchange.receive_data(b"")
     assert (exchange.body, exchange.trailing_data) == (b"x", b"")
@@ -182,9 +184,9 @@ def test_once_a_refusal_is_complete_nothing_more_is_looked_at(begin):
     [(b"5\r\nno", b"no"), (b"2\r\nnoJUNK", b"no"), (b"JUNK\r\n", b"")],
     ids=["cut off", "broken", "junk"],
 )
-def test_a_refusal_stays_one_whatever_its_body_is(begin, body: bytes, kept: bytes):
+def test_a_rejection_stays_one_whatever_its_body_is(begin, body: bytes, kept: bytes):
     exchange = begin()
-    exchange.receive_data(refusal("403 Forbidden", "Transfer-Encoding: chunked", body=body))
+    exchange.receive_data(rejection("403 Forbidden", "Transfer-Encoding: chunked", body=body))
     exchange.receive_data(b"")
     assert exchange.rejected
     assert exchange.complete
@@ -196,7 +198,7 @@ def test_a_refusal_stays_one_whatever_its_body_is(begin, body: bytes, kept: byte
 @pytest.mark.parametrize("size", [1000, 65_536, 1_000_000])
 def test_of_a_body_without_end_64_kib_are_kept(begin, lines: list[str], size: int):
     exchange = begin()
-    exchange.receive_data(refusal("407 No", *lines))
+    exchange.receive_data(rejection("407 No", *lines))
     taken = 0
     while not exchange.complete:
         assert taken < 65_536
@@ -206,11 +208,11 @@ def test_of_a_body_without_end_64_kib_are_kept(begin, lines: list[str], size: in
 
 
 @either
-def test_nothing_is_allocated_by_the_length_that_a_refusal_claims(begin):
+def test_nothing_is_allocated_by_the_length_that_a_rejection_claims(begin):
     exchange = begin()
     tracemalloc.start()
     try:
-        exchange.receive_data(refusal("407 No", f"Content-Length: {2**62}", body=b"no"))
+        exchange.receive_data(rejection("407 No", f"Content-Length: {2**62}", body=b"no"))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -249,7 +251,7 @@ def trickle(exchange: HTTP11Exchange, data: bytes) -> None:
     ],
     ids=["SSH", "SMTP", "Redis", "MySQL", "almost HTTP", "TLS handshake", "TLS alert"],
 )
-def test_greeting_of_another_protocol_is_judged_at_once(begin, greeting: bytes, shown: str):
+def test_greeting_of_another_protocol_is_rejected_at_once(begin, greeting: bytes, shown: str):
     """E37: none of them has the blank line that ends a head of HTTP."""
     with pytest.raises(MalformedResponse) as caught:
         begin().receive_data(greeting)
@@ -271,7 +273,7 @@ def test_an_answer_that_is_cut_off_is_said_to_be(begin, size: int, interim: byte
     exchange = begin()
     text = "TCP ended without a response"
     if size or interim:
-        exchange.receive_data(interim + refusal("200 OK", "X-Name: value")[:size])
+        exchange.receive_data(interim + rejection("200 OK", "X-Name: value")[:size])
         text = "TCP ended before the response was complete"
     with pytest.raises(MalformedResponse, match=text) as caught:
         exchange.receive_data(b"")
@@ -297,8 +299,8 @@ CUTS = {
 
 
 def head_of(size: int, interim: bytes) -> bytes:
-    shortest = len(interim) + len(refusal("200 OK", "X-Fill: "))
-    return interim + refusal("200 OK", "X-Fill: " + "x" * (size - shortest))
+    shortest = len(interim) + len(rejection("200 OK", "X-Fill: "))
+    return interim + rejection("200 OK", "X-Fill: " + "x" * (size - shortest))
 
 
 @pytest.mark.slow
@@ -324,10 +326,10 @@ ANSWERS = [
     SWITCHING + FRAMES,
     *TUNNELS.values(),
     *(answer + FRAMES for answer in TUNNELS.values()),
-    *(answer for answer, _ in CONNECT_REFUSALS.values()),
+    *(answer for answer, _ in CONNECT_REJECTIONS.values()),
     *JUNK.values(),
-    refusal("403 Forbidden", body=b"until TCP ends"),
-    refusal("403 Forbidden", "Transfer-Encoding: chunked", body=b"2\r\nnoJUNK"),
+    rejection("403 Forbidden", body=b"until TCP ends"),
+    rejection("403 Forbidden", "Transfer-Encoding: chunked", body=b"2\r\nnoJUNK"),
     CONTINUE,
 ]
 
@@ -381,12 +383,12 @@ def test_first_read_may_bring_a_usual_head_and_later_ones_are_small():
 @pytest.mark.parametrize("interim", [b"", EARLY_HINTS * 100], ids=["alone", "after 103s"])
 def test_head_may_have_256_fields_and_not_one_more(begin, cut, interim: bytes):
     exchange = begin()
-    for piece in cut(interim + refusal("403 No", *["A: b"] * 256)):
+    for piece in cut(interim + rejection("403 No", *["A: b"] * 256)):
         exchange.receive_data(piece)
     assert exchange.rejected
     exchange = begin()
     with pytest.raises(MalformedResponse, match="more than 256 response headers"):
-        for piece in cut(interim + refusal("403 No", *["A: b"] * 257)):
+        for piece in cut(interim + rejection("403 No", *["A: b"] * 257)):
             exchange.receive_data(piece)
 
 
@@ -402,12 +404,12 @@ def test_head_with_too_many_fields_is_refused_before_its_end(begin):
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
 def test_heads_may_have_2048_commas_and_not_one_more(begin, cut):
     exchange = begin()
-    for piece in cut(CONTINUE + refusal("403 No", "A: " + "," * 2048, body=b"," * 3000)):
+    for piece in cut(CONTINUE + rejection("403 No", "A: " + "," * 2048, body=b"," * 3000)):
         exchange.receive_data(piece)
     assert exchange.rejected
     exchange = begin()
     with pytest.raises(MalformedResponse, match="more than 2048 commas"):
-        for piece in cut(refusal("403 No", "A: " + "," * 2049)):
+        for piece in cut(rejection("403 No", "A: " + "," * 2049)):
             exchange.receive_data(piece)
 
 
@@ -457,7 +459,7 @@ def test_control_character_is_refused_before_h11_sees_it(
 )
 def test_body_ends_where_its_framing_becomes_long(begin, cut, flood: bytes):
     exchange = begin()
-    head = refusal("403 No", "Transfer-Encoding: chunked", body=b"2\r\nno\r\n")
+    head = rejection("403 No", "Transfer-Encoding: chunked", body=b"2\r\nno\r\n")
     for piece in cut(head + flood):
         exchange.receive_data(piece)
     assert exchange.complete
@@ -468,6 +470,6 @@ def test_body_ends_where_its_framing_becomes_long(begin, cut, flood: bytes):
 def test_trailers_of_a_body_are_taken(begin):
     exchange = begin()
     body = b"2\r\nno\r\n0\r\nServer-Timing: a\r\n\r\n"
-    exchange.receive_data(refusal("403 No", "Transfer-Encoding: chunked", body=body))
+    exchange.receive_data(rejection("403 No", "Transfer-Encoding: chunked", body=body))
     assert exchange.complete
     assert exchange.body == b"no"

@@ -25,7 +25,7 @@ def led(base: str, location: str) -> URL:
     return target
 
 
-def refusal(base: str, *locations: str) -> str:
+def rejection(base: str, *locations: str) -> str:
     """Return why a redirect is refused."""
     headers = Headers([("Location", location) for location in locations])
     with pytest.raises(RedirectRejected) as caught:
@@ -206,7 +206,7 @@ def test_what_is_not_ascii_is_percent_encoded_and_all_else_kept(location: bytes,
     ],
 )
 def test_a_location_that_is_no_url_of_a_websocket_is_refused(locations: list[str], problem: str):
-    assert problem in refusal("ws://a/", *locations)
+    assert problem in rejection("ws://a/", *locations)
 
 
 def test_the_same_location_twice_is_one():
@@ -218,7 +218,7 @@ def test_the_same_location_twice_is_one():
     "location", ["ws://a/", "http://a/", "HTTP://a:443/", "ws://b/", "http://user@a/", "Ws://["]
 )
 def test_no_redirect_leads_from_wss_to_ws(location: str):
-    assert refusal("wss://a/", location) == "a redirect from wss to ws, which is never followed"
+    assert rejection("wss://a/", location) == "a redirect from wss to ws, which is never followed"
 
 
 @pytest.mark.parametrize(
@@ -265,8 +265,8 @@ def test_userinfo_of_the_location_is_used(location: str):
         "wss://s3cret@[s3cret]/?s3cret",
     ],
 )
-def test_a_refusal_shows_neither_credentials_nor_the_query(location: str):
-    text = refusal("wss://s3cret:s3cret@a/s3cret?s3cret", location)
+def test_a_rejection_shows_neither_credentials_nor_the_query(location: str):
+    text = rejection("wss://s3cret:s3cret@a/s3cret?s3cret", location)
     assert "s3cret" not in text
     assert text.isprintable()
 
@@ -334,6 +334,6 @@ def test_whatever_the_location_it_is_refused_or_leads_to_a_url_that_can_be_sent(
 
 def test_location_may_have_16384_characters_and_not_one_more():
     assert led("ws://a/", "/" + "b" * 16_383).target == "/" + "b" * 16_383
-    assert refusal("ws://a/", "/" + "b" * 16_384) == (
+    assert rejection("ws://a/", "/" + "b" * 16_384) == (
         "a redirect to a URL of more than 16384 characters"
     )

@@ -22,7 +22,7 @@ from .capabilities import CRASH_CODES, LEFT_OUT, SERVERS
 from .conftest import CASE_TIMEOUT, CLOSE_TIMEOUT, Connect
 from .recorded import Recorded
 from .running import Server, started
-from .servers import REFUSAL_BODY, REFUSAL_HEADERS, REFUSAL_STATUS, SUBPROTOCOL
+from .servers import REJECTION_BODY, REJECTION_HEADERS, REJECTION_STATUS, SUBPROTOCOL
 
 
 def test_the_table_of_capabilities_names_real_cases_and_servers() -> None:
@@ -196,13 +196,13 @@ async def test_the_server_chooses_a_subprotocol(
         assert ws.subprotocol == chosen
 
 
-async def test_a_refusal_tells_status_headers_and_body(connect: Connect) -> None:
+async def test_a_rejection_tells_status_headers_and_body(connect: Connect) -> None:
     with pytest.raises(ConnectionRejected) as caught:
         async with connect("/refuse"):
             pytest.fail("the server refuses")
-    assert caught.value.status_code == REFUSAL_STATUS
-    assert {name: caught.value.headers[name] for name in REFUSAL_HEADERS} == REFUSAL_HEADERS
-    assert caught.value.body.decode() == REFUSAL_BODY
+    assert caught.value.status_code == REJECTION_STATUS
+    assert {name: caught.value.headers[name] for name in REJECTION_HEADERS} == REJECTION_HEADERS
+    assert caught.value.body.decode() == REJECTION_BODY
 
 
 # Endings

@@ -1,4 +1,4 @@
-"""A failed write is judged only after what has come was read."""
+"""A failed write counts only after what has come was read."""
 
 from __future__ import annotations
 

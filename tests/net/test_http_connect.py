@@ -9,7 +9,7 @@ import pytest
 import trio
 import wire
 from canned_stream import CannedStream
-from handshake_tables import CONTINUE, EARLY_HINTS, FRAMES, refusal
+from handshake_tables import CONTINUE, EARLY_HINTS, FRAMES, rejection
 from trio.testing import assert_checkpoints, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_wsclient import Proxy
@@ -117,12 +117,12 @@ async def test_a_tunnel_is_asked_for_in_one_write_like_this(url, headers, target
         OK,
         b"HTTP/1.1 200\r\n\r\n",
         b"HTTP/1.0 200 Connection established\r\n\r\n",
-        refusal("201 Created"),
-        refusal("204 No Content"),
-        refusal("299 Why Not"),
-        refusal("200 OK", "Content-Length: 1000"),
-        refusal("200 OK", "Transfer-Encoding: chunked"),
-        refusal("200 OK", "Connection: close", "Proxy-Agent: x"),
+        rejection("201 Created"),
+        rejection("204 No Content"),
+        rejection("299 Why Not"),
+        rejection("200 OK", "Content-Length: 1000"),
+        rejection("200 OK", "Transfer-Encoding: chunked"),
+        rejection("200 OK", "Connection: close", "Proxy-Agent: x"),
         CONTINUE + OK,
         EARLY_HINTS + CONTINUE * 3 + OK,
     ],

@@ -9,7 +9,7 @@ import pytest
 import trio
 import wire
 from canned_stream import CannedStream, eof, reset
-from handshake_tables import CONTINUE, EARLY_HINTS, JUNK, REFUSALS, refusal
+from handshake_tables import CONTINUE, EARLY_HINTS, JUNK, REJECTIONS, rejection
 
 from trio_wsclient import HandshakeError, Proxy, ProxyError
 from trio_wsclient._net import http_connect
@@ -33,7 +33,7 @@ def assert_no_answer(error: ProxyError) -> None:
     assert (error.status_code, error.headers, error.body) == (None, None, b"")
 
 
-# Refusals
+# Rejections
 
 WANTS_AUTHENTICATION = (
     "the proxy wants authentication: HTTP status 407 Proxy Authentication Required "
@@ -58,7 +58,7 @@ WANTS_AUTHENTICATION = (
 )
 async def test_another_status_than_2xx_is_an_error_that_has_it(status: str, text: str):
     lines = ("Content-Length: 0", "Proxy-Authenticate: Basic", "proxy-authenticate: Negotiate")
-    error = await error_over(CannedStream(refusal(status, *lines)))
+    error = await error_over(CannedStream(rejection(status, *lines)))
     assert str(error) == text
     assert (error.status_code, error.reason_phrase) == (int(status[:3]), status[4:])
     assert error.headers["Proxy-Authenticate"] == "Basic, Negotiate"
@@ -78,21 +78,25 @@ async def test_another_status_than_2xx_is_an_error_that_has_it(status: str, text
 async def test_rejected_authentication_says_what_the_proxy_wants(userinfo, scheme, what):
     lines = ["Content-Length: 0", *([f"Proxy-Authenticate: {scheme}"] if scheme else [])]
     proxy = Proxy(f"http://{userinfo}proxy.example")
-    error = await error_over(CannedStream(refusal("407 No", *lines)), proxy)
+    error = await error_over(CannedStream(rejection("407 No", *lines)), proxy)
     assert str(error).startswith(f"the proxy {what}: HTTP status 407 No")
 
 
 @pytest.mark.parametrize("status", ["405 No", "501 No"])
 async def test_server_without_connect_is_asked_to_be_a_proxy(status: str):
-    error = await error_over(CannedStream(refusal(status, "Content-Length: 0")))
+    error = await error_over(CannedStream(rejection(status, "Content-Length: 0")))
     assert str(error) == f"the proxy refused: HTTP status {status} (is it an HTTP proxy?)"
 
 
-CONNECT_REFUSALS = {name: case for name, case in REFUSALS.items() if case[1][0] // 100 != 2}
+CONNECT_REJECTIONS = {name: case for name, case in REJECTIONS.items() if case[1][0] // 100 != 2}
 
 
-@pytest.mark.parametrize(("answer", "expected"), CONNECT_REFUSALS.values(), ids=CONNECT_REFUSALS)
-async def test_a_refusal_is_the_same_however_it_is_cut(answer: bytes, expected: tuple[int, bytes]):
+@pytest.mark.parametrize(
+    ("answer", "expected"), CONNECT_REJECTIONS.values(), ids=CONNECT_REJECTIONS
+)
+async def test_a_rejection_is_the_same_however_it_is_cut(
+    answer: bytes, expected: tuple[int, bytes]
+):
     cuts = [[answer], wire.cut(answer, range(len(answer)))]
     cuts += [wire.cut(answer, [position]) for position in range(1, len(answer))]
     for pieces in cuts:
@@ -100,32 +104,32 @@ async def test_a_refusal_is_the_same_however_it_is_cut(answer: bytes, expected: 
         assert (error.status_code, error.body) == expected
 
 
-async def test_interim_answers_do_not_hide_a_refusal():
-    stream = CannedStream(CONTINUE, EARLY_HINTS, refusal("403 No", "Content-Length: 2"), b"no")
+async def test_interim_answers_do_not_hide_a_rejection():
+    stream = CannedStream(CONTINUE, EARLY_HINTS, rejection("403 No", "Content-Length: 2"), b"no")
     error = await error_over(stream)
     assert (error.status_code, error.body) == (403, b"no")
 
 
-# The body of a refusal
+# The body of a rejection
 
 
 @pytest.mark.parametrize("end", [eof, reset])
-async def test_a_refusal_stays_one_whatever_becomes_of_its_body(end):
+async def test_a_rejection_stays_one_whatever_becomes_of_its_body(end):
     body = b"the error page"
     for size in range(len(body)):
-        answer = refusal("403 No", f"Content-Length: {len(body)}", body=body[:size])
+        answer = rejection("403 No", f"Content-Length: {len(body)}", body=body[:size])
         error = await error_over(CannedStream(answer, end=end))
         assert (error.status_code, error.body) == (403, body[:size])
 
 
 async def test_a_body_may_go_on_until_tcp_ends():
-    error = await error_over(CannedStream(refusal("403 No"), b"error ", b"page"))
+    error = await error_over(CannedStream(rejection("403 No"), b"error ", b"page"))
     assert (error.status_code, error.body) == (403, b"error page")
 
 
 @pytest.mark.parametrize("end", [trio.sleep_forever, eof])
 async def test_a_body_whose_chunks_are_broken_is_kept_as_far_as_it_came(autojump_clock, end):
-    answer = refusal("403 No", "Transfer-Encoding: chunked", body=b"2\r\nnoJUNK")
+    answer = rejection("403 No", "Transfer-Encoding: chunked", body=b"2\r\nnoJUNK")
     error = await error_over(CannedStream(answer, end=end))
     assert (error.status_code, error.body) == (403, b"no")
     assert trio.current_time() == 0
@@ -136,7 +140,7 @@ async def test_of_an_endless_body_64_kib_are_kept_and_no_time_is_lost(autojump_c
     async def pour() -> bytes:
         return b"x" * 1000
 
-    error = await error_over(CannedStream(refusal("502 No", *lines), end=pour))
+    error = await error_over(CannedStream(rejection("502 No", *lines), end=pour))
     assert (error.status_code, error.body) == (502, b"x" * 65_536)
     assert trio.current_time() == 0
 
@@ -148,14 +152,14 @@ async def drip() -> bytes:
 
 @pytest.mark.parametrize(("end", "body"), [(drip, b"noxxx"), (trio.sleep_forever, b"no")])
 async def test_a_slow_body_is_given_a_second(autojump_clock, end, body: bytes):
-    answer = refusal("407 No", "Content-Length: 1000", body=b"no")
+    answer = rejection("407 No", "Content-Length: 1000", body=b"no")
     error = await error_over(CannedStream(answer, end=end))
     assert (error.status_code, error.body) == (407, body)
     assert trio.current_time() == 1
 
 
-async def test_cancelled_within_the_body_of_a_refusal_only_the_cancel_comes_out(autojump_clock):
-    stream = CannedStream(refusal("407 No", "Content-Length: 1000"), end=drip)
+async def test_cancelled_within_the_body_of_a_rejection_only_the_cancel_comes_out(autojump_clock):
+    stream = CannedStream(rejection("407 No", "Content-Length: 1000"), end=drip)
     with trio.move_on_after(0.5) as scope:
         await connect(stream, PROXY, "example.org", 443, user_agent=None)
     assert scope.cancelled_caught
@@ -169,7 +173,7 @@ async def test_cancelled_within_the_body_of_a_refusal_only_the_cancel_comes_out(
     "answer",
     [
         *JUNK.values(),
-        refusal("101 Switching Protocols", "Upgrade: x", "Connection: Upgrade"),
+        rejection("101 Switching Protocols", "Upgrade: x", "Connection: Upgrade"),
         b"\x05\x00",
         b"<html>\r\n\r\n",
     ],
@@ -203,7 +207,7 @@ async def test_a_silent_answer_is_waited_for(autojump_clock):
         assert scope.cancelled_caught
 
 
-WHOLE = CONTINUE + refusal("200 OK", "Via: x")
+WHOLE = CONTINUE + rejection("200 OK", "Via: x")
 
 
 @pytest.mark.parametrize("size", range(len(WHOLE)))
@@ -244,15 +248,15 @@ async def test_what_else_a_stream_raises_leaves_as_it_is():
     async def fail() -> bytes:
         raise ZeroDivisionError
 
-    for answer in (b"HTTP/1.1 200", refusal("403 No")):
+    for answer in (b"HTTP/1.1 200", rejection("403 No")):
         with pytest.raises(ZeroDivisionError):
             await connect(
                 CannedStream(answer, end=fail), PROXY, "example.org", 443, user_agent=None
             )
 
 
-async def test_e35_refusal_counts_though_the_request_was_not_written():
-    answer = refusal("403 No", "Content-Length: 2", body=b"no")
+async def test_e35_rejection_counts_though_the_request_was_not_written():
+    answer = rejection("403 No", "Content-Length: 2", body=b"no")
     for pieces in ([answer], [answer[:-1]]):
         error = await error_over(CannedStream(*pieces, end=reset, writes=0))
         assert error.status_code == 403
@@ -260,5 +264,5 @@ async def test_e35_refusal_counts_though_the_request_was_not_written():
 
 
 async def test_consent_to_a_request_that_was_not_written_is_an_error():
-    error = await error_over(CannedStream(refusal("200 OK"), end=reset, writes=0))
+    error = await error_over(CannedStream(rejection("200 OK"), end=reset, writes=0))
     assert str(error) == "the proxy broke the connection at CONNECT; is it an HTTP proxy?"

@@ -57,7 +57,7 @@ async def errors_over(
     return outcomes[0]
 
 
-# Refusals
+# Rejections
 
 
 @pytest.mark.parametrize(
@@ -214,6 +214,8 @@ async def test_a_reset_at_a_write_is_an_error_with_its_cause(writes: int):
         (b"\x05\xff", 0, "the SOCKS proxy wants authentication"),
     ],
 )
-async def test_e35_refusal_counts_though_a_write_has_failed(answer: bytes, writes: int, text: str):
+async def test_e35_rejection_counts_though_a_write_has_failed(
+    answer: bytes, writes: int, text: str
+):
     error = await error_over(CannedStream(answer, end=reset, writes=writes))
     assert str(error).startswith(text)

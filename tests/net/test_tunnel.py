@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import trio
 from canned_stream import CannedStream
-from handshake_tables import refusal
+from handshake_tables import rejection
 from network import Names, Network
 from scripted_proxy import HTTPProxy
 from scripted_server import Peer, loopback_server, tls_of
@@ -296,7 +296,7 @@ async def test_a_proxy_that_is_not_reached_again_is_an_error_that_names_it(monke
 
 
 async def test_a_proxy_that_knows_no_tls_is_an_error_that_names_it(monkeypatch, client_ssl_context):
-    stream = CannedStream(refusal("400 Bad Request"))
+    stream = CannedStream(rejection("400 Bad Request"))
     Network(monkeypatch, stream)
     proxy = Proxy("https://proxy.example", ssl_context=client_ssl_context)
     error = await error_through(proxy)

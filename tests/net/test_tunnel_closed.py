@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import trio
 from canned_stream import CannedStream, reset
-from handshake_tables import JUNK, refusal
+from handshake_tables import JUNK, rejection
 from network import Names, Network
 from socks_tables import BOUND_IPV4, NO_AUTH, PASSWORD, WELCOME
 from sweep import AtOwnStep
@@ -48,8 +48,8 @@ def https(client_ssl_context) -> Proxy:
 # Failed
 
 FAILURES = {
-    "HTTP refuses": (HTTP, lambda: CannedStream(refusal("407 No", "Content-Length: 0"))),
-    "HTTP refuses without end": (HTTP, lambda: CannedStream(refusal("403 No"), bytes(70_000))),
+    "HTTP refuses": (HTTP, lambda: CannedStream(rejection("407 No", "Content-Length: 0"))),
+    "HTTP refuses without end": (HTTP, lambda: CannedStream(rejection("403 No"), bytes(70_000))),
     "HTTP says nothing": (HTTP, CannedStream),
     "HTTP breaks": (HTTP, lambda: CannedStream(end=reset)),
     "HTTP breaks at once": (HTTP, lambda: CannedStream(writes=0)),
@@ -99,7 +99,7 @@ ERRORS = [ZeroDivisionError(), KeyboardInterrupt()]
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 @pytest.mark.parametrize(
     ("proxy", "answer"),
-    [(HTTP, b""), (HTTP, refusal("403 No")), (SOCKS5, b""), (SOCKS5, NO_AUTH), (SOCKS5H, b"")],
+    [(HTTP, b""), (HTTP, rejection("403 No")), (SOCKS5, b""), (SOCKS5, NO_AUTH), (SOCKS5H, b"")],
     ids=["HTTP", "HTTP refuses", "SOCKS", "SOCKS goes on", "SOCKS resolves"],
 )
 async def test_whatever_else_a_stream_raises_leaves_as_it_is(monkeypatch, proxy, answer, error):
@@ -134,7 +134,7 @@ async def test_exception_of_enter_leaves_unchanged(monkeypatch, proxy, error):
 
 DIALOGUES = {
     "HTTP": (HTTP, lambda: [CannedStream(OK[:9], OK[9:])]),
-    "HTTP refuses": (HTTP, lambda: [CannedStream(refusal("403 No"), b"a", b"b")]),
+    "HTTP refuses": (HTTP, lambda: [CannedStream(rejection("403 No"), b"a", b"b")]),
     "SOCKS": (SOCKS5H, lambda: [CannedStream(PASSWORD + WELCOME + BOUND_IPV4)]),
     "SOCKS, several addresses": (
         SOCKS5,

@@ -17,7 +17,7 @@ from peers.library import Library
 TRUSTED_CA = trustme.CA()
 
 
-async def refusal(library: Library, url: str, **options) -> tuple[BaseException | None, float]:
+async def rejection(library: Library, url: str, **options) -> tuple[BaseException | None, float]:
     """Fail to open; return with what, and after how many seconds."""
     start = trio.current_time()
     step("opening")
@@ -33,7 +33,7 @@ async def refusal(library: Library, url: str, **options) -> tuple[BaseException 
 @check("E11", "TCP ends during the opening handshake")
 async def _(library: Library) -> None:
     async with scene(situations.ends_in_handshake(b"")) as server:
-        exc, seconds = await refusal(library, server.url, open_timeout=4)
+        exc, seconds = await rejection(library, server.url, open_timeout=4)
         expect(seconds < 2, f"waits for the whole open timeout, then {name(exc)}")
 
 
@@ -51,7 +51,7 @@ async def _(library: Library) -> None:
 
 async def endless(library: Library, script: Script[object]) -> None:
     async with scene(script) as server:
-        exc, seconds = await refusal(library, server.url, open_timeout=1)
+        exc, seconds = await rejection(library, server.url, open_timeout=1)
         expect(seconds < 3, f"{name(exc)} after {seconds:.0f} s")
         with trio.move_on_after(2) as scope:
             await server.seen()
@@ -68,7 +68,7 @@ async def _(library: Library) -> None:
     await endless(library, situations.drips(b"HTTP/1.1 101 Ok\r\nX: ", b"x", 0.1))
 
 
-@check("E15, body", "a refusal has an endless body")
+@check("E15, body", "a rejection has an endless body")
 async def _(library: Library) -> None:
     await endless(library, situations.refuses_without_end)
 
@@ -79,7 +79,7 @@ async def bad_certificate(library: Library, ca: trustme.CA, host: str, **kwargs)
     client_context = ssl.create_default_context()
     TRUSTED_CA.configure_trust(client_context)
     async with scene(situations.is_silent, ssl_context=server_context) as server:
-        exc, seconds = await refusal(
+        exc, seconds = await rejection(
             library, server.url, ssl_context=client_context, open_timeout=3
         )
         told = exc

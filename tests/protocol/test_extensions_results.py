@@ -1,4 +1,4 @@
-"""Results of extensions (RFC 6455 §9.1): refusals, wrong results, and too much data."""
+"""Results of extensions (RFC 6455 §9.1): rejections, wrong results, and too much data."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_hook_may_return_any_bytes_like_payload():
     assert payload_of(protocol.send_data(Opcode.BINARY, b"x")) == b"ab"
 
 
-# Refusals and wrong results
+# Rejections and wrong results
 
 IN = ["header", "payload", "complete"]
 

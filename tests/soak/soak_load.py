@@ -177,7 +177,7 @@ def _two_free_ports() -> int:
 # The clients
 
 
-class Conversation:
+class Session:
     """What one connection has heard and said."""
 
     def __init__(self, ws: WebSocketClient, dice: random.Random) -> None:
@@ -265,14 +265,14 @@ async def _connect_once(
             max_buffered_bytes=dice.choice([1000, 100_000]),
         ) as ws:
             counts["opened"] += 1
-            conversation = Conversation(ws, dice)
+            session = Session(ws, dice)
             while not ends.is_set():
-                await conversation.step()
+                await session.step()
                 if dice.random() < 0.05:
-                    await conversation.in_parts()
+                    await session.in_parts()
                 await trio.sleep(dice.uniform(0, 1))
             scope.deadline = trio.current_time() + 20
-            await conversation.finish()
+            await session.finish()
     if scope.cancelled_caught:
         counts["blocks cancelled"] += 1
 

@@ -29,7 +29,7 @@ def switching(
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def refusal(status: str, *lines: str, body: bytes = b"") -> bytes:
+def rejection(status: str, *lines: str, body: bytes = b"") -> bytes:
     return "\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode() + body
 
 
@@ -211,35 +211,35 @@ JUNK = {
     "junk after a 100": CONTINUE + b"\x00",
 }
 
-REFUSALS = {
+REJECTIONS = {
     "with a length": (
-        refusal("403 Forbidden", "Content-Length: 3", body=b"no."),
+        rejection("403 Forbidden", "Content-Length: 3", body=b"no."),
         (403, b"no."),
     ),
-    "without a body": (refusal("426 Upgrade Required", "Content-Length: 0"), (426, b"")),
-    "that can have no body": (refusal("204 No Content"), (204, b"")),
+    "without a body": (rejection("426 Upgrade Required", "Content-Length: 0"), (426, b"")),
+    "that can have no body": (rejection("204 No Content"), (204, b"")),
     "a redirect": (
-        refusal("302 Found", "Location: /there", "Content-Length: 0"),
+        rejection("302 Found", "Location: /there", "Content-Length: 0"),
         (302, b""),
     ),
-    "an OK": (refusal("200 OK", "Content-Length: 2", body=b"ok"), (200, b"ok")),
+    "an OK": (rejection("200 OK", "Content-Length: 2", body=b"ok"), (200, b"ok")),
     "of HTTP/1.0": (b"HTTP/1.0 503 Busy\r\nContent-Length: 1\r\n\r\nx", (503, b"x")),
     "in chunks": (
-        refusal(
+        rejection(
             "500 Oops", "Transfer-Encoding: chunked", body=b"2\r\nno\r\n1;x=y\r\n.\r\n0\r\n\r\n"
         ),
         (500, b"no."),
     ),
     "in chunks, with trailers": (
-        refusal("500 Oops", "Transfer-Encoding: chunked", body=b"2\r\nno\r\n0\r\nX-A: b\r\n\r\n"),
+        rejection("500 Oops", "Transfer-Encoding: chunked", body=b"2\r\nno\r\n0\r\nX-A: b\r\n\r\n"),
         (500, b"no"),
     ),
     "after a 100": (
-        CONTINUE + refusal("401 Unauthorized", "Content-Length: 1", body=b"x"),
+        CONTINUE + rejection("401 Unauthorized", "Content-Length: 1", body=b"x"),
         (401, b"x"),
     ),
     "with something after its body": (
-        refusal("403 Forbidden", "Content-Length: 3", body=b"no.HTTP/1.1 200 OK\r\n\r\n"),
+        rejection("403 Forbidden", "Content-Length: 3", body=b"no.HTTP/1.1 200 OK\r\n\r\n"),
         (403, b"no."),
     ),
     "with headers of a 101": (

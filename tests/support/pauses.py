@@ -5,7 +5,7 @@ each step. The time between two steps is a pause: in it, the client's tasks have
 themselves. A server in another thread or process does not count.
 
 CPU time does not run while other processes have the CPU, but it is not free of noise: caches are
-shared, and page faults count. So a situation is run several times, and its best run is judged. The
+shared, and page faults count. So a situation is run several times, and its best run counts. The
 noise differs from run to run, while a fault is in all of them. No margin is added to the promise.
 """
 

@@ -124,7 +124,7 @@ def drips(head: bytes, byte: bytes, seconds: float) -> Script[None]:
 
 
 async def refuses_without_end(peer: Peer) -> None:
-    """E15: a refusal whose body has no end."""
+    """E15: a rejection whose body has no end."""
     await peer.read_request()
     with suppress(trio.BrokenResourceError):
         await peer.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 1000000000000\r\n\r\n")

@@ -226,7 +226,7 @@ class HTTP11Exchange:
         self._lines += piece.endswith(b"\n")
 
     def _check_start(self, data: bytes) -> None:
-        """Judge the first bytes: the greeting of another protocol has no blank line at its end."""
+        """Check the first bytes: the greeting of another protocol has no blank line at its end."""
         if len(self._start) == len(_START):
             return
         came = self._start + data

@@ -203,7 +203,7 @@ class _Nursery:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        own = None  # of the block, if it is not a cancel, which is for the nursery to judge
+        own = None  # of the block, if it is not a cancel, which is for the nursery to handle
         if exc is not None and not _is_cancel(exc):
             self._nursery.cancel_scope.cancel()
             exc_type, exc, traceback, own = None, None, None, exc

@@ -8,7 +8,7 @@
 `/ping`                     pings; tells the payload of the pong in a message
 `/quiet`                    sends nothing but its keepalive's pings
 `/close?code=…&reason=…`    sends "last words", then a Close of this code and reason
-`/refuse`                   answers the opening handshake with the `REFUSAL_…`
+`/refuse`                   answers the opening handshake with the `REJECTION_…`
 `/crash`                    sends "last words", then raises
 `/abort`                    sends "last words"; resets TCP at the first message that comes
 ==========================  ================================================================
@@ -20,9 +20,9 @@ import socket
 from dataclasses import dataclass
 
 SUBPROTOCOL = "chat.v1"
-REFUSAL_STATUS = 401
-REFUSAL_HEADERS = {"WWW-Authenticate": 'Bearer realm="interop"', "X-Shard": "seven"}
-REFUSAL_BODY = "Who are you? Wer bist du? Кто ты?\n"
+REJECTION_STATUS = 401
+REJECTION_HEADERS = {"WWW-Authenticate": 'Bearer realm="interop"', "X-Shard": "seven"}
+REJECTION_BODY = "Who are you? Wer bist du? Кто ты?\n"
 MAX_MESSAGE_SIZE = 16 << 20  # bytes: the tests' largest message is half of it
 PING_INTERVAL = 0.25  # seconds: how long a keepalive test waits for its ping
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
-from . import REFUSAL_BODY, REFUSAL_HEADERS, REFUSAL_STATUS, SUBPROTOCOL
+from . import REJECTION_BODY, REJECTION_HEADERS, REJECTION_STATUS, SUBPROTOCOL
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -51,8 +51,8 @@ async def _echo(receive: Receive, send: Send) -> None:
 
 
 async def _refuse(send: Send) -> None:
-    headers = [(name.lower().encode(), value.encode()) for name, value in REFUSAL_HEADERS.items()]
+    headers = [(name.lower().encode(), value.encode()) for name, value in REJECTION_HEADERS.items()]
     await send(
-        {"type": "websocket.http.response.start", "status": REFUSAL_STATUS, "headers": headers}
+        {"type": "websocket.http.response.start", "status": REJECTION_STATUS, "headers": headers}
     )
-    await send({"type": "websocket.http.response.body", "body": REFUSAL_BODY.encode()})
+    await send({"type": "websocket.http.response.body", "body": REJECTION_BODY.encode()})

@@ -9,9 +9,9 @@ from aiohttp import WSMsgType, web
 
 from . import (
     MAX_MESSAGE_SIZE,
-    REFUSAL_BODY,
-    REFUSAL_HEADERS,
-    REFUSAL_STATUS,
+    REJECTION_BODY,
+    REJECTION_HEADERS,
+    REJECTION_STATUS,
     SUBPROTOCOL,
     Listeners,
 )
@@ -51,9 +51,11 @@ async def _close(request: web.Request) -> web.WebSocketResponse:
 
 
 async def _refuse(request: web.Request) -> web.Response:
-    refusal = web.Response(status=REFUSAL_STATUS, headers=REFUSAL_HEADERS, text=REFUSAL_BODY)
-    await refusal.prepare(request)
-    return refusal
+    rejection = web.Response(
+        status=REJECTION_STATUS, headers=REJECTION_HEADERS, text=REJECTION_BODY
+    )
+    await rejection.prepare(request)
+    return rejection
 
 
 async def _crash(request: web.Request) -> web.WebSocketResponse:

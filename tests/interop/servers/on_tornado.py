@@ -14,9 +14,9 @@ from tornado.websocket import WebSocketHandler
 from . import (
     MAX_MESSAGE_SIZE,
     PING_INTERVAL,
-    REFUSAL_BODY,
-    REFUSAL_HEADERS,
-    REFUSAL_STATUS,
+    REJECTION_BODY,
+    REJECTION_HEADERS,
+    REJECTION_STATUS,
     SUBPROTOCOL,
     Listeners,
 )
@@ -73,10 +73,10 @@ class _Abort(_Handler):
 
 class _Refuse(RequestHandler):
     def get(self) -> None:
-        self.set_status(REFUSAL_STATUS)
-        for name, value in REFUSAL_HEADERS.items():
+        self.set_status(REJECTION_STATUS)
+        for name, value in REJECTION_HEADERS.items():
             self.set_header(name, value)
-        self.finish(REFUSAL_BODY)
+        self.finish(REJECTION_BODY)
 
 
 async def _serve(listeners: Listeners) -> None:

@@ -17,9 +17,9 @@ from websockets.typing import Subprotocol
 
 from . import (
     MAX_MESSAGE_SIZE,
-    REFUSAL_BODY,
-    REFUSAL_HEADERS,
-    REFUSAL_STATUS,
+    REJECTION_BODY,
+    REJECTION_HEADERS,
+    REJECTION_STATUS,
     SUBPROTOCOL,
     Listeners,
 )
@@ -98,8 +98,8 @@ async def _handle(ws: ServerConnection) -> None:
 def _refuse(ws: ServerConnection, request: Request) -> Response | None:
     if request.path != "/refuse":
         return None
-    response = ws.respond(REFUSAL_STATUS, REFUSAL_BODY)
-    response.headers.update(REFUSAL_HEADERS)
+    response = ws.respond(REJECTION_STATUS, REJECTION_BODY)
+    response.headers.update(REJECTION_HEADERS)
     return response
 
 
