@@ -23,6 +23,7 @@ from trio_wsclient import (
     InvalidURL,
     OpenTimeout,
     ProxyError,
+    UnexpectedMessage,
     WebSocketError,
     WebSocketInternalError,
     _errors,
@@ -49,6 +50,7 @@ EXAMPLES = [
     ClosedOnReceive(None, ECHO, "a text"),
     ClosedOnSend(GONE, None, "a text"),
     ConnectionClosedError(None, None, "a text"),
+    UnexpectedMessage("a text", b"a message"),
     WebSocketInternalError("a text"),
 ]
 
@@ -65,6 +67,7 @@ PARENTS: dict[type[WebSocketError], tuple[type[BaseException], ...]] = {
     ClosedOnReceive: (ConnectionClosedOK, trio.EndOfChannel),
     ClosedOnSend: (ConnectionClosedOK, trio.BrokenResourceError),
     ConnectionClosedError: (ConnectionClosed, trio.BrokenResourceError),
+    UnexpectedMessage: (WebSocketError,),
     WebSocketInternalError: (WebSocketError,),
 }
 

@@ -44,6 +44,8 @@ NAMES = [
     "Reconnecting",
     "Reconnection",
     "TLSInfo",
+    "TypedChannel",
+    "UnexpectedMessage",
     "WebSocketClient",
     "WebSocketError",
     "WebSocketInternalError",
@@ -61,8 +63,10 @@ METHODS = {
     "ping": "(self, payload: 'BytesLike | None' = None) -> 'float'",
     "pong": "(self, payload: 'BytesLike' = b'') -> 'None'",
     "receive": "(self) -> 'str | bytes'",
+    "receive_binary": "(self) -> 'bytes'",
     "receive_batch": "(self, max_messages: 'int | None' = None) -> 'list[str | bytes]'",
     "receive_nowait": "(self) -> 'str | bytes'",
+    "receive_text": "(self) -> 'str'",
     "send": "(self, value: 'str | BytesLike') -> 'None'",
     "send_binary": "(self, data: 'str | BytesLike') -> 'None'",
     "send_many": "(self, messages: 'Iterable[str | BytesLike]') -> 'None'",
@@ -164,6 +168,8 @@ ATTRIBUTES = {
     "ProxyError": ["body", "headers", "reason_phrase", "redirects", "status_code"],
     "Reconnecting": [],
     "Reconnection": ["attempt", "last_error"],
+    "TypedChannel": ["aclose", "receive", "send"],
+    "UnexpectedMessage": ["message", "problem"],
 }
 
 CLASSES = {

@@ -13,6 +13,7 @@ from trio_wsclient._errors import (
     InvalidURL,
     OpenTimeout,
     ProxyError,
+    UnexpectedMessage,
     WebSocketError,
     WebSocketInternalError,
 )
@@ -28,6 +29,7 @@ from trio_wsclient._protocol.events import DataFrame, Opcode
 from trio_wsclient._protocol.frames import IMPLEMENTATION
 from trio_wsclient._reconnect import Reconnecting, Reconnection, reconnecting
 from trio_wsclient._retry import retry_delay
+from trio_wsclient._typed_channel import TypedChannel
 from trio_wsclient._version import __version__
 
 __all__ = [
@@ -55,6 +57,8 @@ __all__ = [
     "Reconnecting",
     "Reconnection",
     "TLSInfo",
+    "TypedChannel",
+    "UnexpectedMessage",
     "WebSocketClient",
     "WebSocketError",
     "WebSocketInternalError",

@@ -24,7 +24,12 @@ from trio_wsclient._connection.sending import (
     encode_text,
     encode_text_part,
 )
-from trio_wsclient._errors import ClosedOnSend, ConnectionClosed, ConnectionClosedOK
+from trio_wsclient._errors import (
+    ClosedOnSend,
+    ConnectionClosed,
+    ConnectionClosedOK,
+    UnexpectedMessage,
+)
 from trio_wsclient._headers import Headers
 from trio_wsclient._http.url import URL
 from trio_wsclient._net.tls_info import TLSInfo
@@ -47,6 +52,12 @@ class ConnectionInfo(NamedTuple):
     tls: TLSInfo | None
     fragment_size: int | None
     logger: logging.Logger
+
+
+def describe_message(message: str | bytes) -> str:
+    """Tell the type and the size of a message, for the text of an error."""
+    kind = "Text" if isinstance(message, str) else "Binary"
+    return f"a {kind} message of length {len(message)}"
 
 
 class WebSocketClient(trio.abc.Channel[str | bytes]):
@@ -302,6 +313,47 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
             await checkpoint_if_cancelled()
             return queue.take_message()
         return await self._receiver.take(queue.take_message, is_message=True)
+
+    @enable_ki_protection
+    async def receive_text(self) -> str:
+        """Wait for a message, which has to be Text, and take it.
+
+        If cancelled: nothing is taken.
+
+        Returns:
+            The text.
+
+        Raises:
+            UnexpectedMessage: The message is Binary. It is taken, and the connection stays open.
+            RuntimeError: ``decode_text`` is off, so Text can't be told from Binary. For all else
+                see ``receive``.
+        """
+        if not self._queue.decode_text:
+            raise RuntimeError("receive_text can't tell Text from Binary while decode_text is off")
+        message = await self.receive()
+        if isinstance(message, str):
+            return message
+        problem = f"received {describe_message(message)} instead of a Text message"
+        raise UnexpectedMessage(problem, message)
+
+    @enable_ki_protection
+    async def receive_binary(self) -> bytes:
+        """Wait for a message, which has to be Binary, and take it.
+
+        If cancelled: nothing is taken.
+
+        Returns:
+            The bytes. If ``decode_text`` is off, those of a Text message too.
+
+        Raises:
+            UnexpectedMessage: The message is Text. It is taken, and the connection stays open. For
+                all else see ``receive``.
+        """
+        message = await self.receive()
+        if isinstance(message, bytes):
+            return message
+        problem = f"received {describe_message(message)} instead of a Binary message"
+        raise UnexpectedMessage(problem, message)
 
     @enable_ki_protection
     def receive_nowait(self) -> str | bytes:

@@ -273,6 +273,24 @@ class ConnectionClosedError(ConnectionClosed, trio.BrokenResourceError):
     """The connection ended in any other way; ``__cause__`` says why, if it was no Close frame."""
 
 
+class UnexpectedMessage(WebSocketError):
+    """A message is not of the type that was asked for, or could not be decoded.
+
+    The message has been taken, and the connection is open.
+
+    Attributes:
+        problem: What is wrong with it. The text of the error has this alone: a message may be long.
+        message: The message, a ``str`` or ``bytes``.
+    """
+
+    _fields = ("problem", "message")
+
+    def __init__(self, problem: str, message: str | bytes) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.message = message
+
+
 class WebSocketInternalError(WebSocketError):
     """A bug of this library, please report it; ``__cause__`` is the bug, or a group with it."""
 
@@ -288,6 +306,7 @@ for _public in (
     ConnectionClosed,
     ConnectionClosedOK,
     ConnectionClosedError,
+    UnexpectedMessage,
     WebSocketInternalError,
 ):
     _public.__module__ = _PUBLIC_MODULE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import shlex
 import textwrap
@@ -19,6 +20,7 @@ from trio_wsclient import (
     ConnectionRejected,
     Headers,
     PerMessageDeflate,
+    TypedChannel,
     WebSocketClient,
     WebSocketError,
     open_websocket_client,
@@ -180,6 +182,17 @@ async def test_the_block_of_text_writer_sends_one_message():
         assert await peer.receive() == "one, two"
 
 
+async def test_the_block_of_typed_channel_prints_prices(autojump_clock, capsys):
+    async with memory_websocket_pair() as (ws, peer):
+        await peer.send('{"price": 42}')
+        await peer.send_close()
+        await run_block(
+            documented()["TypedChannel[0]"], ws=ws, json=json, TypedChannel=TypedChannel
+        )
+        assert peer.messages == ['{"op": "subscribe"}']
+    assert capsys.readouterr().out == "42\n"
+
+
 def test_the_function_in_a_docstring_counts_tries():
     delay = eval(documented()["reconnecting[1]"].strip(), {"retry_delay": retry_delay})
     error = ConnectionRejected(503, Headers([]), b"")
@@ -197,5 +210,5 @@ async def test_the_test_in_a_docstring_passes(autojump_clock):
 
 def test_no_block_in_a_docstring_is_overlooked():
     tests = Path(__file__).read_text(encoding="utf-8")
-    assert len(documented()) == 5
+    assert len(documented()) == 6
     assert all(f'"{name}"' in tests for name in documented())

@@ -6,10 +6,12 @@ An ``ignore`` is a claim too: both are told to complain about one that is not ne
 
 from __future__ import annotations
 
+import json
 import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, assert_type
 
@@ -30,6 +32,8 @@ from trio_wsclient import (
     OpenTimeout,
     ProxyError,
     TLSInfo,
+    TypedChannel,
+    UnexpectedMessage,
     WebSocketClient,
     open_websocket_client,
     run_websocket_client,
@@ -69,6 +73,9 @@ async def writing(ws: WebSocketClient) -> None:
 async def receiving(ws: WebSocketClient) -> None:
     assert_type(await ws.receive(), str | bytes)
     assert_type(ws.receive_nowait(), str | bytes)
+    text: str = await ws.receive_text()
+    binary: bytes = await ws.receive_binary()
+    del text, binary
     assert_type(await ws.receive_batch(), list[str | bytes])
     assert_type(await ws.receive_batch(10), list[str | bytes])
     assert_type(await ws.receive_batch(max_messages=None), list[str | bytes])
@@ -82,6 +89,40 @@ async def receiving(ws: WebSocketClient) -> None:
         assert_type(frame.fin, bool)
     iterator: AsyncIterator[DataFrame] = ws.frames()
     assert_type(await anext(iterator), DataFrame)
+
+
+@dataclass
+class Event:
+    number: int
+
+    def to_json(self) -> bytes:
+        return b"%d" % self.number
+
+    @classmethod
+    def from_json(cls, message: str | bytes) -> Event:
+        return cls(int(message))
+
+    @classmethod
+    def from_binary(cls, message: bytes) -> Event:
+        return cls(message[0])
+
+
+async def typed(ws: WebSocketClient) -> None:
+    channel = TypedChannel(ws, encode=Event.to_json, decode=Event.from_json, text=True)
+    assert_type(channel, TypedChannel[Event])
+    assert_type(await channel.receive(), Event)
+    await channel.send(Event(1))
+    await channel.send("text")  # type: ignore[arg-type]
+    async for event in channel:
+        assert_type(event, Event)
+    as_channel: trio.abc.Channel[Event] = channel
+    values: TypedChannel[object] = TypedChannel(ws, encode=json.dumps, decode=json.loads)
+    TypedChannel(ws, encode=Event.to_json, decode=Event.from_binary)
+    del as_channel, values
+    try:
+        await channel.receive()
+    except UnexpectedMessage as exc:
+        assert_type(exc.message, str | bytes)
 
 
 async def pinging_and_closing(ws: WebSocketClient) -> None:

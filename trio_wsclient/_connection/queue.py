@@ -40,9 +40,10 @@ class ReceiveQueue:
 
     Args:
         max_buffered_bytes: The reader pauses when this many bytes are waiting.
-        decode_text: Whether a Text message in fragments is handed over as ``str``.
+        decode_text: Whether Text is handed over as ``str``.
 
     Attributes:
+        decode_text: The same.
         front: The messages of the batch that is being taken. If ``is_simple`` is true and this is
             not empty, `take_message` may be called without any other check.
         is_claimed: Whether only the active receiver may take.
@@ -53,7 +54,7 @@ class ReceiveQueue:
 
     def __init__(self, *, max_buffered_bytes: int, decode_text: bool) -> None:
         self.max_buffered_bytes: Final = max_buffered_bytes
-        self._decode_text = decode_text
+        self.decode_text = decode_text
         self.front: Final[deque[_Message]] = deque()
         self._front_size = 0  # bytes of the batch in `front`, also of what is taken already
         # Batches after it. An empty deque would cost an idle connection 760 bytes.
@@ -152,7 +153,7 @@ class ReceiveQueue:
 
     def put_batch(self, messages: list[Entry], size: int) -> None:
         """Put messages in one frame each, whose payloads take ``size`` bytes."""
-        if not self._decode_text:
+        if not self.decode_text:
             self._to_join += sum(isinstance(message, DataFrame) for message in messages)
         self._put(cast("list[_Message]", messages), size + len(messages) * _OVERHEAD)
 
@@ -255,7 +256,7 @@ class ReceiveQueue:
             opcode = message[0].opcode
             payload = b"".join([frame.payload for frame in message])
             message.clear()  # Else the message would be in memory three times while it is decoded.
-        return payload.decode() if opcode is Opcode.TEXT and self._decode_text else payload
+        return payload.decode() if opcode is Opcode.TEXT and self.decode_text else payload
 
     def take_frame(self) -> DataFrame:
         """Take the first frame; there has to be one."""
