@@ -16,7 +16,16 @@ ROOMS = [
     *("_text", "_headers", "_scheduling", "_version"),
     *("_protocol", "_errors", "_functions", "_interrupts", "_observe"),
     *("_http", "_net", "_option_names", "_options", "_connection"),
-    *("_client", "_connect", "_misuse", "_open", "_retry", "_reconnect", "_typed_channel"),
+    *(
+        "_client",
+        "_connect",
+        "_misuse",
+        "_open",
+        "_retry",
+        "_reconnect",
+        "_typed_channel",
+        "_background",
+    ),
     *("__init__", "testing", "_cli", "__main__"),
 ]
 PUBLIC = ROOMS.index("__init__")

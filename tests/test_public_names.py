@@ -50,6 +50,7 @@ NAMES = [
     "WebSocketError",
     "WebSocketInternalError",
     "__version__",
+    "background_task",
     "open_websocket_client",
     "reconnecting",
     "retry_delay",
@@ -93,6 +94,10 @@ PROPERTIES = {
 }
 
 FUNCTIONS = {
+    "background_task": (
+        "(fn: 'Callable[[*Arguments], Awaitable[Any]]', *args: '*Arguments')"
+        " -> 'AbstractAsyncContextManager[None]'"
+    ),
     "open_websocket_client": (
         "(url: 'str', **options: 'Unpack[ClientOptions]')"
         " -> 'AbstractAsyncContextManager[WebSocketClient]'"

@@ -1,5 +1,6 @@
 """A WebSocket client for Trio that closes when its block is left, however it is left."""
 
+from trio_wsclient._background import background_task
 from trio_wsclient._client import WebSocketClient
 from trio_wsclient._connection.receiving import Frames
 from trio_wsclient._connection.sending import MessageWriter
@@ -63,6 +64,7 @@ __all__ = [
     "WebSocketError",
     "WebSocketInternalError",
     "__version__",
+    "background_task",
     "open_websocket_client",
     "reconnecting",
     "retry_delay",

@@ -12,10 +12,10 @@ from trio_wsclient._errors import UnexpectedMessage
 from trio_wsclient._functions import refuse_async, refuse_coroutine
 from trio_wsclient._interrupts import call_interruptible
 
-_T = TypeVar("_T")
+Value = TypeVar("Value")
 
 
-class TypedChannel(trio.abc.Channel[_T], Generic[_T]):
+class TypedChannel(trio.abc.Channel[Value], Generic[Value]):
     """A ``trio.abc.Channel`` of values over a connection (JSON, msgspec, pydantic, protobuf, …).
 
     Example:
@@ -45,8 +45,8 @@ class TypedChannel(trio.abc.Channel[_T], Generic[_T]):
         self,
         ws: WebSocketClient,
         *,
-        encode: Callable[[_T], str | bytes | bytearray | memoryview],
-        decode: Callable[[Any], _T],
+        encode: Callable[[Value], str | bytes | bytearray | memoryview],
+        decode: Callable[[Any], Value],
         text: bool = False,
     ) -> None:
         for name, function in (("encode", encode), ("decode", decode)):
@@ -58,7 +58,7 @@ class TypedChannel(trio.abc.Channel[_T], Generic[_T]):
         self._decode = decode
         self._text = text
 
-    async def send(self, value: _T) -> None:
+    async def send(self, value: Value) -> None:
         """Encode a value, and send the message.
 
         What ``encode`` raises leaves as it is, and nothing is sent. For all else, also if
@@ -75,7 +75,7 @@ class TypedChannel(trio.abc.Channel[_T], Generic[_T]):
         refuse_async("encode", message)
         await (self._ws.send_text(message) if self._text else self._ws.send(message))
 
-    async def receive(self) -> _T:
+    async def receive(self) -> Value:
         """Wait for a message, and decode it.
 
         If cancelled: nothing is taken.

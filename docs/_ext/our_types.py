@@ -19,7 +19,7 @@ PUBLIC = {
 }
 LITERAL = re.compile(r"``([A-Za-z_]+)``")
 # Variables of types, and what a user never holds: shown, but not linked.
-UNLINKED = {"Part_contra", "Extension"}
+UNLINKED = {"Arguments", "Extension", "Part_contra", "Value"}
 
 
 def resolve(

@@ -23,6 +23,7 @@ from trio_wsclient import (
     TypedChannel,
     WebSocketClient,
     WebSocketError,
+    background_task,
     open_websocket_client,
     reconnecting,
     retry_delay,
@@ -184,12 +185,15 @@ async def test_the_block_of_text_writer_sends_one_message():
 
 async def test_the_block_of_typed_channel_prints_prices(autojump_clock, capsys):
     async with memory_websocket_pair() as (ws, peer):
-        await peer.send('{"price": 42}')
-        await peer.send_close()
-        await run_block(
-            documented()["TypedChannel[0]"], ws=ws, json=json, TypedChannel=TypedChannel
-        )
-        assert peer.messages == ['{"op": "subscribe"}']
+
+        async def serve() -> None:
+            assert await peer.receive() == '{"op": "subscribe"}'
+            await peer.send('{"price": 42}')
+            await peer.send_close()
+
+        names = {"ws": ws, "json": json, "TypedChannel": TypedChannel}
+        async with background_task(serve):
+            await run_block(documented()["TypedChannel[0]"], **names)
     assert capsys.readouterr().out == "42\n"
 
 

@@ -225,7 +225,7 @@ async def test_feed_resumes_after_the_last_number_seen(capsys):
     )
 
 
-async def test_requests_get_their_own_answers_whatever_the_order(capsys):
+async def test_requests_get_their_own_responses_in_any_order(capsys):
     async def script(peer):
         await peer.accept()
         waiting = []
@@ -237,13 +237,21 @@ async def test_requests_get_their_own_answers_whatever_the_order(capsys):
                 for answer in reversed(waiting):
                     await peer.send(wire.text(json.dumps(answer)))
                 waiting.clear()
-        await peer.send(wire.close(frame.code))
-        await peer.stream.aclose()
+            if question["method"] == "divide":
+                error = {"code": 1, "message": "division by zero"}
+                await peer.send(wire.text(json.dumps({"method": "log", "params": []})))
+                await peer.send(wire.text(json.dumps({"id": question["id"], "error": error})))
+            if question["method"] == "stop":
+                await peer.send(wire.close(4000, b"maintenance"))
+                await peer.close_politely()
+                return
 
     async with loopback_server(script) as url:
         await run_example("requests_with_ids.py", url)
-    lines = capsys.readouterr().out.splitlines()
-    assert sorted(lines) == ["1 + 2 = 3", "3 + 4 = 7", "no answer in time"]
+    *sums, notification, failed, late, ended = capsys.readouterr().out.splitlines()
+    assert sorted(sums) == ["1 + 2 = 3", "3 + 4 = 7"]
+    assert (notification, failed) == ("notification: log", "failed: division by zero")
+    assert (late, ended) == ("no response in time", "ended: 4000 maintenance")
 
 
 async def test_fan_out_loses_nothing_for_the_complete_consumer(capsys):

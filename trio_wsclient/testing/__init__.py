@@ -19,14 +19,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import Final, Unpack
 
 import h11
 import trio
 import trio.testing
 
-from trio_wsclient import ClientOptions, WebSocketClient, open_websocket_client
+from trio_wsclient import (
+    ClientOptions,
+    WebSocketClient,
+    background_task,
+    open_websocket_client,
+)
 from trio_wsclient._http import upgrade
 from trio_wsclient._protocol import frames
 from trio_wsclient.testing.peer import Peer, Request
@@ -83,8 +87,7 @@ async def memory_websocket_pair(
             await peer.shake_hands(subprotocols=subprotocols, headers=headers)
             await peer.read()
 
-    async with _Nursery() as nursery:
-        nursery.start_soon(serve)  # noqa: ASYNC113 what is written before it runs waits
+    async with background_task(serve):
         options["stream"] = trio.StapledStream(outgoing, answered)
         try:
             async with open_websocket_client(url, **options) as ws:
@@ -139,8 +142,7 @@ async def open_loopback_server(
         with suppress(*_GONE, h11.RemoteProtocolError):
             if not await peer.shake_hands(subprotocols=subprotocols, refuse=refuse):
                 return
-            async with _Nursery() as nursery:
-                nursery.start_soon(peer.read)
+            async with background_task(peer.read):
                 try:
                     await handler(peer)
                 except trio.EndOfChannel:
@@ -148,14 +150,31 @@ async def open_loopback_server(
                         raise  # It is of another channel.
                 await peer.close()
 
-    async with _Nursery() as nursery:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        run = partial(trio.serve_listeners, serve, listeners, handler_nursery=nursery)
-        nursery.start_soon(run)  # noqa: ASYNC113 the system accepts before it runs
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with background_task(_serve_all, serve, listeners):
         port = listeners[0].socket.getsockname()[1]
         scheme = "ws" if ssl_context is None else "wss"
         yield LoopbackServer(f"{scheme}://127.0.0.1:{port}/", port)
-        nursery.cancel_scope.cancel()
+
+
+async def _serve_all(
+    serve: Callable[[trio.abc.Stream], Awaitable[None]], listeners: list[trio.SocketListener]
+) -> None:
+    """Serve each connection until one raises; a single exception leaves in no group."""
+    errors: list[BaseException] = []
+
+    async def serve_one(stream: trio.abc.Stream) -> None:
+        try:
+            await serve(stream)
+        except trio.Cancelled:
+            raise
+        except BaseException as exc:  # noqa: BLE001 it is raised below
+            errors.append(exc)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        await trio.serve_listeners(serve_one, listeners, handler_nursery=nursery)
+    raise errors[0] if len(errors) == 1 else BaseExceptionGroup("handlers", errors)
 
 
 @contextmanager
@@ -185,45 +204,3 @@ def fixed_randomness(mask: bytes = bytes(4), nonce: bytes = bytes(16)) -> Iterat
     finally:
         for (module, name, _), function in zip(drawn, before, strict=True):
             setattr(module, name, function)
-
-
-class _Nursery:
-    """A nursery whose block raises the one exception that there is as it is, not in a group."""
-
-    def __init__(self) -> None:
-        self._manager = trio.open_nursery(strict_exception_groups=True)
-
-    async def __aenter__(self) -> trio.Nursery:
-        self._nursery = await self._manager.__aenter__()
-        return self._nursery
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        own = None  # of the block, if it is not a cancel, which is for the nursery to handle
-        if exc is not None and not _is_cancel(exc):
-            self._nursery.cancel_scope.cancel()
-            exc_type, exc, traceback, own = None, None, None, exc
-        try:
-            # What runs inside was cancelled, or is to be waited for.
-            is_swallowed = await self._manager.__aexit__(  # noqa: ASYNC102
-                exc_type, exc, traceback
-            )
-        except BaseExceptionGroup as group:
-            if own is not None:
-                raise BaseExceptionGroup(group.message, [*group.exceptions, own]) from None
-            if len(group.exceptions) > 1 or group.exceptions[0] is exc:
-                raise
-            error = group.exceptions[0]
-        else:
-            return bool(is_swallowed) and own is None
-        raise error
-
-
-def _is_cancel(exc: BaseException) -> bool:
-    if isinstance(exc, BaseExceptionGroup):
-        return exc.subgroup(trio.Cancelled) is not None
-    return isinstance(exc, trio.Cancelled)
