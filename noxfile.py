@@ -66,7 +66,7 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     # Measuring doubles the time, and the code is the same on other interpreters.
     coverage = ["--cov", "--cov-fail-under=100"] if sys.version_info[:2] == (3, 11) else []
-    env = {"COVERAGE_FILE": f"{session.create_tmp()}/coverage"}
+    env = {"COVERAGE_FILE": f"{session.cache_dir.absolute()}/coverage"}
     both = [["-m", "not slow", *coverage], ["-m", "slow", "-n", "auto"]]
     for arguments in [session.posargs] if session.posargs else both:
         session.run("pytest", *arguments, env=env)

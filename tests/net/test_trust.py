@@ -263,6 +263,6 @@ async def test_sslkeylogfile_that_can_not_be_written_is_a_handshake_error(
 ):
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "nowhere" / "keys.log"))
     async with loopback_server(echo_script, ssl_context=server_ssl_context) as url:
-        with pytest.raises(HandshakeError, match=r"No such file .*keys\.log"):
+        with pytest.raises(HandshakeError, match="No such file"):
             async with open_websocket_client(url):
                 pytest.fail("it is not open")
