@@ -103,7 +103,7 @@ FUNCTIONS = {
         " -> 'AbstractAsyncContextManager[WebSocketClient]'"
     ),
     "reconnecting": (
-        "(target: 'str | _Open', /, *, retry_delay: '_RetryDelay' = retry_delay,"
+        "(target: 'str | _MakeURL | _Open', /, *, retry_delay: 'RetryDelay' = retry_delay,"
         " first_delay: 'float' = 1.0, max_delay: 'float' = 60.0, reset_after: 'float' = 60.0,"
         " **options: 'Unpack[ClientOptions]') -> 'Reconnecting'"
     ),
@@ -154,23 +154,24 @@ ATTRIBUTES = {
         *("closed_by", "code", "connection_id", "problem", "reason", "received", "sent"),
     ],
     "ConnectionRejected": [
-        *("body", "headers", "problem", "reason_phrase", "redirects", "status_code", "url"),
+        *("body", "connection_id", "headers", "problem", "reason_phrase", "redirects"),
+        *("status_code", "url"),
     ],
     "Frames": [],
     "Headers": ["get", "get_all", "items", "keys", "raw", "tokens", "values"],
     "InvalidURL": ["problem", "url"],
     "MessageWriter": ["write"],
-    "HandshakeError": ["redirects"],
+    "HandshakeError": ["connection_id", "redirects"],
     "Observer": [
-        *("closed", "frame_received", "frame_sent", "opened", "opening_failed"),
+        *("closed", "frame_received", "frame_sent", "opened", "opening_failed", "retrying"),
         "wants_payloads",
     ],
-    "OpenTimeout": ["phase", "redirects", "seconds"],
+    "OpenTimeout": ["connection_id", "phase", "redirects", "seconds"],
     "Proxy": [
         *("credentials", "fields", "headers", "host", "is_secure", "is_socks", "port"),
         *("resolves", "ssl_context", "url"),
     ],
-    "ProxyError": ["body", "headers", "reason_phrase", "redirects", "status_code"],
+    "ProxyError": ["body", "connection_id", "headers", "reason_phrase", "redirects", "status_code"],
     "Reconnecting": [],
     "Reconnection": ["attempt", "last_error"],
     "TypedChannel": ["aclose", "receive", "send"],

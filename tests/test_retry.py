@@ -37,7 +37,9 @@ def caused(error: HandshakeError, cause: BaseException) -> HandshakeError:
 
 def received(code: int) -> WebSocketError:
     kind = ConnectionClosedOK if code in {1000, 1001, 1005} else ConnectionClosedError
-    return kind(CloseFrame(code), CloseFrame(code), "closed by the server")
+    error = kind(CloseFrame(code), CloseFrame(code), "closed by the server")
+    error.closed_by = "server"
+    return error
 
 
 WORTH_IT = {
@@ -57,7 +59,9 @@ WORTH_IT = {
     "a reset": ConnectionClosedError(None, None, "no Close frame"),
     "a keepalive that was not answered": ConnectionClosedError(None, CloseFrame(1011), "failed"),
     "a Close of ours that asks for it": ConnectionClosedOK(None, CloseFrame(1012), "closed"),
-    **{f"Close {code}": received(code) for code in (1001, 1005, 1006, 1011, 1012, 1013, 1014)},
+    **{
+        f"Close {code}": received(code) for code in (1000, 1001, 1005, 1006, 1011, 1012, 1013, 1014)
+    },
     **{
         f"status {status}": ConnectionRejected(status, NOTHING, b"")
         for status in (408, 425, 429, 500, 502, 503, 504, 520, 599)
@@ -76,7 +80,7 @@ NOT_WORTH_IT = {
     "a bug": WebSocketInternalError("bug"),
     **{
         f"Close {code}": received(code)
-        for code in (1000, 1002, 1003, 1007, 1008, 1009, 1010, 3000, 4000, 4999)
+        for code in (1002, 1003, 1007, 1008, 1009, 1010, 3000, 4000, 4999)
     },
     **{
         f"status {status}": ConnectionRejected(status, NOTHING, b"")

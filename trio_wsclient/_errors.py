@@ -103,13 +103,15 @@ class InvalidURL(WebSocketError, ValueError):
 
 
 class HandshakeError(WebSocketError):
-    """No connection came about; ``__cause__`` is the error below, if there was one.
+    """No connection was made; ``__cause__`` is the error below, if there was one.
 
     Attributes:
         redirects: The URLs that had redirected us before, without userinfo.
+        connection_id: The number that the log and the observer have for this opening.
     """
 
     redirects: tuple[str, ...] = ()
+    connection_id: int | None = None
 
 
 def keep_redirects(error: HandshakeError) -> None:

@@ -26,7 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from trio_wsclient._errors import ConnectionClosed
+from trio_wsclient._errors import ConnectionClosed, WebSocketError
 from trio_wsclient._protocol import header
 from trio_wsclient._protocol.listener import LISTENED_SIZE
 
@@ -128,6 +128,16 @@ class Observer:
             error: The exception that leaves ``async with``: a ``HandshakeError``, a
                 ``trio.Cancelled``, or what a function of yours raised.
             phases: As in ``opened``; the last phase is the one that failed.
+        """
+
+    def retrying(self, connection_id: int | None, error: WebSocketError, delay: float) -> None:
+        """Handle a pause of ``reconnecting``, for a URL or an async function.
+
+        Args:
+            connection_id: The number of the connection that ended, or of the opening that failed;
+                ``None`` if your function has failed.
+            error: How it ended, or why it failed.
+            delay: Seconds until the next try.
         """
 
     def frame_received(self, connection_id: int, opcode: int, size: int) -> None:

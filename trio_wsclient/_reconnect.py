@@ -7,18 +7,17 @@ time, in any way (PEP 789).
 
 from __future__ import annotations
 
-import logging
-import random
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Final, TypeAlias, Unpack, overload
+from typing import Final, NamedTuple, TypeAlias, Unpack, cast, overload
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from trio_wsclient import _retry
 from trio_wsclient._client import WebSocketClient
 from trio_wsclient._errors import (
     ConnectionClosed,
@@ -27,25 +26,27 @@ from trio_wsclient._errors import (
     WebSocketError,
     drop_tracebacks,
 )
-from trio_wsclient._functions import refuse_async
-from trio_wsclient._interrupts import call_interruptible
+from trio_wsclient._interrupts import await_interruptible, call_interruptible
 from trio_wsclient._misuse import OnlyAsyncFor, OnlyAsyncWith, check_trio
+from trio_wsclient._net.reasons import system_reasons
 from trio_wsclient._open import open_websocket_client
 from trio_wsclient._options import ClientOptions, check_seconds, make_options
+from trio_wsclient._retry import RetryDelay, RetrySchedule
+from trio_wsclient._retry import retry_delay as default_retry_delay
 
-_Open: TypeAlias = Callable[[], AbstractAsyncContextManager[WebSocketClient]]
-_RetryDelay: TypeAlias = Callable[[WebSocketError, int], float | None]
+_Block: TypeAlias = AbstractAsyncContextManager[WebSocketClient]
+_Open: TypeAlias = Callable[[], _Block]
+_MakeURL: TypeAlias = Callable[[], Awaitable[str]]
 
 _FOR_ONE: Final = ("stream", "extensions")  # options that can be used once only
-_MAX_DOUBLINGS: Final = 60  # from then on any delay is years
 
 
 @overload
 def reconnecting(
-    target: str,
+    target: str | _MakeURL,
     /,
     *,
-    retry_delay: _RetryDelay = ...,
+    retry_delay: RetryDelay = ...,
     first_delay: float = ...,
     max_delay: float = ...,
     reset_after: float = ...,
@@ -58,7 +59,7 @@ def reconnecting(
     target: _Open,
     /,
     *,
-    retry_delay: _RetryDelay = ...,
+    retry_delay: RetryDelay = ...,
     first_delay: float = ...,
     max_delay: float = ...,
     reset_after: float = ...,
@@ -66,10 +67,10 @@ def reconnecting(
 
 
 def reconnecting(
-    target: str | _Open,
+    target: str | _MakeURL | _Open,
     /,
     *,
-    retry_delay: _RetryDelay = _retry.retry_delay,
+    retry_delay: RetryDelay = default_retry_delay,
     first_delay: float = 1.0,
     max_delay: float = 60.0,
     reset_after: float = 60.0,
@@ -86,25 +87,33 @@ def reconnecting(
                     async for message in ws:
                         print(message)
 
-    Entering a connection tries until it is open. Its block is that of ``open_websocket_client``,
-    but that the end of this connection, raised by one of its calls, does not leave it (nor does a
-    nursery's group of nothing else) if another try is worth it: then the loop goes on. It is over
-    after Close 1000, also if that was ours because the block was left; to go on all the same close
-    with another code, ``await ws.aclose(1012)``. All other exceptions leave the block and the loop
-    as they are. ``break`` and ``return`` end both, and nothing is held open between two
-    connections. For a deadline, put the loop into ``trio.move_on_after``.
+    The loop goes on until you leave it, or until an end is not worth a retry. Entering a connection
+    tries until it is open. Its block is that of ``open_websocket_client``, except that this
+    connection's own ``ConnectionClosed`` does not leave it, alone or in a group of nothing else.
+    Any other exception leaves the block and the loop as it is. ``break`` and ``return`` end both.
+    For a deadline, put the loop into ``trio.move_on_after``.
 
-    Before each try but the first it waits for a random time: at most ``first_delay`` after a
-    failure, twice that after the second in a row, and so on up to ``max_delay``; and before that
-    for as long as the server has asked for. A failure is a try that has failed, or a connection
-    that has ended; one that lasted begins a new row.
+    What happens after a round is decided when the loop asks for the next connection:
+
+    * The round ended normally: its block ended without an exception, or with a
+      ``ConnectionClosedOK``. The loop goes on, whatever the code. If ``retry_delay`` returns
+      ``None``, the loop ends.
+    * The connection ended with a ``ConnectionClosedError``. If ``retry_delay`` returns ``None``,
+      the loop raises it. Otherwise the loop goes on.
+
+    Before each try but the first, the loop waits for a random time: at most ``first_delay`` after a
+    failure, twice that after the second failure in a row, and so on up to ``max_delay``. To that it
+    adds what ``retry_delay`` has returned. A try that failed is a failure, and so is a connection
+    that ended, unless it ended normally after ``reset_after``.
 
     Args:
-        target: A URL; or a function that makes what is to be entered, an asynchronous context
-            manager that gives a ``WebSocketClient``. It is called before each try: for URLs and
-            tokens that expire, and for what can be used once only.
-        retry_delay: Called with each error, and the number of failures in a row, that one included;
-            returns for how many seconds to wait at least, or ``None`` to give up. To count tries::
+        target: A URL. Or an async function that returns the URL for the next try, for a token in
+            the query. Or a function that returns what is to be entered, an async context manager
+            that gives a ``WebSocketClient``: for what can be used once only, and for a login that
+            is part of opening. An ``OSError`` of a function is a failure.
+        retry_delay: Called with the error, and with the number of failures in a row, this one
+            included. It returns for how many seconds to wait at least, or ``None`` to give up. A
+            round that ended normally comes as ``ConnectionClosedOK``. To count tries::
 
                 lambda error, failures: None if failures > 5 else retry_delay(error, failures)
 
@@ -112,7 +121,7 @@ def reconnecting(
         max_delay: For a feed that has to be there within seconds of its server's return.
         reset_after: How long a connection has to last for the failures before it to be forgotten;
             shorter for servers that end each connection after some minutes.
-        **options: See ``ClientOptions``; not with a function.
+        **options: See ``ClientOptions``; for a URL, and for an async function.
 
     Returns:
         An asynchronous iterator over connections to be entered, each with the attributes
@@ -122,9 +131,11 @@ def reconnecting(
         TypeError: An argument is of the wrong type. Raised by the call itself, as are the next two.
         ValueError: A number is out of range, or an option can be used for one connection only.
         InvalidURL: The URL is not one of a WebSocket.
-        HandshakeError: No connection came about, and another try is not worth it. Raised when a
+        HandshakeError: No connection was made, and a retry is not worth it. Raised when a
             connection is entered.
-        ConnectionClosedError: The connection ended, likewise. Raised when its block is left.
+        ConnectionClosedError: The connection ended, and a retry is not worth it. Raised when the
+            loop asks for the next connection.
+        RuntimeError: The loop asks for the next connection before the last one was entered.
     """
     delays = {"first_delay": first_delay, "max_delay": max_delay, "reset_after": reset_after}
     for name, value in delays.items():
@@ -136,10 +147,10 @@ def reconnecting(
         )
     if not callable(target) and not isinstance(target, str):
         raise TypeError(f"target has to be a URL or a function, not {type(target).__name__}")
-    if callable(target) and options:
+    if callable(target) and options and not _is_async(target):
         raise TypeError(
-            f"{next(iter(options))} has no effect if the target is a function: pass it to "
-            "open_websocket_client there"
+            f"{next(iter(options))} has no effect if the target is a function that is not async: "
+            "pass it to open_websocket_client there"
         )
     for name in _FOR_ONE:
         if options.get(name):
@@ -148,104 +159,106 @@ def reconnecting(
                 "that calls open_websocket_client"
             )
     checked = make_options(options, "retry_delay", *delays)
+    # What can be iterated once only is for more than one connection.
+    options |= {"extra_headers": checked.extra_headers, "subprotocols": checked.subprotocols}
+    open_url = partial(open_websocket_client, **options)
     if not callable(target):
-        # What can be iterated once only is for more than one connection.
-        options["extra_headers"] = checked.extra_headers
-        options["subprotocols"] = checked.subprotocols
-        target = partial(open_websocket_client, target, **options)
-        target()  # What is wrong with the URL is said now.
-    return Reconnecting(_Schedule(target, retry_delay, **delays, logger=checked.logger))
+        open_url(target)  # What is wrong with the URL is said now.
+    schedule = RetrySchedule(
+        retry_delay, **delays, logger=checked.logger, observer=checked.observer
+    )
+    return Reconnecting(_Opener(target, open_url), schedule)
 
 
-class _Schedule:
-    """When to try, and how often it was tried."""
+def _is_async(function: object) -> bool:
+    while isinstance(function, partial):
+        function = function.func
+    call = getattr(function, "__call__", None)  # noqa: B004 that of an object with this method
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
-    def __init__(
-        self,
-        open_connection: _Open,
-        retry_delay: _RetryDelay,
-        *,
-        first_delay: float,
-        max_delay: float,
-        reset_after: float,
-        logger: logging.Logger,
-    ) -> None:
-        self._open = open_connection
-        self._retry_delay = retry_delay
-        self._first_delay = first_delay
-        self._max_delay = max_delay
-        self._reset_after = reset_after
-        self._logger = logger
-        self._pause = 0.0  # seconds before the next try
-        self.is_over: bool = False
-        self.failures: int = 0  # in a row
-        self.last_error: WebSocketError | None = None
 
-    @enable_ki_protection
-    async def open(self) -> tuple[AbstractAsyncContextManager[WebSocketClient], WebSocketClient]:
-        """Try until a connection is open, or another try is not worth it."""
-        while True:
-            await trio.sleep(self._pause)
-            block = call_interruptible(self._open)
-            refuse_async("target", block)
-            try:
-                return block, await block.__aenter__()
-            except (HandshakeError, ConnectionClosed, BaseExceptionGroup) as exc:
-                if not self._goes_on_after_failing_to_open(exc):
-                    raise
+class _Opener(NamedTuple):
+    """Makes the block of the next try: of a URL, or of what a function returns."""
 
-    # Break a cycle: the traceback of the exception refers to the frame of `open`. So the exception
-    # is handled in another frame, which is gone afterwards.
-    def _goes_on_after_failing_to_open(self, exc: BaseException) -> bool:
-        error = _failure(exc)
-        return error is not None and self.goes_on_after(error)
+    target: str | Callable[[], object]
+    open_url: Callable[[str], _Block]
 
-    def goes_on_after(self, error: WebSocketError, *, lasted: float | None = None) -> bool:
-        """Take note of a failure, and tell whether to try again.
+    async def make_block(self) -> _Block:
+        """Call the function, if there is one.
 
-        Args:
-            error: What it was. If there is another try, `keep` keeps it.
-            lasted: Seconds that the connection did; ``None`` if none came about.
+        Raises:
+            HandshakeError: The function raised an ``OSError``. What else it raises leaves as it is.
+            TypeError: The function returned neither a URL nor a block.
         """
-        has_lasted = lasted is not None and lasted >= self._reset_after
-        self.failures = 1 if has_lasted else self.failures + 1
-        least = call_interruptible(self._retry_delay, error, self.failures)
-        refuse_async("retry_delay", least)
-        if least is None:
-            self.is_over = True
-            return False
-        most = min(self._first_delay * 2 ** min(self.failures - 1, _MAX_DOUBLINGS), self._max_delay)
-        # Full jitter: clients that were cut off together do not come back together.
-        self._pause = least + random.uniform(0, most)  # noqa: S311 nothing secret
-        self._logger.info("trying again in %.1f s: %s", self._pause, error)
-        self.keep(error)
-        return True
+        if isinstance(self.target, str):
+            return self.open_url(self.target)
+        try:
+            made = call_interruptible(self.target)
+            if hasattr(made, "__aenter__"):  # first: some blocks can be awaited, too
+                return cast("_Block", made)
+            if inspect.isawaitable(made):
+                made = await await_interruptible(made)
+                if isinstance(made, str):
+                    return self.open_url(made)
+                raise TypeError(f"an async target has to return a URL, not {type(made).__name__}")
+        except OSError as exc:
+            raise HandshakeError(f"the target failed: {system_reasons(exc)}") from exc
+        raise TypeError(
+            "the target has to return what open_websocket_client returns, not "
+            f"{type(made).__name__}; an async target returns a URL"
+        )
 
-    def keep(self, error: WebSocketError) -> None:
-        """Keep an error that is not raised again as ``last_error``.
 
-        Its traceback refers to frames, and they to its connection, which would stay in memory.
-        """
-        drop_tracebacks(error)
-        self.last_error = error
+class _End(NamedTuple):
+    """How a round ended, until the loop asks for the next one."""
+
+    error: ConnectionClosed
+    lasted: float  # seconds
+
+
+@dataclass(slots=True)
+class _Round:
+    """What the loop has to know of its latest round."""
+
+    is_entered: bool = False
+    end: _End | None = None
 
 
 class Reconnecting(OnlyAsyncFor):
     """An asynchronous iterator over connections; see ``reconnecting``."""
 
-    def __init__(self, schedule: _Schedule) -> None:
+    def __init__(self, opener: _Opener, schedule: RetrySchedule) -> None:
+        self._opener = opener
         self._schedule = schedule
+        self._round = _Round(is_entered=True)
 
     def __aiter__(self) -> Reconnecting:
         return self
 
     async def __anext__(self) -> Reconnection:
-        """Return the next connection, which is still to be entered."""
+        """Return the next connection, which is still to be entered.
+
+        Raises:
+            ConnectionClosedError: The last one ended, and a retry is not worth it.
+            RuntimeError: The last one was not entered.
+        """
         check_trio()
         await trio.lowlevel.checkpoint()
+        if not self._round.is_entered:
+            raise RuntimeError("enter each connection: 'async with connection as ws'")
+        end, self._round.end = self._round.end, None
+        if end is not None:
+            error, lasted = end
+            retries = self._schedule.retries_after(error, lasted=lasted)
+            try:
+                if not retries and not isinstance(error, ConnectionClosedOK):
+                    raise error
+            finally:
+                del end, error  # Its traceback refers to this frame.
         if self._schedule.is_over:
             raise StopAsyncIteration
-        return Reconnection(self._schedule)
+        self._round = _Round()
+        return Reconnection(self._opener, self._schedule, self._round)
 
 
 class Reconnection(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
@@ -254,11 +267,12 @@ class Reconnection(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
     _usage = "async with connection as ws"
     _call = "connection"
 
-    def __init__(self, schedule: _Schedule) -> None:
+    def __init__(self, opener: _Opener, schedule: RetrySchedule, this_round: _Round) -> None:
+        self._opener = opener
         self._schedule = schedule
-        self._is_entered = False
+        self._round = this_round
         self._opened_at = 0.0
-        self._block: AbstractAsyncContextManager[WebSocketClient]
+        self._block: _Block
         self._client: WebSocketClient
 
     @property
@@ -268,7 +282,10 @@ class Reconnection(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
 
     @property
     def last_error(self) -> WebSocketError | None:
-        """The latest failure, without its traceback; ``None`` if there was none yet."""
+        """How the latest connection ended, or why the latest try failed; ``None`` at first.
+
+        It has no traceback.
+        """
         return self._schedule.last_error
 
     @enable_ki_protection
@@ -279,12 +296,29 @@ class Reconnection(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
             HandshakeError: Another try is not worth it.
             RuntimeError: It was entered already.
         """
-        if self._is_entered:
+        if self._round.is_entered:
             raise RuntimeError("this connection was entered already; take the next one")
-        self._is_entered = True
-        self._block, self._client = await self._schedule.open()
+        self._round.is_entered = True
+        self._block, self._client = await self._open()
         self._opened_at = trio.current_time()
         return self._client
+
+    async def _open(self) -> tuple[_Block, WebSocketClient]:
+        """Try until a connection is open, or a retry is not worth it."""
+        while True:
+            await trio.sleep(self._schedule.pause)
+            try:
+                block = await self._opener.make_block()
+                return block, await block.__aenter__()
+            except (HandshakeError, ConnectionClosed, BaseExceptionGroup) as exc:
+                if not self._retries_after(exc):
+                    raise
+
+    # Break a cycle: the traceback of the exception refers to the frame of `_open`. So the exception
+    # is handled in another frame, which is gone afterwards.
+    def _retries_after(self, exc: BaseException) -> bool:
+        error = _failure(exc)
+        return error is not None and self._schedule.retries_after(error)
 
     @enable_ki_protection
     async def __aexit__(
@@ -293,7 +327,7 @@ class Reconnection(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        """Close the connection; swallow its own end if the loop goes on, or is over in order."""
+        """Close the connection, and swallow its own end: the loop decides about that."""
         lasted = trio.current_time() - self._opened_at
         try:
             # Bounded by close_timeout.
@@ -301,24 +335,33 @@ class Reconnection(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
                 exc = None
         # A nursery of the user's around the connection puts its end into a group.
         except (ConnectionClosed, BaseExceptionGroup) as replaced:
-            if self._swallows(replaced, lasted):
+            if self._note_end(replaced, lasted):
                 return True
             raise
-        return self._swallows(exc, lasted)
+        return self._note_end(exc, lasted)
 
-    # It has a frame of its own for the reason given at `_goes_on_after_failing_to_open`.
-    def _swallows(self, leaves: BaseException | None, lasted: float) -> bool:
-        if leaves is None:
-            error: WebSocketError | None = self._client.outcome
-        else:
-            error = _failure(leaves, of=self._client.connection_id)
+    # It has a frame of its own for the reason given at `_retries_after`.
+    def _note_end(self, leaves: BaseException | None, lasted: float) -> bool:
+        """Note how the round ended; return whether what leaves is the end of its connection."""
+        own = None if leaves is None else _failure(leaves, of=self._client.connection_id)
+        error = own if isinstance(own, ConnectionClosed) else None
+        if error is None:
+            outcome = self._client.outcome
+            error = None if outcome is None else _as_normal(outcome)
         if error is not None:
-            if self._schedule.goes_on_after(error, lasted=lasted):
-                return True
-            if isinstance(error, ConnectionClosedOK):
-                self._schedule.keep(error)
-                return True
-        return leaves is None
+            drop_tracebacks(error)  # they refer to this connection, and it to the error
+            self._round.end = _End(error, lasted)
+        return leaves is None or own is not None
+
+
+def _as_normal(outcome: ConnectionClosed) -> ConnectionClosedOK:
+    """Return the end of a connection whose block ended without it, as a normal one."""
+    if isinstance(outcome, ConnectionClosedOK):
+        return outcome
+    normal = ConnectionClosedOK(outcome.received, outcome.sent, outcome.problem)
+    normal.closed_by, normal.connection_id = outcome.closed_by, outcome.connection_id
+    normal.__cause__ = outcome.__cause__
+    return normal
 
 
 def _failure(exc: BaseException, *, of: int | None = None) -> WebSocketError | None:

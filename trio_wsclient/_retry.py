@@ -1,24 +1,37 @@
-"""What is worth another try, and after how long a server asks to be left alone."""
+"""What is worth a retry, and how long to wait before it."""
 
 from __future__ import annotations
 
+import logging
+import random
 import ssl
 import time
-from typing import Final
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeAlias
 
 import trio
 
 from trio_wsclient._errors import (
     ConnectionClosed,
+    ConnectionClosedOK,
     ConnectionRejected,
     HandshakeError,
     OpenTimeout,
     ProxyError,
     WebSocketError,
+    drop_tracebacks,
 )
+from trio_wsclient._functions import refuse_async
 from trio_wsclient._headers import Headers
+from trio_wsclient._interrupts import call_interruptible
 from trio_wsclient._net.socks import UnreachableError
+from trio_wsclient._observe import Observer
 from trio_wsclient._protocol.closing import ABNORMAL, NO_STATUS
+
+RetryDelay: TypeAlias = Callable[[WebSocketError, int], float | None]
+
+_MAX_DOUBLINGS: Final = 60  # from then on any delay is years
 
 # RFC 6455 §7.4.1 and the registry of IANA: it went away, or could not go on this time.
 _CODES: Final = frozenset({1001, NO_STATUS, ABNORMAL, 1011, 1012, 1013, 1014})
@@ -40,11 +53,13 @@ def retry_delay(
     * a network fault: TCP, name look-up, TLS but for the certificate, an answer that was cut off, a
       proxy that broke off or could not reach the server, ``OpenTimeout``;
     * the status codes 408, 425, 429 and 500 to 599, of the server or of a proxy;
-    * the Close codes 1001, 1005, 1006 and 1011 to 1014, whoever sent them.
+    * a normal end: ``ConnectionClosedOK``, whatever the code. A loop goes on until you leave it;
+    * the end of TCP without a Close, and a server that a keepalive ping found silent;
+    * the Close codes 1011 to 1014 of the server.
 
     It is not after any other status (401, 403, 404, ...), a certificate that is not trusted, an
-    answer that RFC 6455 forbids, and the other Close codes: 1000, what is wrong in what was sent
-    (1002, 1003, 1007 to 1010), and the application's own (3000 and above).
+    answer that RFC 6455 forbids, any other Close code of the server (1002, 1003, 1007 to 1010, and
+    the application's own, 3000 and above), and what is wrong in what the server sent.
 
     Args:
         error: What ended the connection, or kept it from opening.
@@ -55,8 +70,10 @@ def retry_delay(
         (RFC 9110 §10.2.3), a day at most, else 0. ``None`` if it is not worth it.
     """
     if isinstance(error, ConnectionClosed):
-        # Ours first: where the server began, it is the echo; where we did, theirs is an answer.
-        frame = error.sent or error.received
+        if isinstance(error, ConnectionClosedOK) or error.closed_by == "client":
+            return 0.0
+        # Where the client failed the connection, its own Close says why.
+        frame = error.received if error.closed_by == "server" else error.sent
         return 0.0 if (ABNORMAL if frame is None else frame.code) in _CODES else None
     if isinstance(error, ConnectionRejected | ProxyError) and error.status_code is not None:
         return _delay_of_status(error.status_code, error.headers)
@@ -92,3 +109,70 @@ def _retry_after(value: str) -> float:
         except (ValueError, OverflowError):
             return 0.0
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
+
+
+class RetrySchedule:
+    """When to try, and how often it was tried."""
+
+    def __init__(
+        self,
+        retry_delay: RetryDelay,
+        *,
+        first_delay: float,
+        max_delay: float,
+        reset_after: float,
+        logger: logging.Logger,
+        observer: Observer | None,
+    ) -> None:
+        self._retry_delay = retry_delay
+        self._first_delay = first_delay
+        self._max_delay = max_delay
+        self._reset_after = reset_after
+        self._logger = logger
+        self._observer = observer
+        self.pause: float = 0.0  # seconds before the next try
+        self.is_over: bool = False
+        self.failures: int = 0  # in a row
+        self.last_error: WebSocketError | None = None
+
+    def retries_after(self, error: WebSocketError, *, lasted: float | None = None) -> bool:
+        """Take note of an end or a failure, and tell whether to try again.
+
+        Args:
+            error: What it was; a ``ConnectionClosedOK`` is a normal end.
+            lasted: Seconds that the connection lasted; ``None`` if there was none.
+        """
+        if lasted is None or lasted < self._reset_after:
+            self.failures += 1
+        else:
+            self.failures = 0 if isinstance(error, ConnectionClosedOK) else 1
+        least = call_interruptible(self._retry_delay, error, self.failures)
+        refuse_async("retry_delay", least)
+        if least is None:
+            self.is_over = True
+            return False
+        doublings = min(self.failures - 1, _MAX_DOUBLINGS)
+        most = min(self._first_delay * 2**doublings, self._max_delay) if self.failures else 0.0
+        # Full jitter: clients that were cut off together do not come back together.
+        self.pause = least + random.uniform(0, most)  # noqa: S311 nothing secret
+        self._report(error)
+        # Its traceback refers to frames, and they to its connection, which would stay in memory.
+        drop_tracebacks(error)
+        self.last_error = error
+        return True
+
+    def _report(self, error: WebSocketError) -> None:
+        """Log the pause, and tell the observer. What they raise does not end the loop."""
+        with suppress(Exception):
+            self._logger.info("trying again in %.1f s: %s", self.pause, error)
+        if self._observer is None:
+            return
+        number = (
+            error.connection_id if isinstance(error, ConnectionClosed | HandshakeError) else None
+        )
+        try:
+            self._observer.retrying(number, error, self.pause)
+        except Exception:
+            self._observer = None
+            with suppress(Exception):
+                self._logger.error("the observer has raised", exc_info=True)  # noqa: G201

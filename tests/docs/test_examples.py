@@ -214,11 +214,12 @@ async def test_feed_resumes_after_the_last_number_seen(capsys):
         if asked[-1] == 0:
             await peer.stream.aclose()
         else:
-            await peer.send(wire.close(1000))
+            await peer.send(wire.close(4000, b"enough"))
             await peer.close_politely()
 
     async with loopback_server(script) as url:
-        await run_example("resuming_feed.py", url)
+        with pytest.raises(ConnectionClosedError):
+            await run_example("resuming_feed.py", url)
     assert asked == [0, 2]
     assert capsys.readouterr().out == (
         "1 10\n2 20\nback after: no Close frame: the stream ended\n3 30\n"

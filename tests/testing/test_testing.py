@@ -303,6 +303,7 @@ async def test_it_refuses(monkeypatch):
             async with connection as ws:
                 await ws.send("a")
                 assert await ws.receive() == "a"
+            break
 
 
 async def test_what_a_handler_raises_leaves_the_block_as_it_is():

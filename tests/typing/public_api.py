@@ -35,7 +35,9 @@ from trio_wsclient import (
     TypedChannel,
     UnexpectedMessage,
     WebSocketClient,
+    background_task,
     open_websocket_client,
+    reconnecting,
     run_websocket_client,
 )
 
@@ -123,6 +125,29 @@ async def typed(ws: WebSocketClient) -> None:
         await channel.receive()
     except UnexpectedMessage as exc:
         assert_type(exc.message, str | bytes)
+
+
+async def make_url() -> str:
+    return "wss://example.org/?token=1"
+
+
+async def looping() -> None:
+    async for connection in reconnecting(make_url, ping_interval=20):
+        async with connection as ws:
+            assert_type(ws, WebSocketClient)
+    reconnecting(lambda: open_websocket_client("ws://example.org/"))
+    reconnecting("ws://example.org/", retry_delay=lambda error, failures: None)
+    reconnecting(later_nothing)  # type: ignore[arg-type]
+
+
+async def in_the_background(ws: WebSocketClient, number: int) -> None: ...
+
+
+async def backgrounds(ws: WebSocketClient) -> None:
+    async with background_task(in_the_background, ws, 1) as nothing:
+        assert_type(nothing, None)
+    background_task(in_the_background, ws)  # type: ignore[arg-type]
+    background_task(headers)  # type: ignore[arg-type]
 
 
 async def pinging_and_closing(ws: WebSocketClient) -> None:

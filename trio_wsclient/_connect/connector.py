@@ -166,6 +166,8 @@ class Connector:
         self._phases.leave()
         number, shown, phases = self._log.connection_id, self._log.url, self._phases.seconds
         error = reduce_interrupts(exc)
+        if isinstance(error, HandshakeError) and error.connection_id is None:
+            error.connection_id = number
         self._log.observe(lambda observer: observer.opening_failed(number, shown, error, phases))
 
     def _note_route(self, error: HandshakeError) -> None:

@@ -7,11 +7,13 @@ visits = iter(range(1, 4))
 
 
 async def unreliable(peer: Peer) -> None:
-    """The server: it vanishes twice, and only then closes normally."""
+    """The server: it vanishes twice, and only then says that this is all."""
     visit = next(visits)
     await peer.send(f"visit {visit}")
     if visit < 3:
         await peer.cut()
+    else:
+        await peer.send("that was all")
 
 
 async def main() -> None:
@@ -22,7 +24,8 @@ async def main() -> None:
                     print("back after:", connection.last_error)
                 async for message in ws:
                     print(message)
-        print("that was all")
+                    if message == "that was all":
+                        return
 
 
 trio.run(main)
