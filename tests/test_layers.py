@@ -16,17 +16,8 @@ ROOMS = [
     *("_text", "_headers", "_scheduling", "_version"),
     *("_protocol", "_errors", "_functions", "_interrupts", "_observe"),
     *("_http", "_net", "_option_names", "_options", "_connection"),
-    *(
-        "_client",
-        "_connect",
-        "_misuse",
-        "_open",
-        "_retry",
-        "_reconnect",
-        "_typed_channel",
-        "_background",
-    ),
-    *("__init__", "testing", "_cli", "__main__"),
+    *("_client", "_connect", "_misuse", "_open", "_background", "_retry", "_reconnect"),
+    *("_typed_channel", "__init__", "testing", "_cli", "__main__"),
 ]
 PUBLIC = ROOMS.index("__init__")
 # Rooms, and modules of other rooms, that neither wait nor read a clock.

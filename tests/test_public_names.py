@@ -105,6 +105,7 @@ FUNCTIONS = {
     "reconnecting": (
         "(target: 'str | _MakeURL | _Open', /, *, retry_delay: 'RetryDelay' = retry_delay,"
         " first_delay: 'float' = 1.0, max_delay: 'float' = 60.0, reset_after: 'float' = 60.0,"
+        " silence_timeout: 'float | None' = None,"
         " **options: 'Unpack[ClientOptions]') -> 'Reconnecting'"
     ),
     "retry_delay": "(error: 'WebSocketError', failures: 'int') -> 'float | None'",

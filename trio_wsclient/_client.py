@@ -486,3 +486,8 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
         if connection.closing.bug is not None:
             raise connection.closing.call_error(ConnectionClosedOK)
         return connection.record.received
+
+
+def connection_of(client: WebSocketClient) -> Connection:
+    """Return the connection of a client, for the rooms above."""
+    return client._connection  # noqa: SLF001 it is this module's own

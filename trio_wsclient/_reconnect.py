@@ -8,8 +8,9 @@ time, in any way (PEP 789).
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -18,7 +19,9 @@ from typing import Final, NamedTuple, TypeAlias, Unpack, cast, overload
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from trio_wsclient._client import WebSocketClient
+from trio_wsclient._background import background_task
+from trio_wsclient._client import WebSocketClient, connection_of
+from trio_wsclient._connection.keepalive import silence_task
 from trio_wsclient._errors import (
     ConnectionClosed,
     ConnectionClosedOK,
@@ -50,6 +53,7 @@ def reconnecting(
     first_delay: float = ...,
     max_delay: float = ...,
     reset_after: float = ...,
+    silence_timeout: float | None = ...,
     **options: Unpack[ClientOptions],
 ) -> Reconnecting: ...
 
@@ -63,6 +67,7 @@ def reconnecting(
     first_delay: float = ...,
     max_delay: float = ...,
     reset_after: float = ...,
+    silence_timeout: float | None = ...,
 ) -> Reconnecting: ...
 
 
@@ -74,6 +79,7 @@ def reconnecting(
     first_delay: float = 1.0,
     max_delay: float = 60.0,
     reset_after: float = 60.0,
+    silence_timeout: float | None = None,
     **options: Unpack[ClientOptions],
 ) -> Reconnecting:
     """Iterate over connections to a server, each opened when the one before has ended.
@@ -121,6 +127,9 @@ def reconnecting(
         max_delay: For a feed that has to be there within seconds of its server's return.
         reset_after: How long a connection has to last for the failures before it to be forgotten;
             shorter for servers that end each connection after some minutes.
+        silence_timeout: How long a connection may be without a message, in seconds, while the
+            client reads. Then the client fails it, and tries again. For feeds whose server goes on
+            answering pings after the feed has died. ``None`` for no limit.
         **options: See ``ClientOptions``; for a URL, and for an async function.
 
     Returns:
@@ -140,6 +149,10 @@ def reconnecting(
     delays = {"first_delay": first_delay, "max_delay": max_delay, "reset_after": reset_after}
     for name, value in delays.items():
         check_seconds(name, value, may_be_zero=True)
+    if silence_timeout == math.inf:
+        silence_timeout = None
+    if silence_timeout is not None:
+        check_seconds("silence_timeout", silence_timeout, none="no limit")
     if not callable(retry_delay):
         raise TypeError(
             f"retry_delay has to be a function, not {type(retry_delay).__name__}; for the length "
@@ -158,7 +171,7 @@ def reconnecting(
                 f"{name} can be used for one connection only: instead of a URL pass a function "
                 "that calls open_websocket_client"
             )
-    checked = make_options(options, "retry_delay", *delays)
+    checked = make_options(options, "retry_delay", "silence_timeout", *delays)
     # What can be iterated once only is for more than one connection.
     options |= {"extra_headers": checked.extra_headers, "subprotocols": checked.subprotocols}
     open_url = partial(open_websocket_client, **options)
@@ -167,7 +180,7 @@ def reconnecting(
     schedule = RetrySchedule(
         retry_delay, **delays, logger=checked.logger, observer=checked.observer
     )
-    return Reconnecting(_Opener(target, open_url), schedule)
+    return Reconnecting(_Opener(target, open_url, silence_timeout), schedule)
 
 
 def _is_async(function: object) -> bool:
@@ -182,8 +195,14 @@ class _Opener(NamedTuple):
 
     target: str | Callable[[], object]
     open_url: Callable[[str], _Block]
+    silence_timeout: float | None
 
     async def make_block(self) -> _Block:
+        """Return what is to be entered for the next try."""
+        block = await self._ask_target()
+        return block if self.silence_timeout is None else _Watched(block, self.silence_timeout)
+
+    async def _ask_target(self) -> _Block:
         """Call the function, if there is one.
 
         Raises:
@@ -207,6 +226,31 @@ class _Opener(NamedTuple):
             "the target has to return what open_websocket_client returns, not "
             f"{type(made).__name__}; an async target returns a URL"
         )
+
+
+class _Watched(AbstractAsyncContextManager[WebSocketClient]):
+    """A block whose connection is failed if no message comes for some time."""
+
+    def __init__(self, block: _Block, silence_timeout: float) -> None:
+        self._stack = AsyncExitStack()
+        self._block = block
+        self._silence_timeout = silence_timeout
+
+    @enable_ki_protection
+    async def __aenter__(self) -> WebSocketClient:
+        ws = await self._stack.enter_async_context(self._block)
+        watching = background_task(silence_task, connection_of(ws), self._silence_timeout)
+        await self._stack.enter_async_context(watching)
+        return ws
+
+    @enable_ki_protection
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        return bool(await self._stack.__aexit__(exc_type, exc, traceback))
 
 
 class _End(NamedTuple):

@@ -10,6 +10,7 @@ import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import pytest
 import trio
@@ -29,10 +30,12 @@ from trio_wsclient import (
     Reconnection,
     WebSocketClient,
     WebSocketError,
+    WebSocketInternalError,
     open_websocket_client,
     reconnecting,
     retry_delay,
 )
+from trio_wsclient._connection import keepalive
 from trio_wsclient._net import connect
 from trio_wsclient._scheduling import call_after_ticks
 
@@ -376,6 +379,106 @@ async def test_observer_is_told_of_each_retry(town, autojump_clock, caplog):
     assert [type(error) for _, error, _ in notes.told] == kinds
     assert str(notes.told[2][1]) == "the target failed: ConnectionResetError"
     assert "the observer has raised" in caplog.text
+
+
+# A feed that falls silent
+
+
+def falls_silent(*pauses: float) -> Server:
+    """Make a server that sends a message after each pause, and then only answers pings."""
+
+    async def server(peer: Peer) -> None:
+        await peer.accept()
+        with suppress(trio.BrokenResourceError):
+            for pause in pauses:
+                await trio.sleep(pause)
+                await peer.send(wire.text("tick"))
+            while True:
+                await trio.sleep(1)
+                await peer.send(wire.ping())
+
+    return server
+
+
+async def test_silent_connection_is_failed_and_retried(town, autojump_clock):
+    network = town(falls_silent(9, 9, 9), says("b", code=1000))
+    ended = []
+    received = []
+    async for connection in until_1000(URL, silence_timeout=10):
+        ended.append(connection.last_error)
+        async with connection as ws:
+            async for message in ws:
+                received.append(message)  # noqa: PERF401
+    assert received == ["tick"] * 3 + ["b"]
+    assert isinstance(ended[1], ConnectionClosedError)
+    assert str(ended[1].__cause__) == "no message for 10 s"
+    assert ended[1].sent.code == 1011
+    # It is noticed within a tenth of the timeout.
+    assert 27 + 10 <= network.tried_at[1] - 1 <= 27 + 11 + 0.01
+
+
+async def test_messages_that_nobody_takes_are_no_silence(town, autojump_clock):
+    """While a full queue keeps the client from reading, the clock stands."""
+
+    async def floods(peer: Peer) -> None:
+        await peer.accept()
+        for _ in range(200):
+            await peer.send(wire.binary(bytes(1000)))
+        await peer.close_politely()
+
+    network = town(floods)
+    async for connection in reconnecting(URL, silence_timeout=1, max_buffered_bytes=10_000):
+        async with connection as ws:
+            await trio.sleep(100)
+            assert len(await ws.receive()) == 1000
+            await trio.sleep(0.5)
+        break
+    assert len(network.tried_at) == 1
+
+
+@pytest.mark.parametrize("silence_timeout", [None, float("inf")])
+async def test_connection_may_be_silent_by_default(town, autojump_clock, silence_timeout):
+    network = town(falls_silent())
+    async for connection in reconnecting(URL, silence_timeout=silence_timeout):
+        async with connection:
+            await trio.sleep(10_000)
+        break
+    assert len(network.tried_at) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])
+async def test_exception_leaves_a_watched_block_as_it_is(town, autojump_clock, error):
+    network = town(waits)
+    with pytest.raises(type(error)) as caught:
+        async for connection in reconnecting(URL, silence_timeout=10):
+            async with connection:
+                raise error
+    assert caught.value is error
+    assert error.__context__ is None
+    assert await network.nothing_is_open()
+
+
+async def test_cancel_of_a_watched_block_leaves_nothing_open(town, autojump_clock):
+    network = town(deaf)
+    with trio.move_on_after(5) as scope:
+        async for connection in reconnecting(URL, silence_timeout=10):
+            async with connection:
+                await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert trio.current_time() == pytest.approx(5, abs=0.01)
+    assert await network.nothing_is_open()
+
+
+async def test_bug_of_the_silence_task_is_an_internal_error(town, autojump_clock, monkeypatch):
+    async def fails(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(keepalive, "_watch_messages", fails)
+    town(left_by(waits))
+    with pytest.raises(WebSocketInternalError):
+        async for connection in reconnecting(URL, silence_timeout=10):
+            async with connection as ws:
+                await ws.receive()
 
 
 # What ends it
@@ -835,6 +938,8 @@ async def test_a_connection_is_entered_once(town, autojump_clock):
         ({"first_delay": -1}, ValueError, "first_delay has to be"),
         ({"max_delay": float("inf")}, ValueError, "max_delay has to be"),
         ({"reset_after": float("nan")}, ValueError, "reset_after has to be"),
+        ({"silence_timeout": 0}, ValueError, "silence_timeout has to be a positive number"),
+        ({"silence_timeout": "1"}, TypeError, "silence_timeout has to be a number of seconds, or"),
         ({"first_delay": "1"}, TypeError, "first_delay has to be"),
         ({"reset_after": True}, TypeError, "reset_after has to be"),
         ({"retry_delay": None}, TypeError, "retry_delay has to be"),
@@ -883,6 +988,48 @@ async def test_lambda_may_return_what_makes_the_url(town, autojump_clock):
 
     town(says("a", code=1000))
     assert await messages_of(until_1000(lambda: make_url(URL))) == ["a"]
+
+
+async def test_partial_of_an_async_function_takes_options(town, autojump_clock):
+    async def make_url(url: str) -> str:
+        return url
+
+    town(says("a", code=1000))
+    loop = until_1000(partial(make_url, URL), user_agent=None)
+    assert await messages_of(loop) == ["a"]
+
+
+async def test_group_of_a_nursery_in_the_function_leaves_as_it_is(town, autojump_clock):
+    town(left_by(waits))
+    with pytest.RaisesGroup(ValueError):
+        async for connection in reconnecting(with_a_nursery):
+            async with connection:
+                raise ValueError("mine")
+
+
+async def test_function_may_leave_the_connection_open(town, autojump_clock):
+    """Then there is no end to ask about, and the loop goes on at once."""
+
+    class StaysOpen:
+        def __init__(self, ws: WebSocketClient) -> None:
+            self._ws = ws
+
+        async def __aenter__(self) -> WebSocketClient:
+            return self._ws
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    network = town(waits)
+    async with open_websocket_client(URL) as ws:
+        rounds = 0
+        async for connection in reconnecting(lambda: StaysOpen(ws)):
+            async with connection as same:
+                assert same is ws
+                rounds += 1
+            if rounds == 3:
+                break
+    assert trio.current_time() == 0
+    assert len(network.tried_at) == 1
 
 
 async def test_what_an_async_function_raises_leaves_the_loop(town, autojump_clock):

@@ -11,11 +11,15 @@ the pong.
 
 from __future__ import annotations
 
+from typing import Final
+
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from trio_wsclient._connection.connection import Connection
 from trio_wsclient._connection.pings import random_payload
+
+_LOOK: Final = 0.1  # part of the silence timeout between two looks for new messages
 
 
 @enable_ki_protection
@@ -60,3 +64,43 @@ async def _is_answered(connection: Connection, timeout: float) -> bool:
     finally:
         reader.need_no_more()
     return True
+
+
+@enable_ki_protection
+async def silence_task(connection: Connection, timeout: float) -> None:
+    """Fail the connection if no message comes for some time, and return then.
+
+    The time in which reading is paused does not count, as for keepalive pings.
+
+    Args:
+        connection: The connection to watch.
+        timeout: Seconds without a message that end the connection.
+    """
+    try:
+        await _watch_messages(connection, timeout)
+    except Exception as bug:  # noqa: BLE001 `Connection.receive_task` raises it (X2)
+        connection.closing.note_bug(bug)
+
+
+async def _watch_messages(connection: Connection, timeout: float) -> None:
+    queue, reader = connection.queue, connection.shared_reader
+    messages, since = queue.messages_put, _seconds_of_reading(connection)
+    while not connection.closing.has_begun:
+        await reader.wait_resumed()
+        silent = _seconds_of_reading(connection) - since
+        if silent >= timeout and queue.messages_put == messages:
+            # Nobody may have read for a while.
+            await connection.stream_reader.read_arrived()
+        if queue.messages_put != messages:
+            messages, since = queue.messages_put, _seconds_of_reading(connection)
+        elif silent >= timeout:
+            cause = trio.TooSlowError(f"no message for {timeout:g} s")
+            await connection.fail_nowait(cause, 1011, linger=False)
+        else:
+            # When a message comes is not noted, as that would cost each message. So look often.
+            await trio.sleep(min(timeout - silent, timeout * _LOOK))
+
+
+def _seconds_of_reading(connection: Connection) -> float:
+    """Return the time of a clock that stops while reading is paused."""
+    return trio.current_time() - connection.shared_reader.paused.seconds
