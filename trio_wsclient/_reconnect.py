@@ -250,7 +250,8 @@ class _Watched(AbstractAsyncContextManager[WebSocketClient]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        return bool(await self._stack.__aexit__(exc_type, exc, traceback))
+        # Bounded by close_timeout.
+        return bool(await self._stack.__aexit__(exc_type, exc, traceback))  # noqa: ASYNC102
 
 
 class _End(NamedTuple):
