@@ -293,6 +293,7 @@ OF_TESTING = {
         *("pongs", "read", "receive", "request", "send", "send_close", "send_raw"),
         *("shake_hands", "stall", "wait_closed"),
     ],
+    "Rejection": ["body", "headers", "reason_phrase", "status_code"],
     "Request": ["headers", "target"],
     "echo": None,
     "fixed_randomness": None,

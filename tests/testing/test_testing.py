@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 
 import pytest
 import trio
@@ -21,6 +22,7 @@ from trio_wsclient import (
 )
 from trio_wsclient.testing import (
     Peer,
+    Rejection,
     Request,
     echo,
     fixed_randomness,
@@ -304,6 +306,101 @@ async def test_it_refuses(monkeypatch):
                 await ws.send("a")
                 assert await ws.receive() == "a"
             break
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "sent"),
+    [
+        ([("Retry-After", "3")], b"busy", [("Retry-After", "3"), ("Content-Length", "4")]),
+        ([("Content-Length", "2")], b"no", [("Content-Length", "2")]),
+        ([("transfer-encoding", "chunked")], b"0\r\n\r\n", [("transfer-encoding", "chunked")]),
+    ],
+)
+async def test_rejection_has_headers_and_a_body(headers, body, sent):
+    rejection = Rejection(503, headers, body, "Later")
+    async with open_loopback_server(refuse=lambda _: rejection) as server:
+        with pytest.raises(ConnectionRejected) as caught:
+            async with open_websocket_client(server.url):
+                pytest.fail("it is open")
+    assert (caught.value.status_code, caught.value.reason_phrase) == (503, "Later")
+    assert list(caught.value.headers.raw) == sent
+    assert caught.value.body == (b"" if "chunked" in str(headers) else body)
+
+
+async def no_status(request: Request) -> int:
+    return 503
+
+
+@pytest.mark.parametrize(
+    ("refuse", "told"),
+    [
+        (lambda _: "403", "refuse has to return a status, a Rejection or None, not str"),
+        (lambda _: True, "refuse has to return a status, a Rejection or None, not bool"),
+        (no_status, "refuse has to be a plain function, not an async one"),
+    ],
+)
+async def test_refuse_that_returns_something_else_is_a_type_error(refuse, told: str):
+    with pytest.raises(TypeError, match=f"^{told}$"):
+        async with open_loopback_server(refuse=refuse) as server:
+            with suppress(HandshakeError):
+                async with open_websocket_client(server.url):
+                    pytest.fail("it is open")
+            await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    ("use", "told"),
+    [
+        (lambda peer: peer.send(1), "message has to be str or bytes, not int"),
+        (lambda peer: peer.send("a", fragment_size="1"), "fragment_size has to be an int, not str"),
+        (lambda peer: peer.ping("a"), "payload has to be bytes, not str"),
+        (lambda peer: peer.pong(None), "payload has to be bytes, not NoneType"),
+        (lambda peer: peer.send_close("1000"), "code has to be an int, not str"),
+        (lambda peer: peer.send_close(True), "code has to be an int, not bool"),
+        (lambda peer: peer.close(1000, b"bye"), "reason has to be a str, not bytes"),
+        (lambda peer: peer.send_raw("a"), "data has to be bytes, not str"),
+    ],
+)
+async def test_wrong_argument_of_a_peer_is_a_type_error(autojump_clock, use, told: str):
+    async with memory_websocket_pair() as (ws, peer):
+        with pytest.raises(TypeError, match=f"^{told}$"):
+            await use(peer)
+        await peer.send("still there")
+        assert await ws.receive() == "still there"
+
+
+async def test_fragments_have_at_least_a_byte(autojump_clock):
+    async with memory_websocket_pair() as (_, peer):
+        with pytest.raises(ValueError, match=r"^fragment_size has to be at least 1, not 0$"):
+            await peer.send("a", fragment_size=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Rejection("503"), "status_code has to be an int, not str"),
+        (lambda: Rejection(503, body="no"), "body has to be bytes, not str"),
+        (lambda: Rejection(503, reason_phrase=b"No"), "reason_phrase has to be a str, not bytes"),
+        (lambda: fixed_randomness("abcd").__enter__(), "mask has to be bytes, not str"),
+        (lambda: fixed_randomness(nonce=None).__enter__(), "nonce has to be bytes, not NoneType"),
+    ],
+)
+def test_wrong_argument_of_the_kit_is_a_type_error(make, told: str):
+    with pytest.raises(TypeError, match=f"^{told}$"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"handler": None}, "handler has to be a function, not NoneType"),
+        ({"refuse": 503}, "refuse has to be a function, not int"),
+    ],
+)
+async def test_loopback_server_needs_functions(arguments, told: str):
+    with pytest.raises(TypeError, match=f"^{told}$"):
+        async with open_loopback_server(**arguments):
+            pytest.fail("it is open")
 
 
 async def test_what_a_handler_raises_leaves_the_block_as_it_is():

@@ -33,11 +33,12 @@ from trio_wsclient import (
 )
 from trio_wsclient._http import upgrade
 from trio_wsclient._protocol import frames
-from trio_wsclient.testing.peer import Peer, Request
+from trio_wsclient.testing.peer import Peer, Rejection, Request
 
 __all__ = [
     "LoopbackServer",
     "Peer",
+    "Rejection",
     "Request",
     "echo",
     "fixed_randomness",
@@ -121,7 +122,7 @@ async def open_loopback_server(
     *,
     ssl_context: ssl.SSLContext | None = None,
     subprotocols: Sequence[str] = (),
-    refuse: Callable[[Request], int | None] | None = None,
+    refuse: Callable[[Request], int | Rejection | None] | None = None,
 ) -> AsyncIterator[LoopbackServer]:
     """Serve on a free port of 127.0.0.1 for the length of a block.
 
@@ -132,8 +133,16 @@ async def open_loopback_server(
         handler: Called with the ``Peer`` of each connection; when it returns, that is closed.
         ssl_context: For a ``wss`` server, as of ``ssl.Purpose.CLIENT_AUTH``.
         subprotocols: Those that it knows; it chooses the one that the client prefers.
-        refuse: Called with each request; returns the HTTP status to refuse it with, or ``None``.
+        refuse: Called with each request; returns the HTTP status to reject it with, or a
+            ``Rejection``, which has header fields and a body, or ``None`` to accept it.
+
+    Raises:
+        TypeError: ``handler`` or ``refuse`` is not a function, or ``refuse`` has returned something
+            else.
     """
+    for name, function in (("handler", handler), ("refuse", refuse)):
+        if not callable(function) and not (name == "refuse" and function is None):
+            raise TypeError(f"{name} has to be a function, not {type(function).__name__}")
 
     async def serve(stream: trio.abc.Stream) -> None:
         if ssl_context is not None:
@@ -191,8 +200,12 @@ def fixed_randomness(mask: bytes = bytes(4), nonce: bytes = bytes(16)) -> Iterat
         nonce: What ``Sec-WebSocket-Key`` stands for, 16 bytes.
 
     Raises:
+        TypeError: One of them is not ``bytes``.
         ValueError: One of them is of another size.
     """
+    for name, value in (("mask", mask), ("nonce", nonce)):
+        if not isinstance(value, bytes):
+            raise TypeError(f"{name} has to be bytes, not {type(value).__name__}")
     if len(mask) != 4 or len(nonce) != 16:  # noqa: PLR2004 RFC 6455 §5.3 and §4.1
         raise ValueError("a mask has 4 bytes and a nonce has 16")
     drawn = [(frames, "_take_key", mask), (upgrade, "make_nonce", nonce)]

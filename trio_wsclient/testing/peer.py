@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import h11
 import trio
@@ -32,6 +33,32 @@ class Request:
 
     target: str
     headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A response other than 101, with which a server rejects an opening handshake.
+
+    Attributes:
+        status_code: The HTTP status.
+        headers: The header fields. A ``Content-Length`` is added, unless it or a
+            ``Transfer-Encoding`` is among them.
+        body: The body.
+        reason_phrase: The text after the status.
+    """
+
+    status_code: int
+    headers: Sequence[tuple[str, str]] = ()
+    body: bytes = b""
+    reason_phrase: str = "Refused"
+
+    def __post_init__(self) -> None:
+        _check("status_code", self.status_code, "an int", int)
+        _check("body", self.body, "bytes", bytes)
+        _check("reason_phrase", self.reason_phrase, "a str", str)
+
+
+Refuse: TypeAlias = Callable[[Request], int | Rejection | None]
 
 
 class Peer:
@@ -99,7 +126,21 @@ class Peer:
     # What goes
 
     async def send(self, message: str | bytes, *, fragment_size: int | None = None) -> None:
-        """Send a message: a ``str`` as Text, ``bytes`` as Binary, in fragments if asked for."""
+        """Send a message: a ``str`` as Text, ``bytes`` as Binary, in fragments if asked for.
+
+        Args:
+            message: The message.
+            fragment_size: Bytes in each fragment; ``None`` for one frame.
+
+        Raises:
+            TypeError: The message is neither ``str`` nor ``bytes``.
+            ValueError: ``fragment_size`` is less than 1.
+        """
+        _check("message", message, "str or bytes", str, bytes)
+        if fragment_size is not None:
+            _check("fragment_size", fragment_size, "an int", int)
+            if fragment_size < 1:
+                raise ValueError(f"fragment_size has to be at least 1, not {fragment_size}")
         opcode = _TEXT if isinstance(message, str) else _BINARY
         payload = message.encode() if isinstance(message, str) else message
         size = fragment_size or max(len(payload), 1)
@@ -111,10 +152,12 @@ class Peer:
 
     async def ping(self, payload: bytes = b"") -> None:
         """Send a ping; ``pongs`` will have its answer."""
+        _check("payload", payload, "bytes", bytes)
         await self.send_raw(_frame(_PING, payload))
 
     async def pong(self, payload: bytes = b"") -> None:
         """Send a pong, asked for or not."""
+        _check("payload", payload, "bytes", bytes)
         await self.send_raw(_frame(_PONG, payload))
 
     async def send_close(self, code: int | None = 1000, reason: str = "") -> None:
@@ -122,6 +165,9 @@ class Peer:
 
         TCP is ended when the client's Close has come, unless ``answers`` is ``False``.
         """
+        if code is not None:
+            _check("code", code, "an int", int)
+        _check("reason", reason, "a str", str)
         self._close_sent = True
         payload = b"" if code is None else code.to_bytes(2, "big") + reason.encode()
         await self.send_raw(_frame(_CLOSE, payload))
@@ -140,6 +186,7 @@ class Peer:
 
     async def send_raw(self, data: bytes) -> None:
         """Send bytes as they are, be they frames or not."""
+        _check("data", data, "bytes", bytes)
         async with self._lock:
             await self._stream.send_all(data)
 
@@ -163,9 +210,13 @@ class Peer:
         *,
         subprotocols: Sequence[str] = (),
         headers: Sequence[tuple[str, str]] = (),
-        refuse: Callable[[Request], int | None] | None = None,
+        refuse: Refuse | None = None,
     ) -> bool:
-        """Answer the opening handshake (RFC 6455 §4.2.2); return whether it was accepted."""
+        """Answer the opening handshake (RFC 6455 §4.2.2); return whether it was accepted.
+
+        Raises:
+            TypeError: ``refuse`` has returned something else than a status or a ``Rejection``.
+        """
         http = h11.Connection(h11.SERVER)
         while not isinstance(event := http.next_event(), h11.Request):
             if isinstance(event, h11.ConnectionClosed):
@@ -173,9 +224,9 @@ class Peer:
             http.receive_data(bytes(await self._stream.receive_some(_READ_SIZE)))
         fields = [(name.decode(), value.decode("latin-1")) for name, value in event.headers]
         self.request = Request(event.target.decode(), Headers(fields))
-        status_code = None if refuse is None else refuse(self.request)
-        if status_code is not None:
-            await self.send_raw(_answer(f"{status_code} Refused", [("Content-Length", "0")]))
+        rejection = None if refuse is None else _rejection_of(refuse(self.request))
+        if rejection is not None:
+            await self.send_raw(_reject(rejection))
             return False
         key = self.request.headers.get("Sec-WebSocket-Key")
         if key is None:  # Somebody who asks for something else.
@@ -260,6 +311,32 @@ def _frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
     if size < 65_536:  # noqa: PLR2004
         return bytes((first_byte, 126)) + size.to_bytes(2, "big") + payload
     return bytes((first_byte, 127)) + size.to_bytes(8, "big") + payload
+
+
+def _check(name: str, value: object, wanted: str, *types: type) -> None:
+    """Raise a ``TypeError`` for an argument of a wrong type; a ``bool`` is no number."""
+    if not isinstance(value, types) or isinstance(value, bool):
+        raise TypeError(f"{name} has to be {wanted}, not {type(value).__name__}")
+
+
+def _rejection_of(refused: object) -> Rejection | None:
+    if inspect.iscoroutine(refused):
+        refused.close()  # Python would warn that it was never awaited.
+        raise TypeError("refuse has to be a plain function, not an async one")
+    if refused is None or isinstance(refused, Rejection):
+        return refused
+    if isinstance(refused, int) and not isinstance(refused, bool):
+        return Rejection(refused)
+    kind = type(refused).__name__
+    raise TypeError(f"refuse has to return a status, a Rejection or None, not {kind}")
+
+
+def _reject(rejection: Rejection) -> bytes:
+    fields = list(rejection.headers)
+    if not {"content-length", "transfer-encoding"} & {name.lower() for name, _ in fields}:
+        fields.append(("Content-Length", str(len(rejection.body))))
+    status = f"{rejection.status_code} {rejection.reason_phrase}"
+    return _answer(status, fields) + rejection.body
 
 
 def _answer(status: str, fields: Sequence[tuple[str, str]]) -> bytes:
