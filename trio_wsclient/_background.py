@@ -60,9 +60,13 @@ class _Background(AbstractAsyncContextManager[None]):
         self._fn = fn
         self._args = args
         self._error: BaseException | None = None  # what the task has raised
+        self._is_entered = False
 
     @enable_ki_protection
     async def __aenter__(self) -> None:
+        if self._is_entered:
+            raise RuntimeError("this block was entered already; make another one")
+        self._is_entered = True
         self._nurseries = trio.open_nursery(strict_exception_groups=True)
         self._nursery = await self._nurseries.__aenter__()
         self._nursery.start_soon(self._run, name=self._fn)

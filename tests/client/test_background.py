@@ -273,6 +273,15 @@ async def test_ends_of_one_connection_are_one(autojump_clock):
                         await other.send("too late")
 
 
+async def test_block_is_entered_once():
+    block = background_task(trio.sleep_forever)
+    async with block:
+        with pytest.raises(RuntimeError, match="entered already"):
+            await block.__aenter__()
+    with pytest.raises(RuntimeError, match="entered already"):
+        await block.__aenter__()
+
+
 async def test_wrong_functions_are_type_errors():
     async def function() -> None: ...
 
