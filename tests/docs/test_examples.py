@@ -413,15 +413,16 @@ async def test_logged_shows_frames_on_standard_error():
 
 
 @pytest.mark.slow
-def test_a_program_is_tested_with_the_kit(tmp_path: Path):
-    for path in (EXAMPLES / "test_greeter.py", EXAMPLES / "shell" / "pytest.ini"):
+def test_programs_are_tested_with_the_kit(tmp_path: Path):
+    tests = [EXAMPLES / "test_greeter.py", EXAMPLES / "test_reconnecting.py"]
+    for path in (*tests, EXAMPLES / "shell" / "pytest.ini"):
         shutil.copy(path, tmp_path)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist"]
     done = subprocess.run(
         command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stdout
-    assert "3 passed" in done.stdout
+    assert "5 passed" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -476,6 +477,7 @@ def test_every_example_is_tested_here():
     tests = Path(__file__).read_text(encoding="utf-8")
     names = {path.name for path in EXAMPLES.glob("*.py")} - {
         "test_greeter.py",
+        "test_reconnecting.py",
         "logged.py",
         "handover.py",
     }
