@@ -84,7 +84,7 @@ def test_the_tree_of_exceptions_is_this_one():
     assert {cls: cls.__bases__ for cls in classes} == PARENTS
 
 
-def test_all_exceptions_are_public_but_the_two_that_say_which_method_was_called():
+def test_all_exceptions_but_two_subclasses_are_public():
     public = {getattr(trio_wsclient, name) for name in trio_wsclient.__all__}
     assert set(PARENTS) - public == {ClosedOnReceive, ClosedOnSend}
 

@@ -221,7 +221,7 @@ def test_option_that_has_to_be_a_function_is_one(name: str):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_option_that_has_to_be_a_function_is_not_called_by_the_user(name: str):
+def test_coroutine_object_for_an_option_is_a_type_error(name: str):
     async def make() -> None:
         pytest.fail("it runs")
 
@@ -231,7 +231,7 @@ def test_option_that_has_to_be_a_function_is_not_called_by_the_user(name: str):
 
 
 @pytest.mark.parametrize("value", ["", "example.org:80", "ftp://example.org", "http://"])
-def test_a_proxy_that_is_no_url_of_one_is_a_value_error(value: str):
+def test_proxy_that_is_no_proxy_url_is_a_value_error(value: str):
     with pytest.raises(ValueError, match="proxy"):
         Options(proxy=value)
 
@@ -301,7 +301,7 @@ def test_a_local_address_that_is_none_is_a_value_error(value: str):
 
 
 @pytest.mark.parametrize("value", ["bücher.example", "example.org\0", "example.org\n", "\ud800"])
-def test_a_server_hostname_that_no_certificate_can_name_is_a_value_error(value: str):
+def test_server_hostname_that_no_certificate_names_is_a_value_error(value: str):
     with pytest.raises(ValueError, match="A-label"):
         Options(server_hostname=value)
 
@@ -328,7 +328,7 @@ def test_options_are_kept_from_later_changes():
 
 
 @pytest.mark.parametrize("value", ["x\r\nEvil: 1", "ü", " x"])
-def test_a_user_agent_is_checked_also_where_a_header_goes_before_it(value: str):
+def test_user_agent_is_checked_even_if_a_header_replaces_it(value: str):
     with pytest.raises(ValueError, match="User-Agent"):  # A proxy would see it.
         Options(user_agent=value, extra_headers={"User-Agent": "mine"}, proxy="http://x")
 

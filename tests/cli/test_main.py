@@ -89,7 +89,7 @@ def says(*data):
 # What is sent
 
 
-async def test_each_line_is_a_message_and_the_end_of_input_closes_with_1000(stdin):
+async def test_each_line_is_a_message_and_eof_closes_with_1000(stdin):
     received = []
     stdin.write(b"one\n\ntwo words\nCRLF\r\n")
     stdin.close()

@@ -106,7 +106,7 @@ async def test_ping_returns_the_seconds_until_its_pong(autojump_clock):
         assert ws.latency == pytest.approx(3)
 
 
-async def test_a_pong_answers_its_ping_and_all_older_ones_but_none_that_is_younger():
+async def test_pong_answers_its_ping_and_all_older_ones():
     server = Recorder()
     answered = []
 
@@ -124,7 +124,7 @@ async def test_a_pong_answers_its_ping_and_all_older_ones_but_none_that_is_young
         await server.peer.send(wire.pong(b"3"))
 
 
-async def test_a_ping_with_a_payload_in_flight_is_refused_and_may_be_repeated_later(
+async def test_ping_with_a_payload_in_flight_is_a_value_error(
     autojump_clock,
 ):
     server = Recorder()
@@ -232,7 +232,7 @@ async def test_an_unsolicited_pong_is_sent_and_one_that_comes_is_ignored():
         ]
 
 
-async def test_wait_closed_tells_how_it_ended_as_soon_as_that_is_known(autojump_clock):
+async def test_wait_closed_returns_as_soon_as_the_end_is_known(autojump_clock):
     server = Recorder(closes=False)
     async with opened(server) as (ws, _):
         outcomes = []

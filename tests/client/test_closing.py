@@ -147,7 +147,7 @@ async def test_servers_normal_close_ends_the_loop_before_tcp(code, autojump_cloc
 
 
 @pytest.mark.parametrize("code", [1002, 1003, *range(1007, 1015), 3000, 4000, 4999])
-async def test_any_other_code_of_the_server_ends_the_loop_by_an_error(code, autojump_clock):
+async def test_other_code_of_the_server_ends_the_loop_by_an_error(code, autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, _):
         await server.peer.send(wire.text("a") + wire.close(code))
@@ -157,7 +157,7 @@ async def test_any_other_code_of_the_server_ends_the_loop_by_an_error(code, auto
         assert caught.value.code == code
 
 
-async def test_another_code_of_the_server_is_an_error_with_code_and_reason(autojump_clock):
+async def test_other_code_of_the_server_is_an_error_with_reason(autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, _):
         await server.peer.send(wire.close(1011, b"shard\x1b gone"))
@@ -179,7 +179,7 @@ async def test_a_message_cut_off_by_the_servers_close_is_an_error(autojump_clock
         assert isinstance(caught.value.__cause__, EOFError)
 
 
-async def test_own_close_is_no_error_for_others_though_the_server_is_deaf(autojump_clock):
+async def test_own_close_to_a_deaf_server_is_no_error_for_others(autojump_clock):
     server = Recorder(closes=False)
     outcomes = []
 
@@ -232,9 +232,7 @@ async def test_a_send_after_our_close_waits_for_the_outcome(autojump_clock):
 
 @pytest.mark.parametrize("ending", ["close", "violation", "eof"])
 @pytest.mark.parametrize("pinged", [True, False])
-async def test_c1_a_blocked_send_ends_with_a_server_that_has_stopped_to_read(
-    ending, pinged, autojump_clock
-):
+async def test_c1_blocked_send_ends_when_the_server_stops_reading(ending, pinged, autojump_clock):
     server = Recorder(closes=False)
     async with opened(server, close_timeout=6) as (ws, valve):
         valve.shut()

@@ -47,7 +47,7 @@ class SlowToEnd:
 
 @pytest.mark.parametrize("begins", [False, True], ids=["our Close first", "the server's first"])
 @pytest.mark.parametrize(("seconds", "expected"), [(0, 0), (2, 2), (math.inf, 3)])
-async def test_behind_both_closes_tcp_is_the_servers_to_end_within_close_timeout(
+async def test_server_may_end_tcp_within_close_timeout_after_both_closes(
     begins, seconds, expected, autojump_clock
 ):
     """RFC 6455 §7.1.1."""
@@ -61,7 +61,7 @@ async def test_behind_both_closes_tcp_is_the_servers_to_end_within_close_timeout
     assert server.was_first == (seconds < 3)
 
 
-async def test_after_the_servers_close_tcp_is_closed_within_close_timeout_though_the_block_goes_on(
+async def test_tcp_closes_within_close_timeout_while_the_block_goes_on(
     autojump_clock,
 ):
     server = Recorder(closes=False)
@@ -112,7 +112,7 @@ async def test_behind_both_closes_tls_may_end_without_close_notify(
 
 
 @pytest.mark.parametrize("notifies", [True, False])
-async def test_without_a_close_tls_that_ends_is_the_same_error_as_tcp_that_ends(
+async def test_end_of_tls_is_the_same_error_as_end_of_tcp(
     notifies, server_ssl_context, client_ssl_context, autojump_clock
 ):
     async def leaves(peer: Peer) -> None:

@@ -169,7 +169,7 @@ async def test_without_our_takeover_each_message_stands_alone(autojump_clock):
     assert zlib.decompressobj(-15).decompress(data[1] + TAIL) == b"x" * 300
 
 
-async def test_what_the_server_does_not_echo_is_not_applied_to_what_it_sends(autojump_clock):
+async def test_parameter_that_is_not_echoed_is_not_applied(autojump_clock):
     """Its context is taken over though we asked for the opposite, its window is the largest."""
     compressor = zlib.compressobj(wbits=-15)
     text = bytes(range(256)) * 20

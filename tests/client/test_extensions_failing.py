@@ -108,7 +108,7 @@ async def test_an_answer_to_a_ping_with_an_exception_fails_with_1011(autojump_cl
     assert [frame.code for frame in server.frames] == [1011]
 
 
-async def test_a_send_that_was_to_take_such_an_answer_along_fails_too(autojump_clock):
+async def test_send_that_carries_a_failing_reply_fails_too(autojump_clock):
     bug, server = BugError("a bug"), Recorder()
     with trio.fail_after(5):
         async with opened(server, extensions=[Faulty("outbound", Opcode.PONG, bug)]) as (ws, valve):
@@ -144,7 +144,7 @@ async def test_a_ping_of_the_keepalive_with_an_exception_fails_with_1011(autojum
 # Close frames
 
 
-async def test_a_close_sent_with_an_exception_is_1011_and_every_later_call_says_so(autojump_clock):
+async def test_block_left_by_exception_sends_1011_and_later_calls_say_so(autojump_clock):
     bug, server = BugError("a bug"), Recorder()
     with trio.fail_after(5):
         async with opened(server, extensions=[Faulty("outbound", Opcode.CLOSE, bug)]) as (ws, _):
@@ -230,7 +230,7 @@ async def test_of_a_batch_in_which_one_fails_nothing_is_written(autojump_clock):
     assert [frame.code for frame in server.frames] == [1011]
 
 
-async def test_of_a_message_in_fragments_those_before_the_one_that_fails_are_written(
+async def test_fragments_before_the_failing_one_are_written(
     autojump_clock,
 ):
     bug, server = BugError("a bug"), Recorder()

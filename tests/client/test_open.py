@@ -20,7 +20,7 @@ from trio_wsclient import (
 )
 
 
-async def test_x1_the_blocks_exception_leaves_as_the_same_object_without_frames_of_ours():
+async def test_x1_exception_of_the_block_leaves_without_our_frames():
     server = OnlyClose()
     async with memory_server(server) as stream:
         error, context = ValueError("mine"), KeyError("before")
@@ -40,7 +40,7 @@ async def test_x1_the_blocks_exception_leaves_as_the_same_object_without_frames_
 
 
 @pytest.mark.parametrize("count", [1, 2])
-async def test_x1_a_group_of_the_users_own_is_passed_as_it_is(count):
+async def test_x1_users_own_group_leaves_as_it_is(count):
     group = ExceptionGroup("mine", [ValueError(str(n)) for n in range(count)])
     async with memory_server(OnlyClose()) as stream:
         with pytest.raises(ExceptionGroup) as caught:

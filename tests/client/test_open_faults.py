@@ -52,7 +52,7 @@ async def speaks(peer: Peer) -> None:
 
 
 @pytest.mark.usefixtures("bug")
-async def test_x2_a_bug_of_ours_is_an_internal_error_that_holds_it():
+async def test_x2_bug_is_an_internal_error_with_its_cause():
     async with memory_server(speaks) as stream:
         with pytest.raises(WebSocketInternalError) as caught:
             async with open_websocket_client("ws://server/", stream=stream):
@@ -73,7 +73,7 @@ async def test_x2_bug_keeps_its_traceback(call):
 
 
 @pytest.mark.usefixtures("bug")
-async def test_x1_a_bug_of_ours_and_the_users_exception_are_both_kept():
+async def test_x1_bug_and_users_exception_are_both_kept():
     async with memory_server(speaks) as stream:
         with pytest.raises(WebSocketInternalError) as caught:
             async with open_websocket_client("ws://server/", stream=stream):
@@ -148,7 +148,7 @@ async def test_system_exit_in_a_group_does_not_wait_for_the_server(autojump_cloc
         assert trio.current_time() == started
 
 
-async def test_how_a_connection_opens_and_ends_is_logged_at_debug_level_only(caplog):
+async def test_opening_and_end_are_logged_at_debug_only(caplog):
     async with memory_server(echo_script) as stream:
         with caplog.at_level("DEBUG", logger="trio_wsclient"):
             async with open_websocket_client("ws://me:secret@server/", stream=stream):
@@ -162,7 +162,7 @@ async def test_how_a_connection_opens_and_ends_is_logged_at_debug_level_only(cap
     ]
 
 
-def test_ctrl_c_in_a_nursery_of_the_block_does_not_wait_for_the_server():
+def test_ctrl_c_in_a_nursery_does_not_wait_for_the_server():
     async def main() -> None:
         async with memory_server(deaf) as stream:
             try:
@@ -263,7 +263,7 @@ async def test_a_stream_that_groups_its_cancels_does_not_corrupt_the_nursery(aut
         assert scope.cancelled_caught
 
 
-async def test_a_stream_that_raises_a_group_when_it_is_closed_is_closed_all_the_same():
+async def test_stream_that_raises_a_group_on_close_is_closed():
     class RaisesGroup(GroupsItsCancels):
         async def aclose(self) -> None:
             await super().aclose()
@@ -280,7 +280,7 @@ async def test_a_stream_that_raises_a_group_when_it_is_closed_is_closed_all_the_
 
 
 @pytest.mark.parametrize("closes", [True, False])
-async def test_an_error_while_leaving_is_a_bug_of_ours_and_the_nursery_is_left(closes, monkeypatch):
+async def test_error_while_leaving_is_our_bug_and_leaves_the_nursery(closes, monkeypatch):
     async def broken(self: Connection, code: int) -> None:
         if closes:
             await self.close_nowait()
@@ -296,7 +296,7 @@ async def test_an_error_while_leaving_is_a_bug_of_ours_and_the_nursery_is_left(c
     assert pytest.RaisesGroup(Bug).matches(caught.value.__cause__)
 
 
-async def test_a_bug_that_keeps_the_stream_from_being_closed_does_not_hang_the_exit(monkeypatch):
+async def test_bug_in_closing_the_stream_does_not_hang_the_exit(monkeypatch):
     def broken(self: ClosingHandshake) -> None:
         raise Bug
 
@@ -311,7 +311,7 @@ async def test_a_bug_that_keeps_the_stream_from_being_closed_does_not_hang_the_e
     assert pytest.RaisesGroup(Bug, Bug).matches(caught.value.__cause__)
 
 
-async def test_an_error_of_a_users_log_filter_is_no_matter_of_the_connection():
+async def test_error_of_a_log_filter_leaves_the_connection_alone():
     def broken(record: logging.LogRecord) -> bool:
         raise Bug
 

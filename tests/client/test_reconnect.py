@@ -503,7 +503,7 @@ async def test_a_rejection_that_is_not_worth_it_leaves_the_loop(town, autojump_c
     assert len(network.tried_at) == 3
 
 
-async def test_a_message_that_is_cut_off_is_an_error_even_with_close_1000(town, autojump_clock):
+async def test_message_cut_off_is_an_error_even_with_close_1000(town, autojump_clock):
     async def server(peer: Peer) -> None:
         await peer.accept()
         await peer.send(wire.text("a", fin=False) + wire.close(1000))

@@ -136,7 +136,7 @@ async def connected(url: str) -> trio.SocketStream:
     return await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2].rstrip("/")))
 
 
-async def test_the_addresses_of_the_users_tls_stream_are_those_of_tcp_below(
+async def test_addresses_of_a_users_tls_stream_are_those_of_tcp(
     server_ssl_context, client_ssl_context
 ):
     async with loopback_server(echo_script, ssl_context=server_ssl_context) as url:

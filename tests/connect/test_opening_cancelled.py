@@ -158,7 +158,7 @@ def ctrl_c():
 
 
 @pytest.mark.usefixtures("ctrl_c")
-def test_ctrl_c_while_it_opens_leaves_bare_and_the_users_stream_is_closed():
+def test_ctrl_c_while_opening_leaves_bare_and_closes_the_stream():
     async def server(peer: Peer) -> None:
         await peer.read_request()
         signal.raise_signal(signal.SIGINT)
@@ -223,7 +223,7 @@ async def test_another_group_leaves_as_it_is(monkeypatch):
     assert await leaves_opening(monkeypatch, group) is group
 
 
-async def test_a_group_of_cancellations_is_taken_by_the_scope_that_it_belongs_to(monkeypatch):
+async def test_group_of_cancels_is_caught_by_its_scope(monkeypatch):
     async def open_tcp_stream(*_: object, **__: object) -> None:
         group = []
         for _ in range(2):

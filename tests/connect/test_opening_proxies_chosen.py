@@ -83,7 +83,7 @@ async def test_the_environment_may_ask_for_none(monkeypatch, variables: dict[str
             assert ws.remote_address[1] == port_of(url)
 
 
-async def test_a_malformed_variable_is_an_error_and_no_way_around_the_proxy(monkeypatch):
+async def test_malformed_variable_is_an_error_not_a_direct_connection(monkeypatch):
     set_proxy_variables(monkeypatch, http_proxy="http://name:s3cret@proxy.example:http")
     server = Server()
     async with loopback_server(server) as url:

@@ -95,7 +95,7 @@ SILENT = {
 
 
 @pytest.mark.parametrize("case", SILENT.values(), ids=SILENT)
-async def test_silence_is_of_the_phase_that_waits_and_the_stream_is_closed(
+async def test_silence_times_out_in_its_phase_and_closes_the_stream(
     autojump_clock, monkeypatch, client_ssl_context, case
 ):
     url, answer, phase = case

@@ -64,9 +64,7 @@ async def test_server_hostname_is_sent_as_sni_and_checked(ca, client_ssl_context
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-async def test_the_host_may_be_an_ip_address_which_is_checked_but_not_sent(
-    ca, client_ssl_context, host
-):
+async def test_ip_address_is_verified_but_not_sent_as_sni(ca, client_ssl_context, host):
     """RFC 6066 §3: an address is no SNI."""
     context = tls_of(ca, host)
     names = names_sent(context)
@@ -101,9 +99,7 @@ async def test_the_host_may_have_an_underscore(ca, client_ssl_context, monkeypat
     assert names == ["chat_1.example"]
 
 
-async def test_a_name_in_another_script_is_sent_and_checked_as_its_a_label(
-    ca, client_ssl_context, nursery
-):
+async def test_name_in_another_script_becomes_its_a_label(ca, client_ssl_context, nursery):
     context = tls_of(ca, "bücher.example")
     names = names_sent(context)
     client, server = memory_stream_pair()
@@ -127,7 +123,7 @@ async def test_tls_runs_over_the_users_stream_too(server_ssl_context, client_ssl
         await check_echo(ws)
 
 
-async def test_frames_in_the_record_of_the_answer_are_the_first_of_the_connection(
+async def test_frames_in_the_tls_record_of_the_response_come_first(
     server_ssl_context, client_ssl_context
 ):
     async def server(peer: Peer) -> None:

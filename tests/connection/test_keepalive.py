@@ -44,7 +44,7 @@ async def test_pings_on_request_keep_a_healthy_connection_for_days(autojump_cloc
             assert await ws.receive() == "still there"
 
 
-async def test_a_ping_goes_out_every_interval_with_a_payload_of_its_own(autojump_clock):
+async def test_keepalive_pings_every_interval_with_a_new_payload(autojump_clock):
     times, payloads = [], []
 
     async def notes(peer: Peer) -> None:
@@ -222,7 +222,7 @@ async def test_a_dead_server_is_found_under_a_trickle_of_sends(autojump_clock):
             assert trio.current_time() - started <= 25.5
 
 
-async def test_what_the_server_says_is_a_sign_of_life_while_the_ping_cannot_be_written(
+async def test_received_bytes_are_a_sign_of_life_during_blocked_pings(
     autojump_clock,
 ):
     async def writes_before_it_reads(peer: Peer) -> None:
@@ -244,7 +244,7 @@ async def test_what_the_server_says_is_a_sign_of_life_while_the_ping_cannot_be_w
             assert trio.current_time() - began >= 60
 
 
-async def test_a_ping_that_falls_due_with_a_long_message_goes_before_it(autojump_clock):
+async def test_due_ping_goes_before_a_long_message(autojump_clock):
     server = Recorder()
     async with memory_server(server) as stream:
         slow = Slow(stream)
@@ -290,7 +290,7 @@ async def test_after_the_end_no_more_pings_are_sent(autojump_clock):
             await server.peer.stream.aclose()
 
 
-async def test_an_end_while_a_ping_is_out_is_no_failure_of_the_keepalive(autojump_clock):
+async def test_end_during_a_ping_is_no_keepalive_failure(autojump_clock):
     server = Recorder()
     async with memory_server(server) as stream:
         async with open_websocket_client(

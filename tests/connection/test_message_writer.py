@@ -110,7 +110,7 @@ async def test_a_writer_left_by_an_exception_never_finishes_its_message():
     assert [frame.code for frame in server.frames[1:]] == [1011]
 
 
-async def test_a_writer_left_by_an_exception_while_a_write_is_blocked_cuts_tcp(nursery):
+async def test_writer_left_by_exception_during_a_blocked_write_cuts_tcp(nursery):
     server = Recorder()
     async with opened(server) as (ws, valve):
         with pytest.raises(ZeroDivisionError):
@@ -157,7 +157,7 @@ async def test_a_writer_of_a_connection_that_is_over_says_so():
                 pass
 
 
-async def test_a_message_whose_writing_broke_off_is_not_finished_by_the_next(autojump_clock):
+async def test_message_broken_off_is_not_finished_by_the_next(autojump_clock):
     server = Recorder()
     async with memory_server(server) as stream:
         broken = BreaksOnWrite(stream)
@@ -171,7 +171,7 @@ async def test_a_message_whose_writing_broke_off_is_not_finished_by_the_next(aut
                     await writer.write("bc")
 
 
-async def test_a_part_that_is_cancelled_before_its_turn_was_not_the_first_one(autojump_clock):
+async def test_part_cancelled_before_its_turn_was_not_sent(autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, _):
         async with ws.text_writer() as writer:
@@ -212,7 +212,7 @@ async def test_two_tasks_do_not_write_parts_of_one_message_at_once():
         assert server.opcodes() == [wire.TEXT, wire.CONTINUATION]
 
 
-async def test_a_writer_left_while_another_task_writes_a_part_breaks_the_message_off(nursery):
+async def test_writer_left_while_another_task_writes_breaks_off(nursery):
     server = Recorder()
     async with opened(server) as (ws, valve):
         with pytest.raises(trio.BusyResourceError):

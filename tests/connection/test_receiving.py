@@ -47,7 +47,7 @@ async def test_fragments_are_joined_also_inside_a_code_point():
         assert await ws.receive() == "grüße"
 
 
-async def test_decode_text_off_hands_over_bytes_also_such_that_are_no_utf8():
+async def test_decode_text_off_returns_bytes_even_if_not_utf8():
     server = Recorder()
     async with opened(server, decode_text=False) as (ws, _):
         await server.peer.send(wire.frame(wire.TEXT, b"\xff") + FRAGMENTS)
@@ -87,9 +87,7 @@ async def test_many_consumers_get_each_message_once():
     assert sorted(taken, key=int) == [f"{number}" for number in range(100)]
 
 
-async def test_messages_that_are_here_are_taken_at_once_but_others_have_their_turn(
-    monkeypatch, autojump_clock
-):
+async def test_taking_messages_lets_other_tasks_run(monkeypatch, autojump_clock):
     clock = itertools.count()
     monkeypatch.setattr(_scheduling, "perf_counter", lambda: next(clock) * 0.0001)
     ticks = 0
@@ -247,7 +245,7 @@ async def test_cancelled_frames_lose_nothing(autojump_clock):
         assert [await anext(ws.frames()) for _ in range(3)] == [ONE, TWO, END]
 
 
-async def test_a_stream_of_frames_without_end_is_bounded_by_max_buffered_bytes_alone():
+async def test_endless_frames_are_bounded_by_max_buffered_bytes():
     async def endless(peer) -> None:
         await peer.accept()
         await peer.send(wire.binary(bytes(1000), fin=False))

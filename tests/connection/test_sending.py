@@ -120,7 +120,7 @@ async def test_send_many_is_one_write():
         assert ws.statistics().messages_sent == 3
 
 
-async def test_a_close_that_comes_while_a_message_is_compressed_ends_the_send():
+async def test_close_ends_a_send_that_is_compressing():
     async def script(peer):
         await peer.accept("Sec-WebSocket-Extensions: permessage-deflate")
         await begun.wait()
@@ -152,7 +152,7 @@ async def test_fragment_size_splits_what_is_longer():
         ]
 
 
-async def test_a_split_message_that_is_cancelled_between_its_frames_fails_the_connection(
+async def test_split_message_cancelled_between_frames_fails_the_connection(
     autojump_clock,
 ):
     server = Recorder()
@@ -220,7 +220,7 @@ async def test_waiting_for_a_turn_ends_with_the_connection(closer):
                 await ended.wait()
 
 
-async def test_a_batch_that_need_not_be_split_is_one_write_also_with_fragment_size():
+async def test_batch_of_short_messages_is_one_write_despite_fragment_size():
     server = Recorder()
     async with opened(server, fragment_size=10) as (ws, valve):
         valve.shut()

@@ -46,7 +46,7 @@ async def test_w1_bytes_leave_in_the_order_of_the_calls(autojump_clock):
         assert [frame.payload for frame in server.frames] == [b"%d" % n for n in range(10)]
 
 
-async def test_w2_a_send_that_is_cancelled_before_its_turn_has_not_happened(autojump_clock):
+async def test_w2_send_cancelled_before_its_turn_has_not_happened(autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, valve):
         valve.shut()
@@ -62,7 +62,7 @@ async def test_w2_a_send_that_is_cancelled_before_its_turn_has_not_happened(auto
         assert [frame.payload for frame in server.frames] == [b"first", b"last"]
 
 
-async def test_w2_what_is_cancelled_just_when_its_turn_has_come_has_not_happened(autojump_clock):
+async def test_w2_send_cancelled_when_its_turn_comes_has_not_happened(autojump_clock):
     server = Recorder()
     scope = trio.CancelScope()
 
@@ -100,7 +100,7 @@ async def test_w2_a_send_in_a_cancelled_scope_has_not_happened(autojump_clock):
         assert [frame.payload for frame in server.frames] == [b"sent"]
 
 
-async def test_w2_after_a_torn_frame_nothing_is_written_and_every_call_says_so(autojump_clock):
+async def test_w2_nothing_is_written_after_a_torn_frame(autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, valve):
         await server.peer.send(wire.text("came before"))
@@ -123,7 +123,7 @@ async def test_w2_after_a_torn_frame_nothing_is_written_and_every_call_says_so(a
     assert server.frames == []
 
 
-async def test_w3_no_message_comes_between_the_fragments_of_another_but_pongs_do(autojump_clock):
+async def test_w3_only_control_frames_come_between_fragments(autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, _):
         async with trio.open_nursery() as nursery:
@@ -159,7 +159,7 @@ async def test_w3_a_pong_passes_between_the_fragments_of_a_long_send(autojump_cl
         assert wire.PONG in server.opcodes()[1:-1]
 
 
-async def test_a_pong_leaves_in_front_of_the_answer_to_what_came_behind_its_ping():
+async def test_pong_leaves_before_the_answer_to_a_later_message():
     server = Recorder()
     async with opened(server) as (ws, valve):
         valve.shut()
@@ -215,7 +215,7 @@ async def test_a_failed_write_gives_the_server_the_time_to_say_why(says_why, aut
                 assert str(caught.value) == "no Close frame: broken pipe"
 
 
-async def test_a_pong_that_cannot_be_written_ends_nothing_that_can_still_be_read(autojump_clock):
+async def test_failed_pong_leaves_messages_readable(autojump_clock):
     server = Recorder()
     async with memory_server(server) as stream:
         broken = BreaksOnWrite(stream)
@@ -261,7 +261,7 @@ async def test_r3_nothing_piles_up_once_nothing_can_be_written(autojump_clock):
             assert ws._connection.replies._payloads == []
 
 
-async def test_a_stream_that_can_only_be_read_any_more_ends_within_close_timeout(autojump_clock):
+async def test_stream_that_can_only_be_read_ends_within_close_timeout(autojump_clock):
     server = Recorder()
     async with memory_server(server) as stream:
         broken = BreaksOnWrite(stream)

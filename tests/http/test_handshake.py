@@ -112,7 +112,7 @@ def test_an_answer_that_agrees_is_accepted(answer: bytes):
     assert (kind, subprotocol, trailing_data) == ("accepted", None, b"")
 
 
-def test_the_fields_of_the_answer_are_kept_and_those_before_it_are_not():
+def test_headers_of_interim_responses_are_dropped():
     shake = handshake()
     feed(shake, complete(shake, EARLY_HINTS + switching("Set-Cookie: a", "X-Name: J\xf6rg")))
     assert shake.accepted is not None

@@ -44,7 +44,7 @@ def kind_of(found: tuple[object, ...]) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("end", [[], [b""]], ids=["open", "ended"])
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_an_answer_byte_by_byte_means_the_same_as_in_one_piece(answer: bytes, end: list[bytes]):
+def test_response_means_the_same_byte_by_byte(answer: bytes, end: list[bytes]):
     whole, cut = handshake("chat"), handshake("chat")
     data = complete(cut, answer)
     pieces = wire.cut(data, range(len(data)))

@@ -158,7 +158,7 @@ def test_another_status_to_connect_is_a_rejection(answer: bytes, expected: tuple
 
 
 @either
-def test_a_rejection_is_known_before_its_body_has_come_and_complete_with_it(begin):
+def test_rejection_is_known_by_its_head_and_completed_by_its_body(begin):
     exchange = begin()
     exchange.receive_data(rejection("403 Forbidden", "Content-Length: 3", body=b"no"))
     assert exchange.rejected
@@ -371,7 +371,7 @@ def test_request_has_the_text_that_was_checked():
 # What would make h11 work for long
 
 
-def test_first_read_may_bring_a_usual_head_and_later_ones_are_small():
+def test_first_read_is_large_and_later_ones_are_small():
     exchange = upgrade()
     assert exchange.read_size == 1024
     exchange.receive_data(b"H")

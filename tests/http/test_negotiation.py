@@ -108,7 +108,7 @@ def test_what_works_without_negotiation_goes_before_what_is_negotiated():
     assert negotiated([a, b, c, d]) == (b, d)
 
 
-def test_what_was_offered_and_not_accepted_is_not_in_use_though_it_is_enabled():
+def test_offered_extension_that_was_not_accepted_is_unused():
     assert negotiated([Named("a", enabled=True)]) == ()
 
 
@@ -143,7 +143,7 @@ def test_an_answer_that_does_not_fit_the_offer_fails_the_handshake(values: list[
     assert str(caught.value) == f"header Sec-WebSocket-Extensions: {problem}"
 
 
-def test_an_answer_that_an_extension_does_not_take_fails_the_handshake_with_its_own_error():
+def test_extension_that_rejects_the_response_fails_the_handshake():
     error = ValueError("unknown \x9b parameter")
     with pytest.raises(NegotiationError) as caught:
         negotiated([Picky("a", error)], "a; p=1")
@@ -187,7 +187,7 @@ def test_in_a_handshake_it_is_an_invalid_response_with_the_cause(line: str):
     assert caught.value.__cause__ is error
 
 
-def test_in_a_handshake_what_was_not_offered_is_an_invalid_response_of_one_short_line():
+def test_response_with_what_was_not_offered_is_invalid():
     with pytest.raises(InvalidResponse) as caught:
         shaken([Named("a")], f"Sec-WebSocket-Extensions: {'c' * 60_000}")
     assert str(caught.value).isprintable()

@@ -90,7 +90,7 @@ def test_other_statuses_are_none_whatever_the_location(status_code: int):
         ("g#s/../x", "ws://a/b/c/g"),
     ],
 )
-def test_a_relative_location_is_resolved_as_in_the_examples_of_rfc_3986(location: str, url: str):
+def test_relative_location_is_resolved_as_rfc_3986_says(location: str, url: str):
     assert str(led(RFC_BASE, location)) == url
 
 
@@ -315,9 +315,7 @@ LOCATIONS = st.lists(PIECES, max_size=12).map("".join) | st.text(
 
 @settings(deadline=None)
 @given(BASES, LOCATIONS, st.sampled_from(STATUSES))
-def test_whatever_the_location_it_is_refused_or_leads_to_a_url_that_can_be_sent(
-    base: str, location: str, status_code: int
-):
+def test_any_location_is_rejected_or_a_sendable_url(base: str, location: str, status_code: int):
     url = parse(base)
     try:
         target = follow(url, status_code, Headers([("Location", location)]))

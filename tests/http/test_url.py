@@ -202,7 +202,7 @@ def test_a_url_is_shown_without_its_userinfo():
         ("/a=b&c", "/a=b&c"),
     ],
 )
-def test_a_url_is_redacted_to_its_place_and_the_keys_of_its_query(target: str, redacted: str):
+def test_url_is_redacted_to_its_path_and_query_keys(target: str, redacted: str):
     url = parse(f"wss://user:s3cret@example.org:8443{target}")
     assert url.redacted == f"wss://example.org:8443{redacted}"
 
@@ -347,7 +347,7 @@ def test_a_long_url_is_refused_at_once(url: str):
 
 @settings(deadline=None)
 @given(st.text(st.sampled_from(string.printable + "äß☃。\uff1a/@[]%#\ud800\u2028"), max_size=30))
-def test_any_text_is_parsed_or_invalid_and_what_is_parsed_can_be_sent(rest: str):
+def test_any_text_is_a_sendable_url_or_invalid(rest: str):
     try:
         url = parse(f"ws://{rest}")
     except InvalidURL:
@@ -363,7 +363,7 @@ def test_any_text_is_parsed_or_invalid_and_what_is_parsed_can_be_sent(rest: str)
 
 @settings(deadline=None)
 @given(st.text(st.sampled_from(string.printable + "äß☃。\uff1a/[]%"), max_size=30))
-def test_a_url_that_is_shown_means_the_same_as_the_url_itself(rest: str):
+def test_shown_url_means_the_same_as_the_url(rest: str):
     try:
         url = parse(f"wss://{rest}")
     except InvalidURL:

@@ -66,7 +66,7 @@ def test_an_address_is_told_from_a_name(host: str, family: int | None):
     assert connect._family(host) == family
 
 
-async def test_an_unknown_host_name_is_a_handshake_error_about_the_look_up():
+async def test_unknown_host_name_is_a_handshake_error():
     trio.socket.set_custom_hostname_resolver(NoSuchName())
     with pytest.raises(HandshakeError, match=r"nowhere\.example .*not known") as error:
         async with open_websocket_client("wss://nowhere.example/"):
@@ -77,7 +77,7 @@ async def test_an_unknown_host_name_is_a_handshake_error_about_the_look_up():
 @pytest.mark.parametrize(
     "host", ["a..example", f"{'a' * 64}.example"], ids=["an empty label", "a label of 64"]
 )
-async def test_a_name_that_dns_cannot_hold_is_an_error_of_this_library(host):
+async def test_name_too_long_for_dns_is_our_error(host):
     with pytest.raises((HandshakeError, InvalidURL)):
         async with open_websocket_client(f"ws://{host}/"):
             pytest.fail("it is not open")

@@ -141,13 +141,13 @@ async def test_any_2xx_opens_the_tunnel_however_the_answer_is_cut(answer: bytes)
         assert await read_all(tunnel) == FRAMES
 
 
-async def test_behind_an_answer_nothing_is_read_that_has_not_come_with_it():
+async def test_nothing_is_read_after_a_response():
     stream = CannedStream(CONTINUE, OK, b"later")
     assert await connect(stream, PROXY, "example.org", 443, user_agent=None) is stream
     assert stream.unread == b"later"
 
 
-async def test_the_request_is_written_while_the_proxy_is_silent_and_no_more(nursery):
+async def test_request_is_written_once_to_a_silent_proxy(nursery):
     ours, theirs = memory_stream_pair()
     nursery.start_soon(lambda: connect(ours, PROXY, "example.org", 80, user_agent=None))
     await wait_all_tasks_blocked()

@@ -128,7 +128,7 @@ async def test_a_body_may_go_on_until_tcp_ends():
 
 
 @pytest.mark.parametrize("end", [trio.sleep_forever, eof])
-async def test_a_body_whose_chunks_are_broken_is_kept_as_far_as_it_came(autojump_clock, end):
+async def test_body_with_broken_chunks_is_kept_up_to_there(autojump_clock, end):
     answer = rejection("403 No", "Transfer-Encoding: chunked", body=b"2\r\nnoJUNK")
     error = await error_over(CannedStream(answer, end=end))
     assert (error.status_code, error.body) == (403, b"no")
@@ -136,7 +136,7 @@ async def test_a_body_whose_chunks_are_broken_is_kept_as_far_as_it_came(autojump
 
 
 @pytest.mark.parametrize("lines", [[], [f"Content-Length: {2**62}"]], ids=["no length", "long"])
-async def test_of_an_endless_body_64_kib_are_kept_and_no_time_is_lost(autojump_clock, lines):
+async def test_endless_body_is_kept_up_to_64_kib_at_once(autojump_clock, lines):
     async def pour() -> bytes:
         return b"x" * 1000
 
@@ -158,7 +158,7 @@ async def test_a_slow_body_is_given_a_second(autojump_clock, end, body: bytes):
     assert trio.current_time() == 1
 
 
-async def test_cancelled_within_the_body_of_a_rejection_only_the_cancel_comes_out(autojump_clock):
+async def test_cancel_within_a_rejection_body_leaves_alone(autojump_clock):
     stream = CannedStream(rejection("407 No", "Content-Length: 1000"), end=drip)
     with trio.move_on_after(0.5) as scope:
         await connect(stream, PROXY, "example.org", 443, user_agent=None)

@@ -84,7 +84,7 @@ def test_lower_case_goes_before_capitals(asked, name: str):
 
 
 @cases_differ
-def test_in_a_cgi_environment_http_proxy_in_capitals_is_a_clients_header(asked):
+def test_http_proxy_in_capitals_is_ignored_under_cgi(asked):
     cgi = {"REQUEST_METHOD": "GET", "HTTP_PROXY": "http://evil.example"}
     assert asked("ws", **cgi) is None
     assert asked("wss", **cgi) is None
@@ -158,7 +158,7 @@ MALFORMED = {
         *(("wss", name) for name in ("wss", "https", "http", "socks", "all")),
     ],
 )
-def test_a_malformed_value_is_an_error_that_names_the_variable_and_shows_nothing(
+def test_malformed_value_error_names_the_variable_without_the_value(
     asked, scheme: str, name: str, value: str
 ):
     with pytest.raises(ProxyError, match=f"^the variable {name}_proxy: invalid proxy URL: ") as e:
@@ -196,7 +196,7 @@ def test_no_proxy_in_lower_case_goes_before_capitals(asked):
     assert asked("ws", **variables, no_proxy="") == HTTP
 
 
-def test_to_a_host_of_no_proxy_a_malformed_proxy_does_no_harm(asked):
+def test_malformed_proxy_is_ignored_for_a_no_proxy_host(asked):
     assert asked("ws", http_proxy="!", no_proxy="example.org") is None
 
 

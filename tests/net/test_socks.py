@@ -61,7 +61,7 @@ async def test_name_and_password_are_sent_like_this_if_the_proxy_asks(credential
     assert stream.sent == [GREETING_WITH_PASSWORD, sent, REQUEST]
 
 
-async def test_name_and_password_are_not_sent_to_a_proxy_that_does_not_ask():
+async def test_credentials_are_not_sent_to_a_proxy_unasked():
     stream = CannedStream(NO_AUTH, BOUND_IPV4)
     await connect(stream, "example.org", 443, credentials=(b"name", b"pass"))
     assert stream.sent == [GREETING_WITH_PASSWORD, REQUEST]
@@ -80,7 +80,7 @@ async def test_nothing_is_sent_before_the_proxy_has_answered_what_was(nursery):
     nursery.cancel_scope.cancel()
 
 
-async def test_a_name_that_does_not_fit_is_an_error_before_anything_is_sent():
+async def test_name_that_does_not_fit_is_an_error_before_sending():
     stream = CannedStream(NO_AUTH, BOUND_IPV4)
     with pytest.raises(ProxyError, match="more than 255 bytes does not fit SOCKS5"):
         await connect(stream, "n" * 256, 443, credentials=None)

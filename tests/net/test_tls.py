@@ -346,7 +346,7 @@ async def test_read_of_records_without_data_ends_with_its_time_slice(
         assert pair.ours.is_drained
 
 
-async def test_write_goes_on_after_a_read_of_what_an_earlier_read_left(pair):
+async def test_write_continues_after_a_read_of_leftover_bytes(pair):
     """This may be the end of a renegotiation."""
     await pair.theirs.send_all(b"a")
     await pair.theirs.send_all(b"b")

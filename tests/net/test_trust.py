@@ -74,7 +74,7 @@ async def test_first_uses_at_the_same_time_build_one_context(monkeypatch):
     assert len(builder.threads) == 1
 
 
-async def test_a_cancelled_first_use_does_not_wait_and_its_work_is_not_lost(monkeypatch):
+async def test_cancelled_first_use_returns_and_its_work_is_kept(monkeypatch):
     builder = Builder(monkeypatch)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trust.default_ssl_context)
@@ -210,7 +210,7 @@ def test_where_openssl_has_no_cas_truststore_looks_for_some(monkeypatch):
 
 @pytest.mark.skipif(sys.platform in {"darwin", "win32"}, reason="the platform is asked there")
 @pytest.mark.usefixtures("first_use", "no_cas_named")
-async def test_where_openssl_has_no_cas_they_are_read_off_the_event_loop_too(monkeypatch):
+async def test_missing_cas_are_loaded_outside_the_event_loop(monkeypatch):
     def load_verify_locations(context, *args, **kwargs):
         threads.append(threading.get_ident())
         original(context, *args, **kwargs)

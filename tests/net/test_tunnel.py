@@ -51,7 +51,7 @@ async def error_through(proxy: str | Proxy, host: str = "server.example") -> Pro
 # HTTP
 
 
-async def test_an_http_proxy_is_asked_for_the_host_which_is_not_resolved_here(monkeypatch):
+async def test_http_proxy_resolves_the_host(monkeypatch):
     names, stream = Names({}), CannedStream(OK)
     network = Network(monkeypatch, stream)
     assert await through("http://proxy.example:3128") is stream
@@ -122,7 +122,7 @@ async def test_an_https_proxy_has_to_be_who_its_url_says(ca, client_ssl_context,
     assert names_sent == ["proxy.example" if host.startswith("proxy") else None]
 
 
-async def test_without_a_context_of_its_own_an_https_proxy_has_the_systems_trust(
+async def test_https_proxy_uses_the_systems_trust_by_default(
     monkeypatch, server_ssl_context, client_ssl_context
 ):
     monkeypatch.setattr(trust, "_default_context", client_ssl_context)
@@ -195,9 +195,7 @@ async def test_an_address_is_not_looked_up(monkeypatch, scheme: str, host: str):
 
 
 @pytest.mark.parametrize("codes", [(3, 0), (4, 5, 0), (8, 6, 0)])
-async def test_socks5_tries_the_addresses_in_their_order_each_on_its_own_connection(
-    monkeypatch, codes: tuple[int, ...]
-):
+async def test_socks5_tries_each_address_on_a_new_connection(monkeypatch, codes: tuple[int, ...]):
     Names({"server.example": DUAL})
     streams = [replies(code) for code in codes]
     network = Network(monkeypatch, *streams)
@@ -253,7 +251,7 @@ async def test_an_address_that_is_found_twice_is_tried_once(monkeypatch):
 # What fails on the way
 
 
-async def test_a_name_that_is_not_found_is_an_error_that_names_it(monkeypatch):
+async def test_unknown_name_is_an_error_that_names_it(monkeypatch):
     Names({})
     network = Network(monkeypatch)
     error = await error_through("socks5://proxy.example")
@@ -275,7 +273,7 @@ async def test_a_name_without_an_address_is_an_error_that_names_it(monkeypatch):
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h"])
-async def test_a_proxy_that_is_not_reached_is_an_error_that_names_it(monkeypatch, scheme: str):
+async def test_unreachable_proxy_is_named_in_the_error(monkeypatch, scheme: str):
     Network(monkeypatch, OSError(errno.ECONNREFUSED, "Connection refused"))
     told = []
     with pytest.raises(ProxyError) as caught:
@@ -286,7 +284,7 @@ async def test_a_proxy_that_is_not_reached_is_an_error_that_names_it(monkeypatch
     assert told == []
 
 
-async def test_a_proxy_that_is_not_reached_again_is_an_error_that_names_it(monkeypatch):
+async def test_proxy_lost_for_a_second_try_is_named_in_the_error(monkeypatch):
     Names({"server.example": DUAL})
     stream = replies(5)
     Network(monkeypatch, stream, OSError(errno.ECONNREFUSED, "Connection refused"))
@@ -295,7 +293,7 @@ async def test_a_proxy_that_is_not_reached_again_is_an_error_that_names_it(monke
     assert stream.closed
 
 
-async def test_a_proxy_that_knows_no_tls_is_an_error_that_names_it(monkeypatch, client_ssl_context):
+async def test_proxy_without_tls_is_named_in_the_error(monkeypatch, client_ssl_context):
     stream = CannedStream(rejection("400 Bad Request"))
     Network(monkeypatch, stream)
     proxy = Proxy("https://proxy.example", ssl_context=client_ssl_context)
