@@ -76,7 +76,7 @@ def name_of(value: object) -> str:
     return type(value).__name__
 
 
-def test_the_tree_of_exceptions_is_this_one():
+def test_tree_of_exceptions_is_this_one():
     classes = {
         value for _, value in inspect.getmembers(_errors, inspect.isclass)
         if value.__module__ == "trio_wsclient"
@@ -105,18 +105,18 @@ def outcome(exc: WebSocketError) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_an_exception_comes_out_of_a_pickle_as_it_went_in(example: WebSocketError, protocol: int):
+def test_exception_survives_pickling(example: WebSocketError, protocol: int):
     assert outcome(pickle.loads(pickle.dumps(example, protocol))) == outcome(example)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
-def test_an_exception_can_be_copied(example: WebSocketError):
+def test_exception_can_be_copied(example: WebSocketError):
     assert outcome(copy.copy(example)) == outcome(example)
     assert outcome(copy.deepcopy(example)) == outcome(example)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
-def test_an_exception_in_a_group_comes_out_of_a_pickle(example: WebSocketError):
+def test_exception_in_a_group_comes_out_of_a_pickle(example: WebSocketError):
     group = pickle.loads(pickle.dumps(ExceptionGroup("a group", [example])))
     assert outcome(group.exceptions[0]) == outcome(example)
 
@@ -128,7 +128,7 @@ def test_notes_come_out_of_a_pickle():
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
-def test_a_text_is_one_line_and_has_no_secret(example: WebSocketError):
+def test_text_is_one_line_and_has_no_secret(example: WebSocketError):
     for text in (str(example), repr(example)):
         assert text.isprintable()
         assert "secret" not in text
@@ -152,27 +152,27 @@ def test_a_text_is_one_line_and_has_no_secret(example: WebSocketError):
     ],
     ids=name_of,
 )
-def test_the_text_is_one_sentence(exc: WebSocketError, text: str):
+def test_text_is_one_sentence(exc: WebSocketError, text: str):
     assert str(exc) == text
 
 
-def test_a_url_is_kept_beside_the_text():
+def test_url_is_kept_beside_the_text():
     exc = InvalidURL("ws://user:secret@/", "no host")
     assert (exc.url, exc.problem) == ("ws://user:secret@/", "no host")
 
 
-def test_a_timeout_has_its_seconds_and_phase():
+def test_timeout_has_its_seconds_and_phase():
     exc = OpenTimeout(0.5, "handshake")
     assert (exc.seconds, exc.phase) == (0.5, "handshake")
 
 
-def test_a_rejection_has_the_whole_answer():
+def test_rejection_has_the_whole_answer():
     headers = Headers([("Retry-After", "5")])
     exc = ConnectionRejected(503, headers, b"busy")
     assert (exc.status_code, exc.headers, exc.body) == (503, headers, b"busy")
 
 
-def test_a_proxy_that_did_not_answer_has_no_status():
+def test_proxy_that_did_not_answer_has_no_status():
     assert ProxyError("a text").status_code is None
     assert ProxyError("a text", 407).status_code == 407
 

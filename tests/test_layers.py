@@ -99,7 +99,7 @@ def test_imports_make_no_circle():
 
 
 @pytest.mark.parametrize("module", sorted(name for name in PATHS if room_of(name) > PUBLIC))
-def test_the_command_line_uses_public_names_only(module: str):
+def test_command_line_uses_public_names_only(module: str):
     private = {name for name in imported_modules(module) if room_of(name) < PUBLIC}
     assert private == PRIVATE_IMPORTS.get(module, set())
 
@@ -124,7 +124,7 @@ def test_without_io_trio_is_a_name_for_types_at_most(module: str):
     assert "trio" not in roots or module in {"_errors", "_options"}
 
 
-def test_only_excerpts_make_text_of_a_response_fit_to_be_shown():
+def test_only_excerpts_show_text_of_a_response():
     """An error must repeat no secret of the request; `Excerpts` sees to that."""
     of_http = {module for module in PATHS if module.startswith("_http.")} | {"_net.http_connect"}
     assert [m for m in of_http if "_text" in imported_modules(m)] == ["_http.excerpts"]

@@ -37,7 +37,7 @@ def stream() -> trio.abc.Stream:
     return trio.testing.memory_stream_pair()[0]
 
 
-def test_the_defaults_are_these():
+def test_defaults_are_these():
     options = Options()
     assert {name: getattr(options, name) for name in ClientOptions.__annotations__} == {
         "open_timeout": 10,
@@ -81,7 +81,7 @@ def test_what_is_documented_is_what_there_is():
 
 @pytest.mark.parametrize("open_it", [open_websocket_client, reconnecting])
 @pytest.mark.parametrize("name", ["compress", "timeout", "Origin", ""])
-def test_an_unknown_option_is_a_type_error(open_it, name: str):
+def test_unknown_option_is_a_type_error(open_it, name: str):
     with pytest.raises(TypeError, match=f"^there is no option '{name}'"):
         open_it("ws://example.org/", **{name: None})
 
@@ -93,40 +93,40 @@ def test_options_of_reconnecting_may_be_misspelt_too():
 
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", [1, 0.001, 86400.0, 10**12])
-def test_a_timeout_is_a_positive_number(name: str, value: float):
+def test_timeout_is_a_positive_number(name: str, value: float):
     assert getattr(Options(**{name: value}), name) == value
 
 
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", [0, 0.0, -1, -0.5, -math.inf, math.nan])
-def test_a_timeout_out_of_range_is_a_value_error(name: str, value: float):
+def test_timeout_out_of_range_is_a_value_error(name: str, value: float):
     with pytest.raises(ValueError, match=f"{name} has to be a positive number of seconds"):
         Options(**{name: value})
 
 
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", ["10", True, False, b"1", Decimal(1), 1j, (1,)])
-def test_a_timeout_that_is_no_number_is_a_type_error(name: str, value: object):
+def test_timeout_that_is_no_number_is_a_type_error(name: str, value: object):
     with pytest.raises(TypeError, match=f"{name} has to be a number of seconds"):
         Options(**{name: value})
 
 
 @pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize("value", [1, 2**63])
-def test_a_size_is_a_positive_number(name: str, value: int):
+def test_size_is_a_positive_number(name: str, value: int):
     assert getattr(Options(**{name: value}), name) == value
 
 
 @pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize("value", [0, -1])
-def test_a_size_out_of_range_is_a_value_error(name: str, value: int):
+def test_size_out_of_range_is_a_value_error(name: str, value: int):
     with pytest.raises(ValueError, match=f"{name} has to be at least 1 byte"):
         Options(**{name: value})
 
 
 @pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize("value", ["1", 1.0, True, b"1", math.inf])
-def test_a_size_that_is_no_int_is_a_type_error(name: str, value: object):
+def test_size_that_is_no_int_is_a_type_error(name: str, value: object):
     with pytest.raises(TypeError, match=f"{name} has to be a number of bytes"):
         Options(**{name: value})
 
@@ -171,7 +171,7 @@ def test_what_makes_leaving_and_buffering_bounded_is_never_none(name: str):
         ("logger", None, "a logging.Logger"),
     ],
 )
-def test_an_option_of_another_type_is_a_type_error(name: str, value: object, expected: str):
+def test_option_of_another_type_is_a_type_error(name: str, value: object, expected: str):
     with pytest.raises(TypeError, match=f"{name} has to be {expected}, not "):
         Options(**{name: value})
 
@@ -200,12 +200,12 @@ def test_compression_by_name_has_the_default_parameters():
 
 
 @pytest.mark.parametrize("value", ["1", 1.0, True, None])
-def test_a_number_of_redirects_is_an_int(value: object):
+def test_number_of_redirects_is_an_int(value: object):
     with pytest.raises(TypeError, match="max_redirects"):
         Options(max_redirects=value)
 
 
-def test_a_number_of_redirects_is_not_negative():
+def test_number_of_redirects_is_not_negative():
     with pytest.raises(ValueError, match="max_redirects"):
         Options(max_redirects=-1)
 
@@ -236,7 +236,7 @@ def test_proxy_that_is_no_proxy_url_is_a_value_error(value: str):
         Options(proxy=value)
 
 
-def test_a_proxy_is_a_url_or_the_environments_or_an_object():
+def test_proxy_is_a_url_or_the_environments_or_an_object():
     assert Options(proxy="http://example.org:3128").proxy == Proxy("http://example.org:3128")
     assert Options(proxy="environment").proxy == "environment"
     proxy = Proxy("socks5h://example.org")
@@ -263,7 +263,7 @@ def test_local_address_is_only_for_tcp_of_our_own(name: str):
         Options(**{name: ROUTES[name]()}, local_address="127.0.0.1")
 
 
-def test_a_proxy_may_be_reached_from_a_local_address():
+def test_proxy_may_be_reached_from_a_local_address():
     assert Options(proxy="http://x", local_address="127.0.0.1").local_address == "127.0.0.1"
 
 
@@ -290,12 +290,12 @@ def test_headers_of_a_redirects_callback_go_before_those_of_options():
 
 
 @pytest.mark.parametrize("value", ["127.0.0.1", "::1", "fe80::1%eth0"])
-def test_a_local_address_is_an_ip_address(value: str):
+def test_local_address_is_an_ip_address(value: str):
     assert Options(local_address=value).local_address == value
 
 
 @pytest.mark.parametrize("value", ["", "localhost", "127.0.0.1:80", "[::1]", "\0"])
-def test_a_local_address_that_is_none_is_a_value_error(value: str):
+def test_local_address_that_is_none_is_a_value_error(value: str):
     with pytest.raises(ValueError, match="does not appear to be an IPv4 or IPv6 address"):
         Options(local_address=value)
 
@@ -383,7 +383,7 @@ def test_extra_headers_may_come_from_an_iterator():
     assert Options(extra_headers=pairs, user_agent=None).headers == (("X-A", "1"), ("X-B", "2"))
 
 
-def test_a_header_may_stand_there_twice():
+def test_header_may_stand_there_twice():
     cookies = [("Cookie", "a=1"), ("Cookie", "b=2")]
     assert Options(extra_headers=cookies, user_agent=None).headers == tuple(cookies)
 
@@ -416,7 +416,7 @@ def test_extra_headers_of_another_type_are_a_type_error(extra_headers: object, p
 
 
 @pytest.mark.parametrize("value", [b"Bearer secret", ["Bearer secret"]])
-def test_the_error_of_a_header_does_not_show_its_value(value: object):
+def test_error_of_a_header_does_not_show_its_value(value: object):
     with pytest.raises(TypeError) as caught:
         Options(extra_headers={"Authorization": value})
     assert str(caught.value) == (
@@ -440,7 +440,7 @@ def test_the_error_of_a_header_does_not_show_its_value(value: object):
         "Sec-WebSocket-Version",
     ],
 )
-def test_a_header_of_the_handshake_itself_can_not_be_overridden(name: str):
+def test_header_of_the_handshake_itself_can_not_be_overridden(name: str):
     with pytest.raises(ValueError, match=f"'{name}' can't be set: "):
         Options(extra_headers={name: "x"})
 
@@ -458,18 +458,18 @@ def test_a_header_of_the_handshake_itself_can_not_be_overridden(name: str):
         ("X-A", "é"),
     ],
 )
-def test_a_header_that_can_not_be_sent_is_a_value_error(pair: tuple[str, str]):
+def test_header_that_can_not_be_sent_is_a_value_error(pair: tuple[str, str]):
     with pytest.raises(ValueError, match="header"):
         Options(extra_headers=[pair])
 
 
 @pytest.mark.parametrize("name", ["origin", "user_agent"])
-def test_the_headers_of_options_are_checked_too(name: str):
+def test_headers_of_options_are_checked_too(name: str):
     with pytest.raises(ValueError, match="can't be sent: at index"):
         Options(**{name: "x\r\nEvil: 1"})
 
 
-def test_an_origin_is_sent_only_on_request():
+def test_origin_is_sent_only_on_request():
     assert Options().headers == (USER_AGENT,)
     assert Options(origin="http://example.org").headers == (
         ("Origin", "http://example.org"),
@@ -478,12 +478,12 @@ def test_an_origin_is_sent_only_on_request():
     assert Options(extra_headers={"origin": "null"}).headers == (USER_AGENT, ("origin", "null"))
 
 
-def test_an_origin_stands_in_one_place():
+def test_origin_stands_in_one_place():
     with pytest.raises(ValueError, match="both have an Origin"):
         Options(origin="a", extra_headers={"ORIGIN": "b"})
 
 
-def test_a_user_agent_can_be_replaced_or_left_out():
+def test_user_agent_can_be_replaced_or_left_out():
     assert Options(user_agent="mine").headers == (("User-Agent", "mine"),)
     assert Options(extra_headers={"user-agent": "mine"}).headers == (("user-agent", "mine"),)
     assert Options(user_agent=None).headers == ()

@@ -198,7 +198,7 @@ def documented(cls: type) -> set[str]:
     return {line.strip().partition(":")[0] for line in lines}
 
 
-def test_the_public_names_are_these():
+def test_public_names_are_these():
     assert trio_wsclient.__all__ == NAMES
 
 
@@ -211,29 +211,29 @@ def test_nothing_else_looks_public():
     assert others == set(NAMES) - {"__version__"}
 
 
-def test_the_attributes_of_a_client_are_these():
+def test_attributes_of_a_client_are_these():
     assert public(WebSocketClient) == sorted([*METHODS, *PROPERTIES])
 
 
 @pytest.mark.parametrize(("name", "signature"), METHODS.items(), ids=METHODS)
-def test_a_method_of_a_client_is_called_like_this(name: str, signature: str):
+def test_method_of_a_client_is_called_like_this(name: str, signature: str):
     assert str(inspect.signature(getattr(WebSocketClient, name))) == signature
 
 
 @pytest.mark.parametrize(("name", "annotation"), PROPERTIES.items(), ids=PROPERTIES)
-def test_a_property_of_a_client_is_of_this_type(name: str, annotation: str):
+def test_property_of_a_client_is_of_this_type(name: str, annotation: str):
     getter = inspect.getattr_static(WebSocketClient, name).fget
     assert inspect.signature(getter).return_annotation == annotation
 
 
 @pytest.mark.parametrize(("name", "signature"), FUNCTIONS.items(), ids=FUNCTIONS)
-def test_a_function_is_called_like_this(name: str, signature: str):
+def test_function_is_called_like_this(name: str, signature: str):
     shown = str(inspect.signature(getattr(trio_wsclient, name)))
     assert re.sub(r"<function (\w+) at \w+>", r"\1", shown) == signature
 
 
 @pytest.mark.parametrize(("name", "fields"), FIELDS.items(), ids=FIELDS)
-def test_the_fields_of_plain_data_are_these(name: str, fields: list[str]):
+def test_fields_of_plain_data_are_these(name: str, fields: list[str]):
     assert [field.name for field in dataclasses.fields(CLASSES[name])] == fields
     assert public(CLASSES[name]) == sorted(fields)
     assert documented(CLASSES[name]) == set(fields)
@@ -246,7 +246,7 @@ def test_what_else_has_attributes_has_these(name: str, attributes: list[str]):
     assert sorted({*public(cls), *documented(cls)} - inherited) == attributes
 
 
-def test_a_client_is_a_channel():
+def test_client_is_a_channel():
     assert issubclass(WebSocketClient, trio.abc.Channel)
 
 
@@ -269,7 +269,7 @@ def test_everything_public_in_a_class_has_a_docstring(cls: type):
     assert bare <= documented(cls)
 
 
-def test_the_version_is_that_of_the_distribution():
+def test_version_is_that_of_the_distribution():
     assert importlib.metadata.version("trio-wsclient") == trio_wsclient.__version__
 
 
@@ -302,7 +302,7 @@ OF_TESTING = {
 }
 
 
-def test_the_public_names_for_tests_are_these():
+def test_public_names_for_tests_are_these():
     assert trio_wsclient.testing.__all__ == list(OF_TESTING)
 
 

@@ -120,7 +120,7 @@ def test_retry_after_may_be_a_date():
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone is the system's")
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
-def test_a_date_without_a_zone_is_of_greenwich(zone: str, monkeypatch: pytest.MonkeyPatch):
+def test_date_without_a_zone_is_of_greenwich(zone: str, monkeypatch: pytest.MonkeyPatch):
     """RFC 9110 §5.6.7 has a third, obsolete form, which is to be understood."""
     date = (datetime.now(UTC) + timedelta(seconds=300)).strftime("%a %b %d %H:%M:%S %Y")
     with monkeypatch.context() as context:
@@ -139,7 +139,7 @@ def test_a_date_without_a_zone_is_of_greenwich(zone: str, monkeypatch: pytest.Mo
         "Fri, 31 Dec 9999 23:59:59 GMT" + " " * 60_000 + "x",
     ],
 )
-def test_a_retry_after_that_says_nothing_is_none(value: str):
+def test_retry_after_that_says_nothing_is_none(value: str):
     error = ConnectionRejected(429, Headers([("Retry-After", value)]), b"")
     assert retry_delay(error, 1) == 0
 
@@ -150,5 +150,5 @@ def test_no_server_is_waited_for_longer_than_a_day(value: str):
     assert retry_delay(error, 1) == 86_400
 
 
-def test_a_retry_after_does_not_make_worth_it_what_is_not():
+def test_retry_after_does_not_make_a_retry_worth_it():
     assert retry_delay(ConnectionRejected(403, Headers([("Retry-After", "1")]), b""), 1) is None

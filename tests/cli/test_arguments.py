@@ -93,7 +93,7 @@ async def test_options_that_are_wrong_end_with_status_2(arguments: list[str], pr
     assert problem in capsys.readouterr().err
 
 
-async def test_a_server_is_told_of_them(stdin, capsys):
+async def test_server_is_told_of_them(stdin, capsys):
     requests = []
 
     async def script(peer: Peer) -> None:
@@ -126,7 +126,7 @@ async def test_keepalive_ends_a_connection_that_is_dead(stdin, capsys, monkeypat
 
 
 @pytest.mark.skipif(not hasattr(trio, "open_unix_socket"), reason="no Unix sockets here")
-async def test_a_unix_socket_that_is_not_there_is_one_line(stdin, capsys):
+async def test_unix_socket_that_is_not_there_is_one_line(stdin, capsys):
     assert await run_main("connect", "--unix", "none", "ws://x/") == 1
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -165,7 +165,7 @@ async def test_whom_to_trust_is_said(trust, status, files, server_ssl_context, c
     assert ("certificate is not checked" in err) == ("--insecure" in trust)
 
 
-async def test_a_client_certificate_is_shown(files, ca, server_ssl_context, capsys):
+async def test_client_certificate_is_shown(files, ca, server_ssl_context, capsys):
     server_ssl_context.verify_mode = ssl.CERT_REQUIRED
     ca.configure_trust(server_ssl_context)
     try:
@@ -178,6 +178,6 @@ async def test_a_client_certificate_is_shown(files, ca, server_ssl_context, caps
         server_ssl_context.verify_mode = ssl.CERT_NONE
 
 
-async def test_a_file_that_is_not_there_is_one_line(capsys):
+async def test_file_that_is_not_there_is_one_line(capsys):
     assert await run_main("connect", "--ca", "nowhere.pem", "wss://127.0.0.1:1/") == 1
     assert capsys.readouterr().err == "trio-wsclient: [Errno 2] No such file or directory\n"

@@ -37,7 +37,7 @@ async def test_round_trips_are_counted_and_shown(capsys):
     assert bars[-1].split()[:2] == ["up", "to"]
 
 
-async def test_a_live_line_is_for_terminals_only(capsys, monkeypatch):
+async def test_live_line_is_for_terminals_only(capsys, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -84,19 +84,19 @@ async def test_what_was_measured_before_the_end_is_shown(capsys):
 
 
 @pytest.mark.parametrize("size", ["19", "-1", "x", "1000000001"])
-async def test_a_message_has_room_for_its_number(size: str, capsys):
+async def test_message_has_room_for_its_number(size: str, capsys):
     with pytest.raises(SystemExit) as caught:
         await run_main("bench", "--size", size, "ws://127.0.0.1:1/")
     assert caught.value.code == 2
 
 
-async def test_a_message_may_be_larger_than_others_may(capsys):
+async def test_message_may_be_larger_than_others_may(capsys):
     async with loopback_server(echo_script) as url:
         assert await run_main("bench", "-t", "0", "-s", "2000000", url) == 0
     assert capsys.readouterr().out.startswith("1 round trips, ")
 
 
-def test_a_histogram_has_bars_of_logarithmic_scale():
+def test_histogram_has_bars_of_logarithmic_scale():
     times = [0.00015] * 80 + [0.0003] * 40 + [0.0015] * 2 + [1.5]
     assert list(summary(times)) == [
         f"123 round trips, {123 / sum(times):,.0f} a second",
@@ -118,6 +118,6 @@ def test_a_histogram_has_bars_of_logarithmic_scale():
     ]
 
 
-def test_a_histogram_of_one_is_one_bar():
+def test_histogram_of_one_is_one_bar():
     *_, bar = summary([0.004])
     assert bar == f"{'up to 5 ms':>16}  {1:>9}  {'#' * 40}"

@@ -173,6 +173,6 @@ async def test_process_bears_odd_descriptors(shell, status, out, err):
     assert b"Traceback" not in done.stderr
 
 
-async def test_the_command_line_does_not_load_what_only_tests_need():
+async def test_command_line_does_not_load_what_only_tests_need():
     code = "import sys, trio_wsclient.__main__; sys.exit('trio.testing' in sys.modules)"
     assert (await trio.run_process([sys.executable, "-c", code], check=False)).returncode == 0

@@ -109,7 +109,7 @@ async def test_once_with_nothing_to_send_is_over(stdin, binary: list[str]):
     assert received == [(1000, "")]
 
 
-async def test_all_that_has_come_is_shown_though_the_reader_is_slow(stdin, capsys, monkeypatch):
+async def test_everything_received_is_shown_to_a_slow_reader(stdin, capsys, monkeypatch):
     def slow(line: str) -> None:
         time.sleep(0.0005)
         shown.append(line)
@@ -124,7 +124,7 @@ async def test_all_that_has_come_is_shown_though_the_reader_is_slow(stdin, capsy
 
 
 @pytest.mark.slow
-async def test_a_reader_that_takes_long_is_waited_for(stdin, monkeypatch):
+async def test_reader_that_takes_long_is_waited_for(stdin, monkeypatch):
     def slow(line: str) -> None:
         if len(shown) in {0, 500}:
             time.sleep(0.5)
@@ -209,7 +209,7 @@ async def test_cancelled_read_leaves_input_to_the_next(stdin, monkeypatch):
 # Commands
 
 
-async def test_a_command_pings(stdin, capsys):
+async def test_command_pings(stdin, capsys):
     received = []
     stdin.write(b"/ping\nhi\n")
     stdin.close()
@@ -227,7 +227,7 @@ async def test_a_command_pings(stdin, capsys):
         (b"/close 1001 see you soon", (1001, "see you soon")),
     ],
 )
-async def test_a_command_closes(stdin, line: bytes, close: tuple[int, str]):
+async def test_command_closes(stdin, line: bytes, close: tuple[int, str]):
     received = []
     stdin.write(line + b"\n")
     async with loopback_server(keeps(received)) as url:
@@ -245,7 +245,7 @@ async def test_a_command_closes(stdin, line: bytes, close: tuple[int, str]):
         (b"/", "no command: /"),
     ],
 )
-async def test_a_command_that_is_wrong_is_told_and_does_nothing(stdin, line, answer, capsys):
+async def test_command_that_is_wrong_is_told_and_does_nothing(stdin, line, answer, capsys):
     received = []
     stdin.write(line + b"\nhi\n")
     stdin.close()

@@ -176,7 +176,7 @@ MESSAGES = {
 
 @pytest.mark.parametrize("limit", [512 * KIB, 4 * MIB])
 @pytest.mark.parametrize("make", MESSAGES.values(), ids=MESSAGES)
-async def test_a_message_takes_six_times_max_message_size_at_most(autojump_clock, make, limit: int):
+async def test_message_takes_six_times_max_message_size_at_most(autojump_clock, make, limit: int):
     async with measured() as held:
         async with opened(Gives(make(limit)), max_message_size=limit) as ws:
             message = await ws.receive()
@@ -202,7 +202,7 @@ ENDLESS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", ENDLESS.values(), ids=ENDLESS)
-async def test_a_message_without_end_is_refused_within_the_limits(autojump_clock, make):
+async def test_message_without_end_is_refused_within_the_limits(autojump_clock, make):
     async with measured() as held:
         async with opened(Gives(make())) as ws:
             with pytest.raises(ConnectionClosedError) as caught:
@@ -212,7 +212,7 @@ async def test_a_message_without_end_is_refused_within_the_limits(autojump_clock
 
 
 @pytest.mark.parametrize("size", [10**6, 10**8])
-async def test_a_bomb_is_refused_within_max_message_size(autojump_clock, size: int):
+async def test_bomb_is_refused_within_max_message_size(autojump_clock, size: int):
     compressor = zlib.compressobj(9, wbits=-15)
     bomb = b"".join(compressor.compress(bytes(10**6)) for _ in range(size // 10**6))
     bomb += compressor.flush(zlib.Z_SYNC_FLUSH)
@@ -286,7 +286,7 @@ class GivesAtOnce(Gives):
 
 
 @pytest.mark.parametrize("make", HEADS.values(), ids=HEADS)
-async def test_a_head_without_end_is_refused_within_its_limit(autojump_clock, make):
+async def test_head_without_end_is_refused_within_its_limit(autojump_clock, make):
     stream = GivesAtOnce(make())
     async with measured() as held:
         with pytest.raises(InvalidResponse):
@@ -297,7 +297,7 @@ async def test_a_head_without_end_is_refused_within_its_limit(autojump_clock, ma
 
 
 @pytest.mark.parametrize("line", ["Content-Length: 1000000000000", "X: y"])
-async def test_the_body_of_a_rejection_is_cut_off(autojump_clock, line: str):
+async def test_body_of_a_rejection_is_cut_off(autojump_clock, line: str):
     head = f"HTTP/1.1 403 No\r\n{line}\r\n\r\n".encode()
     stream = GivesAtOnce(itertools.chain([head], again(b"x")))
     async with measured() as held:

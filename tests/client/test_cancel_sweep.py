@@ -109,9 +109,7 @@ async def failing(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_what_the_block_raises_leaves_it_whenever_its_closing_is_cancelled(
-    transport, record_property
-):
+def test_exception_leaves_whenever_closing_is_cancelled(transport, record_property):
     record_property("k", sweep(transport, failing, AtOwnStep))
 
 

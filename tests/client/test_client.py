@@ -32,7 +32,7 @@ async def test_it_is_a_channel():
             await channel.send("b")
 
 
-async def test_the_attributes_tell_of_the_opening():
+async def test_attributes_tell_of_the_opening():
     async def script(peer: Peer) -> None:
         await peer.accept("Sec-WebSocket-Protocol: two", "X-Twice: 1", "x-twice: 2")
         await peer.echo()
@@ -146,7 +146,7 @@ async def test_ping_with_a_payload_in_flight_is_a_value_error(
         assert server.opcodes() == [wire.PING] * 3
 
 
-async def test_a_pong_that_comes_before_its_ping_was_written_is_none(autojump_clock):
+async def test_pong_before_its_ping_was_written_is_ignored(autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, valve), trio.open_nursery() as nursery:
         valve.shut()
@@ -181,7 +181,7 @@ async def test_tasks_may_ping_with_the_same_payload_one_after_the_other():
             assert answered == 3
 
 
-async def test_an_empty_payload_is_one_too_beside_the_keepalive(autojump_clock):
+async def test_empty_payload_is_one_too_beside_the_keepalive(autojump_clock):
     server = Recorder()
     async with opened(server, ping_interval=1, ping_timeout=None) as (ws, _):
         async with trio.open_nursery() as nursery:
@@ -191,7 +191,7 @@ async def test_an_empty_payload_is_one_too_beside_the_keepalive(autojump_clock):
         assert ws.latency == pytest.approx(3.5)
 
 
-async def test_a_ping_ends_with_the_connection():
+async def test_ping_ends_with_the_connection():
     server = Recorder()
     async with opened(server) as (ws, _), trio.open_nursery() as nursery:
 
@@ -204,7 +204,7 @@ async def test_a_ping_ends_with_the_connection():
         await server.peer.stream.aclose()
 
 
-async def test_a_ping_behind_a_full_buffer_waits_for_a_consumer(autojump_clock):
+async def test_ping_behind_a_full_buffer_waits_for_a_consumer(autojump_clock):
     server = Recorder()
     async with opened(server, max_buffered_bytes=1) as (ws, _):
         await server.peer.send(wire.text("full"))
@@ -219,7 +219,7 @@ async def test_a_ping_behind_a_full_buffer_waits_for_a_consumer(autojump_clock):
         assert ws.latency is not None
 
 
-async def test_an_unsolicited_pong_is_sent_and_one_that_comes_is_ignored():
+async def test_unsolicited_pongs_are_sent_and_ignored():
     server = Recorder()
     async with opened(server) as (ws, _):
         await ws.pong()

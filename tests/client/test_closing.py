@@ -46,7 +46,7 @@ async def test_c1_leaving_ends_within_close_timeout_while_a_send_is_blocked(auto
         assert trio.current_time() - started == pytest.approx(3)
 
 
-async def test_c2_a_cancelled_block_sends_1001_and_waits_for_nobody(autojump_clock):
+async def test_c2_cancelled_block_sends_1001_and_waits_for_nobody(autojump_clock):
     server = Recorder(closes=False)
     async with memory_server(server) as stream:
         with trio.move_on_after(1):
@@ -98,7 +98,7 @@ async def test_c2_cancelled_block_says_that_a_message_is_unfinished(autojump_clo
     assert server.frames[-1].code == 1011
 
 
-async def test_c2_a_farewell_that_would_have_to_wait_is_given_up(autojump_clock):
+async def test_c2_close_that_would_wait_is_given_up(autojump_clock):
     server = Recorder(closes=False)
     async with memory_server(server) as stream:
         valve = Valve(stream)
@@ -112,7 +112,7 @@ async def test_c2_a_farewell_that_would_have_to_wait_is_given_up(autojump_clock)
     assert server.frames == []
 
 
-async def test_c2_the_servers_close_is_echoed_rather_than_1001_sent(autojump_clock):
+async def test_c2_servers_close_is_echoed_rather_than_1001_sent(autojump_clock):
     server = Recorder()
     async with memory_server(server) as stream:
         with trio.CancelScope() as scope:
@@ -169,7 +169,7 @@ async def test_other_code_of_the_server_is_an_error_with_reason(autojump_clock):
         assert caught.value.sent.code == 1011
 
 
-async def test_a_message_cut_off_by_the_servers_close_is_an_error(autojump_clock):
+async def test_message_cut_off_by_the_servers_close_is_an_error(autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, _):
         await server.peer.send(wire.text("whole") + wire.text("ha", fin=False) + wire.close(1000))
@@ -207,7 +207,7 @@ async def test_many_closers_send_one_close(autojump_clock):
     assert server.opcodes() == [wire.CLOSE]
 
 
-async def test_a_cancelled_aclose_closes_the_stream_at_once(autojump_clock):
+async def test_cancelled_aclose_closes_the_stream_at_once(autojump_clock):
     server = Recorder(closes=False)
     async with opened(server) as (ws, _):
         started = trio.current_time()
@@ -218,7 +218,7 @@ async def test_a_cancelled_aclose_closes_the_stream_at_once(autojump_clock):
         assert trio.current_time() - started == pytest.approx(1)
 
 
-async def test_a_send_after_our_close_waits_for_the_outcome(autojump_clock):
+async def test_send_after_our_close_waits_for_the_outcome(autojump_clock):
     server = Recorder(closes=False)
     async with opened(server, close_timeout=5) as (ws, _), trio.open_nursery() as nursery:
         nursery.start_soon(ws.aclose)
@@ -258,7 +258,7 @@ async def _expect_closed_error(ws: WebSocketClient) -> None:
         await ws.send("blocked")
 
 
-async def test_x2_an_outer_cancel_does_not_cut_a_shielded_closing(autojump_clock):
+async def test_x2_outer_cancel_does_not_cut_a_shielded_closing(autojump_clock):
     async def slow_to_close(peer: Peer) -> None:
         await peer.accept()
         await peer.expect_close()
@@ -274,7 +274,7 @@ async def test_x2_an_outer_cancel_does_not_cut_a_shielded_closing(autojump_clock
                     assert (await ws.wait_closed()).code == 1000
 
 
-async def test_c2_a_close_that_is_about_to_be_written_is_written(autojump_clock):
+async def test_c2_close_about_to_be_written_is_written(autojump_clock):
     server = Recorder(closes=False)
     for _ in range(20):
         async with memory_server(server) as stream:
@@ -288,7 +288,7 @@ async def test_c2_a_close_that_is_about_to_be_written_is_written(autojump_clock)
     assert [frame.code for frame in server.frames] == [1002] * 20
 
 
-async def test_c2_a_deadline_that_trio_has_not_looked_at_yet_counts():
+async def test_c2_expired_deadline_counts_before_trio_sees_it():
     server = Recorder(closes=False)
     async with memory_server(server) as stream:
         with trio.CancelScope() as scope:

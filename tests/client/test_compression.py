@@ -185,7 +185,7 @@ async def test_parameter_that_is_not_echoed_is_not_applied(autojump_clock):
             assert [await ws.receive(), await ws.receive()] == [distant, distant]
 
 
-async def test_a_server_may_decline(autojump_clock):
+async def test_server_may_decline(autojump_clock):
     server = Says(wire.text("a"), "X-Nothing: 1")
     async with memory_server(server) as stream:
         async with opened(stream) as ws:
@@ -205,7 +205,7 @@ async def test_a_server_may_decline(autojump_clock):
         ("permessage-deflate; =1", "not a parameter"),
     ],
 )
-async def test_a_wrong_answer_fails_the_handshake(autojump_clock, answer: str, problem: str):
+async def test_wrong_answer_fails_the_handshake(autojump_clock, answer: str, problem: str):
     async def script(peer: Peer) -> None:
         await peer.accept(f"Sec-WebSocket-Extensions: {answer}")
         assert await peer.wait_eof() == b""

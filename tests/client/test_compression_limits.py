@@ -59,7 +59,7 @@ async def test_each_hostile_stream_has_its_close_code(autojump_clock, data, code
         raise caught.value.__cause__
 
 
-async def test_a_message_of_just_the_limit_is_taken(autojump_clock):
+async def test_message_of_just_the_limit_is_taken(autojump_clock):
     async with memory_server(Says(compressed(b"x" * 1000))) as stream:
         async with opened(stream, max_message_size=1000) as ws:
             assert await ws.receive() == "x" * 1000
@@ -142,7 +142,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
-async def test_a_bomb_is_refused_at_the_price_of_a_legal_message(autojump_clock, bomb: bytes):
+async def test_bomb_costs_no_more_than_a_legal_message(autojump_clock, bomb: bytes):
     """The rest of it is never inflated."""
     await price(compressed(bytes(LIMIT), wire.BINARY))  # what is loaded once is loaded
     code, legal = await price(compressed(bytes(LIMIT), wire.BINARY))

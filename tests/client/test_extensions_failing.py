@@ -42,7 +42,7 @@ FRAMES = {
 
 @pytest.mark.parametrize("opcode", FRAMES, ids=lambda opcode: opcode.name)
 @pytest.mark.parametrize("hook", ["header", "payload", "complete"])
-async def test_a_frame_received_with_an_exception_fails_with_1011(
+async def test_frame_received_with_an_exception_fails_with_1011(
     hook: str, opcode: Opcode, autojump_clock
 ):
     bug, server = BugError("a bug"), Recorder()
@@ -73,7 +73,7 @@ SENDS = {
 
 
 @pytest.mark.parametrize(("opcode", "send"), SENDS.values(), ids=SENDS)
-async def test_a_frame_sent_with_an_exception_fails_with_1011(opcode, send, autojump_clock):
+async def test_frame_sent_with_an_exception_fails_with_1011(opcode, send, autojump_clock):
     bug, server = BugError("a bug"), Recorder()
     with trio.fail_after(5):
         async with opened(server, extensions=[Faulty("outbound", opcode, bug)]) as (ws, _):
@@ -85,7 +85,7 @@ async def test_a_frame_sent_with_an_exception_fails_with_1011(opcode, send, auto
     assert [frame.code for frame in server.frames] == [1011]
 
 
-async def test_an_extension_that_raises_for_every_frame_fails_with_1011_too(autojump_clock):
+async def test_extension_failing_for_every_frame_gets_1011(autojump_clock):
     bug, server = BugError("a bug"), Recorder()
     with trio.fail_after(5):
         async with opened(server, extensions=[Faulty("outbound", None, bug)]) as (ws, _):
@@ -95,7 +95,7 @@ async def test_an_extension_that_raises_for_every_frame_fails_with_1011_too(auto
     assert [frame.code for frame in server.frames] == [1011]
 
 
-async def test_an_answer_to_a_ping_with_an_exception_fails_with_1011(autojump_clock):
+async def test_extension_failing_for_a_pong_gets_1011(autojump_clock):
     bug, server = BugError("a bug"), Recorder()
     with trio.fail_after(5):
         async with opened(server, extensions=[Faulty("outbound", Opcode.PONG, bug)]) as (ws, _):
@@ -130,7 +130,7 @@ async def fails(send, message: str, bug: Exception) -> None:
     assert_is_failure(caught, bug)
 
 
-async def test_a_ping_of_the_keepalive_with_an_exception_fails_with_1011(autojump_clock):
+async def test_extension_failing_for_a_keepalive_ping_gets_1011(autojump_clock):
     bug, server = BugError("a bug"), Recorder()
     faulty = Faulty("outbound", Opcode.PING, bug)
     with trio.fail_after(5):
@@ -157,7 +157,7 @@ async def test_block_left_by_exception_sends_1011_and_later_calls_say_so(autojum
 
 
 @pytest.mark.parametrize("hook", ["outbound", "header", "payload", "complete"])
-async def test_the_block_is_left_quietly_though_closing_fails(hook: str, autojump_clock):
+async def test_block_is_left_quietly_though_closing_fails(hook: str, autojump_clock):
     bug, server = BugError("a bug"), Recorder()
     with trio.fail_after(15):
         async with opened(server, extensions=[Faulty(hook, Opcode.CLOSE, bug)]):
@@ -180,7 +180,7 @@ async def test_what_the_block_has_raised_leaves_it_though_closing_fails(autojump
     assert [frame.code for frame in server.frames] == [1011]
 
 
-async def test_a_cancelled_block_is_left_at_once_though_closing_fails(autojump_clock):
+async def test_cancelled_block_is_left_at_once_though_closing_fails(autojump_clock):
     server = Recorder()
     extensions = [Faulty("outbound", Opcode.CLOSE, BugError("a bug"))]
     with trio.fail_after(5), trio.CancelScope() as scope:
@@ -190,7 +190,7 @@ async def test_a_cancelled_block_is_left_at_once_though_closing_fails(autojump_c
     assert scope.cancelled_caught
 
 
-async def test_the_servers_close_counts_though_its_echo_fails(autojump_clock):
+async def test_servers_close_counts_though_its_echo_fails(autojump_clock):
     server = Recorder(closes=False)
     extensions = [Faulty("outbound", Opcode.CLOSE, BugError("a bug"))]
     with trio.fail_after(15):
@@ -244,7 +244,7 @@ async def test_fragments_before_the_failing_one_are_written(
     assert server.frames[-1].code == 1011
 
 
-async def test_a_part_that_fails_ends_the_writer_with_the_same_error(autojump_clock):
+async def test_failing_part_ends_the_writer_with_its_error(autojump_clock):
     bug, server = BugError("a bug"), Recorder()
     extensions = [Faulty("outbound", Opcode.CONTINUATION, bug)]
     with trio.fail_after(5):

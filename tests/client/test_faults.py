@@ -132,7 +132,7 @@ async def with_faulty_stream(
 @pytest.mark.parametrize("fault", [broken, strange])
 @pytest.mark.parametrize("share", [0, 0.5, 1])
 @pytest.mark.parametrize("transport", [memory, lockstep, tls_in_memory])
-def test_a_write_that_fails_ends_the_connection_soundly(
+def test_write_that_fails_ends_the_connection_soundly(
     transport: Transport, share: float, fault, record_property
 ):
     def wrap(stream: trio.abc.Stream, strike: AtCall) -> trio.abc.Stream:
@@ -146,7 +146,7 @@ def test_a_write_that_fails_ends_the_connection_soundly(
     ("kind", "fault"), [(FaultyReceive, broken), (FaultyReceive, strange), (EndsEarly, broken)]
 )
 @pytest.mark.parametrize("transport", [memory, lockstep, tls_in_memory])
-def test_a_read_that_fails_ends_the_connection_soundly(
+def test_read_that_fails_ends_the_connection_soundly(
     transport: Transport, kind: type[FaultySend], fault, record_property
 ):
     def wrap(stream: trio.abc.Stream, strike: AtCall) -> trio.abc.Stream:
@@ -180,7 +180,7 @@ async def cancelled_inside_a_call(kind: type[FaultySend], share: float, trial: T
     ("kind", "share"), [(FaultySend, 0), (FaultySend, 0.5), (FaultySend, 1), (FaultyReceive, 0)]
 )
 @pytest.mark.parametrize("transport", [memory, lockstep, tls_in_memory])
-def test_a_cancel_inside_a_call_tears_nothing_but_the_connection(
+def test_cancel_inside_a_call_tears_nothing_but_the_connection(
     transport: Transport, kind: type[FaultySend], share: float, record_property
 ):
     session = partial(cancelled_inside_a_call, kind, share)
@@ -213,7 +213,7 @@ async def with_faulty_socket(
 @pytest.mark.parametrize("fault", HARMLESS.values(), ids=HARMLESS)
 @pytest.mark.parametrize("call", ["on_send", "on_receive"])
 @pytest.mark.parametrize("transport", [tcp, tls])
-def test_a_call_that_does_less_than_it_was_asked_changes_nothing(
+def test_short_reads_and_writes_change_nothing(
     transport: Transport, call: str, fault, monkeypatch, record_property
 ):
     session = partial(with_faulty_socket, monkeypatch, survives, {call: fault})
@@ -244,7 +244,7 @@ def test_calls_that_each_do_less_change_nothing(transport: Transport, fault, mon
 @pytest.mark.parametrize("fault", FATAL.values(), ids=FATAL)
 @pytest.mark.parametrize("call", ["on_send", "on_receive"])
 @pytest.mark.parametrize("transport", [tcp, tls])
-def test_a_call_that_fails_ends_the_connection_soundly(
+def test_call_that_fails_ends_the_connection_soundly(
     transport: Transport, call: str, fault, monkeypatch, record_property
 ):
     if call == "on_receive" and fault is FATAL["half, then reset"]:
@@ -253,7 +253,7 @@ def test_a_call_that_fails_ends_the_connection_soundly(
     record_property("k", sweep(transport, session, AtCall))
 
 
-def test_a_faulty_socket_is_a_socket():
+def test_faulty_socket_is_a_socket():
     left, right = socket.socketpair()
     faulty = FaultySocket(fileno=left.detach())
     with faulty, right:

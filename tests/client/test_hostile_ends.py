@@ -304,7 +304,7 @@ async def test_opening_ends_in_each_phase(autojump_clock, step: Step, way: Step,
 @in_each_way
 @pytest.mark.parametrize("is_sending", [False, True], ids=["receiving", "sending"])
 @pytest.mark.parametrize("step", OPEN.values(), ids=OPEN)
-async def test_an_open_connection_ends_in_each_phase(
+async def test_open_connection_ends_in_each_phase(
     autojump_clock, step: Step, is_sending: bool, way: Step, wrap
 ):
     server = script(step, way)
@@ -334,7 +334,7 @@ async def test_an_open_connection_ends_in_each_phase(
 
 @in_each_way
 @pytest.mark.parametrize("step", ENDED.values(), ids=ENDED)
-async def test_a_closing_connection_ends_in_each_phase(autojump_clock, step: Step, way: Step, wrap):
+async def test_closing_connection_ends_in_each_phase(autojump_clock, step: Step, way: Step, wrap):
     async with memory_server(script(step, way)) as stream:
         valve = wrap(stream)
         async with opened(valve) as ws:

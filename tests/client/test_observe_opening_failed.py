@@ -85,7 +85,7 @@ async def test_opening_failed_gets_a_cancel(autojump_clock):
     assert [type(error) for error in notes.errors] == [trio.Cancelled]
 
 
-async def test_opening_failed_gets_a_cancel_out_of_a_group_of_them(monkeypatch):
+async def test_opening_failed_gets_one_cancel_of_a_group(monkeypatch):
     """`trio.open_tcp_stream` may raise such a group."""
 
     async def cancelled() -> BaseException:

@@ -50,7 +50,7 @@ async def test_x1_users_own_group_leaves_as_it_is(count):
 
 
 @pytest.mark.parametrize("error", [StopIteration(1), StopAsyncIteration(2), RuntimeError("x")])
-async def test_x1_exceptions_that_mean_something_to_python_leave_as_they_are(error):
+async def test_x1_special_exceptions_leave_as_they_are(error):
     async def body() -> None:
         async with open_websocket_client("ws://server/", stream=stream):
             raise error
@@ -67,7 +67,7 @@ async def test_x1_exceptions_that_mean_something_to_python_leave_as_they_are(err
             assert caught.value is error
 
 
-async def test_the_blocks_exception_is_not_lost_if_closing_is_cancelled(autojump_clock):
+async def test_blocks_exception_is_not_lost_if_closing_is_cancelled(autojump_clock):
     error = ValueError("mine")
     async with memory_server(deaf) as stream:
         with trio.move_on_after(1) as scope, pytest.raises(ValueError, match="mine") as caught:
@@ -108,7 +108,7 @@ async def test_each_task_that_uses_a_cancelled_block_raises_its_own_cancellation
     assert outcomes == [trio.Cancelled] * 3
 
 
-async def test_a_connection_that_ended_unnoticed_is_no_error_of_the_block():
+async def test_unnoticed_end_is_no_error_of_the_block():
     async def ends(peer: Peer) -> None:
         await peer.accept()
         await peer.stream.aclose()
@@ -164,7 +164,7 @@ async def test_run_under_nursery_start_gives_the_client(nursery):
         assert await ws.wait_closed() == CloseFrame(1000, "")
 
 
-async def test_the_exception_of_a_handler_leaves_run():
+async def test_exception_of_a_handler_leaves_run():
     async def handler(ws: WebSocketClient) -> None:
         raise ValueError("mine")
 

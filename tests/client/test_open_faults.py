@@ -181,7 +181,7 @@ def test_ctrl_c_in_a_nursery_does_not_wait_for_the_server():
 
 
 @pytest.mark.parametrize("refused", [True, False])
-async def test_an_interrupt_that_is_handled_already_is_not_raised_again(refused):
+async def test_interrupt_that_is_handled_already_is_not_raised_again(refused):
     async def script(peer: Peer) -> None:
         if refused:
             await peer.read_request()
@@ -203,7 +203,7 @@ async def test_an_interrupt_that_is_handled_already_is_not_raised_again(refused)
                 assert isinstance(ws.outcome, ConnectionClosedOK)
 
 
-async def test_an_interrupt_of_the_block_keeps_its_cause_and_traceback():
+async def test_interrupt_of_the_block_keeps_its_cause_and_traceback():
     async with loopback_server(echo_script) as url:
         error, cause = KeyboardInterrupt(), ValueError()
         with pytest.raises(KeyboardInterrupt) as caught:
@@ -254,7 +254,7 @@ class GroupsItsCancels(trio.abc.Stream):
         await self._inner.aclose()
 
 
-async def test_a_stream_that_groups_its_cancels_does_not_corrupt_the_nursery(autojump_clock):
+async def test_stream_that_groups_its_cancels_does_not_corrupt_the_nursery(autojump_clock):
     async with memory_server(deaf) as stream:
         grouping = GroupsItsCancels(stream)
         with trio.move_on_after(1) as scope:

@@ -162,7 +162,7 @@ async def messages_of(loop: AsyncIterator[Reconnection]) -> list[str | bytes]:
 # What the loop goes on after
 
 
-async def test_a_loop_goes_over_connections_until_close_1000(town, autojump_clock):
+async def test_loop_goes_over_connections_until_close_1000(town, autojump_clock):
     town(says("a", "b"), cuts_in_order := says("c", code=None), says("d", code=1000), cuts_in_order)
     assert await messages_of(until_1000(URL)) == ["a", "b", "c", "d"]
 
@@ -204,7 +204,7 @@ async def test_whichever_call_has_said_that_it_is_over(town, autojump_clock, cal
     assert connections == 3
 
 
-async def test_a_nurserys_group_of_its_end_alone_is_its_end(town, autojump_clock):
+async def test_nurserys_group_of_its_end_alone_is_its_end(town, autojump_clock):
     town(cuts("a"), says("b", code=1000))
     received = []
 
@@ -485,7 +485,7 @@ async def test_bug_of_the_silence_task_is_an_internal_error(town, autojump_clock
 
 
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 1010, 3000, 4999])
-async def test_a_close_that_is_not_worth_it_leaves_the_loop(town, autojump_clock, code: int):
+async def test_close_that_is_not_worth_it_leaves_the_loop(town, autojump_clock, code: int):
     network = town(says("a", code=code))
     with pytest.raises(ConnectionClosedError) as caught:
         await messages_of(until_1000(URL))
@@ -495,7 +495,7 @@ async def test_a_close_that_is_not_worth_it_leaves_the_loop(town, autojump_clock
 
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "404 Not Found"])
-async def test_a_rejection_that_is_not_worth_it_leaves_the_loop(town, autojump_clock, status: str):
+async def test_rejection_that_is_not_worth_it_leaves_the_loop(town, autojump_clock, status: str):
     network = town(says("a"), refuses("503 Busy"), refuses(status))
     with pytest.raises(ConnectionRejected) as caught:
         await messages_of(until_1000(URL))
@@ -525,7 +525,7 @@ async def test_what_the_block_raises_leaves_it_as_it_is(town, autojump_clock, er
     assert await network.nothing_is_open()
 
 
-async def test_the_end_of_another_connection_is_not_its_own(town, autojump_clock):
+async def test_end_of_another_connection_is_not_its_own(town, autojump_clock):
     network = town(waits, cuts())
     with pytest.raises(ConnectionClosedError) as caught:
         async for connection in until_1000(URL):
@@ -536,7 +536,7 @@ async def test_the_end_of_another_connection_is_not_its_own(town, autojump_clock
     assert len(network.tried_at) == 2
 
 
-async def test_a_group_with_anything_else_leaves_it_as_it_is(town, autojump_clock):
+async def test_group_with_anything_else_leaves_it_as_it_is(town, autojump_clock):
     town(cuts())
     group = None
     with pytest.raises(ExceptionGroup) as caught:
@@ -553,7 +553,7 @@ async def test_a_group_with_anything_else_leaves_it_as_it_is(town, autojump_cloc
 
 
 @pytest.mark.parametrize("leave", ["break", "return"])
-async def test_a_loop_may_be_left_at_any_time(town, autojump_clock, leave: str):
+async def test_loop_may_be_left_at_any_time(town, autojump_clock, leave: str):
     network = town(says("a"), waits)
 
     async def use() -> None:
@@ -572,7 +572,7 @@ async def test_a_loop_may_be_left_at_any_time(town, autojump_clock, leave: str):
     assert await network.nothing_is_open()
 
 
-async def test_a_loop_may_be_left_between_two_connections(town, autojump_clock):
+async def test_loop_may_be_left_between_two_connections(town, autojump_clock):
     network = town(says("a"))
     async for connection in until_1000(URL):
         if connection.last_error is not None:
@@ -585,7 +585,7 @@ async def test_a_loop_may_be_left_between_two_connections(town, autojump_clock):
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5, 3.2, 4])
-async def test_a_deadline_ends_it_wherever_it_is(town, autojump_clock, seconds: float):
+async def test_deadline_ends_it_wherever_it_is(town, autojump_clock, seconds: float):
     # At 0 s open, at 1 s cut, at 2 s refused, at 4 s open and deaf.
     network = town(cuts(after=1), REFUSED, deaf)
     with trio.move_on_after(seconds) as scope:
@@ -595,7 +595,7 @@ async def test_a_deadline_ends_it_wherever_it_is(town, autojump_clock, seconds: 
     assert await network.nothing_is_open()
 
 
-async def test_a_cancel_while_it_opens_leaves_nothing_open(town, autojump_clock):
+async def test_cancel_while_it_opens_leaves_nothing_open(town, autojump_clock):
     async def silent(peer: Peer) -> None:
         await peer.read_request()
 
@@ -617,7 +617,7 @@ def left_by(server: Server) -> Server:
     return script
 
 
-async def test_a_cancel_in_any_scheduler_tick_leaves_nothing_open(town, autojump_clock):
+async def test_cancel_in_any_scheduler_tick_leaves_nothing_open(town, autojump_clock):
     for ticks in itertools.count():
         network = town(left_by(cuts("a")), REFUSED, left_by(says("b", code=1000)))
         received: list[str | bytes] = []
@@ -645,7 +645,7 @@ async def test_delays_double_up_to_a_limit(town, autojump_clock):
     assert gaps == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60, 60])
 
 
-async def test_a_delay_is_drawn_from_all_of_its_range(town, autojump_clock, monkeypatch):
+async def test_delay_is_drawn_from_all_of_its_range(town, autojump_clock, monkeypatch):
     drawn = []
     monkeypatch.setattr(random, "uniform", lambda *bounds: drawn.append(bounds) or 0.25)
     network = town(REFUSED, REFUSED, says(code=1000))
@@ -654,7 +654,7 @@ async def test_a_delay_is_drawn_from_all_of_its_range(town, autojump_clock, monk
     assert network.tried_at == pytest.approx([0, 0.25, 0.5])
 
 
-async def test_a_connection_that_did_not_last_counts_as_a_failure(town, autojump_clock):
+async def test_connection_that_did_not_last_counts_as_a_failure(town, autojump_clock):
     network = town(says("a"), says("b", after=59), says("c", code=1000))
     await messages_of(until_1000(URL))
     assert network.tried_at == pytest.approx([0, 1, 1 + 59 + 2])
@@ -672,9 +672,7 @@ async def test_how_long_it_has_to_last_may_be_said(town, autojump_clock):
     assert network.tried_at == pytest.approx([0, 1, 3, 3 + 5 + 1])
 
 
-async def test_tries_that_fail_are_counted_though_any_connection_is_long_enough(
-    town, autojump_clock
-):
+async def test_failed_tries_are_counted_with_reset_after_zero(town, autojump_clock):
     told = []
 
     def delay(error: WebSocketError, failures: int) -> float | None:
@@ -688,14 +686,14 @@ async def test_tries_that_fail_are_counted_though_any_connection_is_long_enough(
     assert network.tried_at == pytest.approx([0, 1, 3, 7])
 
 
-async def test_a_server_that_asks_for_more_time_gets_it(town, autojump_clock):
+async def test_server_that_asks_for_more_time_gets_it(town, autojump_clock):
     network = town(refuses("503 Busy", "Retry-After: 100"), refuses("429 No"), says(code=1000))
     await messages_of(until_1000(URL))
     # Clients that were told the same do not come back together.
     assert network.tried_at == pytest.approx([0, 100 + 1, 101 + 2])
 
 
-async def test_a_day_of_outages_takes_no_time(town, autojump_clock):
+async def test_day_of_outages_takes_no_time(town, autojump_clock):
     network = town(REFUSED)
     with trio.move_on_after(86_400):
         await messages_of(until_1000(URL))
@@ -800,7 +798,7 @@ async def test_each_pause_is_logged(town, autojump_clock, caplog):
 # What is connected to
 
 
-async def test_a_function_is_called_before_each_try(town, autojump_clock):
+async def test_function_is_called_before_each_try(town, autojump_clock):
     town(REFUSED, says("a"), says("b", code=1000))
     tokens = iter(["one", "two", "three"])
     used = []
@@ -816,7 +814,7 @@ async def test_a_function_is_called_before_each_try(town, autojump_clock):
     assert used == ["one", "two", "three"]
 
 
-async def test_an_exception_that_the_function_keeps_back_stays_back(town, autojump_clock):
+async def test_exception_that_the_function_keeps_back_stays_back(town, autojump_clock):
     network = town(says(code=1000))
 
     @asynccontextmanager
@@ -862,13 +860,13 @@ async def with_a_nursery(log_in=None) -> AsyncIterator[WebSocketClient]:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_function_may_put_a_nursery_around_the_connection(town, autojump_clock):
+async def test_function_may_put_a_nursery_around_the_connection(town, autojump_clock):
     network = town(says("a"), REFUSED, cuts("b"), says("c", code=1000))
     assert await messages_of(until_1000(with_a_nursery)) == ["a", "b", "c"]
     assert len(network.tried_at) == 4
 
 
-async def test_a_login_that_is_cut_off_is_a_try_that_failed(town, autojump_clock):
+async def test_login_that_breaks_off_is_a_failed_try(town, autojump_clock):
     async def log_in(ws: WebSocketClient) -> None:
         assert await ws.receive() == "who are you?"
 
@@ -900,7 +898,7 @@ async def test_what_a_function_raises_otherwise_leaves_the_loop(town, autojump_c
         await messages_of(until_1000(connect))
 
 
-async def test_a_real_server_that_comes_back(ca):
+async def test_real_server_that_comes_back(ca):
     connections = 0
 
     async def script(peer: Peer) -> None:
@@ -924,7 +922,7 @@ async def test_a_real_server_that_comes_back(ca):
 # Wrong use
 
 
-async def test_a_connection_is_entered_once(town, autojump_clock):
+async def test_connection_is_entered_once(town, autojump_clock):
     town(waits)
     async for connection in until_1000(URL):
         async with connection:

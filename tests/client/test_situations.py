@@ -24,7 +24,7 @@ MIB = 2**20
 
 
 @pytest.mark.parametrize("how", [situations.end, situations.reset])
-async def test_e2_a_ping_raises_when_the_server_vanishes(how):
+async def test_e2_ping_raises_when_the_server_vanishes(how):
     with trio.fail_after(BOUND):
         async with (
             scene(situations.vanishes_on_ping(how)) as server,
@@ -289,7 +289,7 @@ async def one_huge(ws):
 @pytest.mark.parametrize(
     "use", [trickle, one_huge, trio_wsclient.WebSocketClient.receive], ids=lambda use: use.__name__
 )
-async def test_e23_a_vanished_server_is_found_out(use):
+async def test_e23_vanished_server_is_found_out(use):
     """Its kernel still takes what is sent, as far as its buffers go."""
     with trio.fail_after(BOUND):
         async with (

@@ -217,7 +217,7 @@ async def test_e44_close_of_the_server_leaves_no_cause(autojump_clock):
     assert ws.outcome.__cause__ is None
 
 
-async def test_e44_end_of_tcp_that_does_not_come_is_no_cause(autojump_clock):
+async def test_e44_missing_end_of_tcp_is_no_cause(autojump_clock):
     async def script(peer: Peer) -> None:
         await peer.accept()
         await peer.send(wire.close(await peer.expect_close()))

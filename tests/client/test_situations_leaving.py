@@ -63,7 +63,7 @@ async def test_e20_cancelled_body_closes_in_a_shielded_scope():
     assert await ws.wait_closed() == CloseFrame(3000, "goodbye")
 
 
-async def test_e20_a_shielded_aclose_is_bounded_too():
+async def test_e20_shielded_aclose_is_bounded_too():
     listens = trio.Event()
     with trio.fail_after(BOUND):
         async with scene(situations.listens_from(listens)) as server:
@@ -192,7 +192,7 @@ async def test_e24_bug_joins_the_exception_of_the_block(bug):
     assert group.exceptions == (bug, mine)
 
 
-async def test_e24_a_bug_alone_is_in_the_group(bug):
+async def test_e24_bug_alone_is_in_the_group(bug):
     with trio.fail_after(BOUND):
         async with scene(situations.sends_and_listens(wire.text("hello"))) as server:
             with pytest.raises(WebSocketInternalError) as caught:

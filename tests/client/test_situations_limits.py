@@ -75,7 +75,7 @@ COMPRESSED_MESSAGES = (
 @pytest.mark.parametrize("compression", [None, "deflate"], ids=["plain", "compressed"])
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.parametrize("size", HUGE, ids=["maxsize", "2**63", "2**70"])
-async def test_e33_a_huge_limit_works_as_no_limit(
+async def test_e33_huge_limit_works_as_no_limit(
     autojump_clock, size, limit, compression, decode_text
 ):
     """Messages are received and sent, in whichever way they come."""
@@ -209,7 +209,7 @@ async def cpu_of_fragments(
     [(take_message, b"", 4096), (take_frames, b"x", 1)],
     ids=["empty", "of a byte, as frames, the smallest buffer"],
 )
-async def test_e34_a_message_of_many_fragments_is_linear(take, payload, max_buffered_bytes):
+async def test_e34_message_of_many_fragments_is_linear(take, payload, max_buffered_bytes):
     """Three times as many fragments cost 3 times as much; a quadratic cost would be 9 times.
 
     A run may have bad luck, but it is unlikely that all have.

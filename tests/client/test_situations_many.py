@@ -373,7 +373,7 @@ async def test_e45_sending_many_copies_buffers_before_its_turn():
 
 
 @pytest.mark.slow
-async def test_e45_a_part_in_very_many_fragments_lets_other_tasks_run():
+async def test_e45_part_in_very_many_fragments_lets_other_tasks_run():
     async def run() -> Ticks:
         with thread_server(takes_messages) as server:
             async with open_websocket_client(server.url, fragment_size=16) as ws:

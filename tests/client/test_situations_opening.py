@@ -70,7 +70,7 @@ async def test_e13_host_header_of_ipv6_has_brackets(monkeypatch):
     ],
     ids=["silent", "a byte at a time", "a header at a time", "an interim answer at a time"],
 )
-async def test_e15_the_open_timeout_covers_a_slow_handshake(script):
+async def test_e15_open_timeout_covers_a_slow_handshake(script):
     with trio.fail_after(BOUND):
         async with scene(script) as server:
             with pytest.raises(OpenTimeout) as caught:
@@ -134,7 +134,7 @@ def server_context(ca, *names, **kwargs):
     ],
     ids=["unknown CA", "wrong host", "expired"],
 )
-async def test_e16_a_bad_certificate_is_named_at_once(ca, client_ssl_context, make_context, fault):
+async def test_e16_bad_certificate_is_named_at_once(ca, client_ssl_context, make_context, fault):
     with trio.fail_after(BOUND):
         async with scene(situations.is_silent, ssl_context=make_context(ca)) as server:
             start = trio.current_time()

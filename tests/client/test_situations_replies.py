@@ -229,7 +229,7 @@ OPTIONS = {
 @pytest.mark.parametrize(("headers", "options"), OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("second", [wire.TEXT, wire.BINARY], ids=["TEXT", "BINARY"])
 @pytest.mark.parametrize("first", [wire.TEXT, wire.BINARY], ids=["in TEXT", "in BINARY"])
-async def test_a_message_inside_another_is_named(first, second, headers, options):
+async def test_message_inside_another_is_named(first, second, headers, options):
     """The error and the reason sent name the opcode of the frame that is out of turn."""
     data = wire.frame(first, b"a", fin=False) + wire.frame(second, b"b")
     exc, close = await violate(data, *headers, **options)

@@ -196,7 +196,7 @@ async def test_e27_messages_of_the_server_can_be_taken_meanwhile(autojump_clock)
         assert await ws.receive() == "late"
 
 
-async def test_e27_a_cancelled_sender_makes_it_1011_at_once(autojump_clock):
+async def test_e27_cancelled_sender_makes_it_1011_at_once(autojump_clock):
     """It is cancelled between two fragments, while another task closes."""
     server = Recorder()
     async with (

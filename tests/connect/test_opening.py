@@ -89,7 +89,7 @@ async def test_long_input_after_the_answer_is_not_lost(autojump_clock):
             assert [await ws.receive(), await ws.receive()] == [message, "one"]
 
 
-async def test_the_answers_subprotocol_and_headers_are_known():
+async def test_answers_subprotocol_and_headers_are_known():
     async def script(peer: Peer) -> None:
         await peer.accept("Sec-WebSocket-Protocol: b", "Set-Cookie: a", "Set-Cookie: b")
         await peer.echo()
@@ -106,7 +106,7 @@ async def test_the_answers_subprotocol_and_headers_are_known():
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
-async def test_the_addresses_are_those_of_tcp(server_ssl_context, client_ssl_context, tls):
+async def test_addresses_are_those_of_tcp(server_ssl_context, client_ssl_context, tls):
     async def script(peer: Peer) -> None:
         await peer.accept()
         stream = peer.stream.transport_stream if tls else peer.stream
@@ -124,7 +124,7 @@ async def test_the_addresses_are_those_of_tcp(server_ssl_context, client_ssl_con
     assert addresses == [(ours, theirs)]
 
 
-async def test_a_stream_in_memory_has_no_addresses():
+async def test_stream_in_memory_has_no_addresses():
     async with (
         memory_server(echo_script) as stream,
         open_websocket_client("ws://server/", stream=stream) as ws,
@@ -147,7 +147,7 @@ async def test_addresses_of_a_users_tls_stream_are_those_of_tcp(
             assert (ws.local_address, ws.remote_address) == addresses
 
 
-async def test_a_socket_that_does_not_know_its_peer_has_no_addresses(monkeypatch):
+async def test_socket_without_a_peer_has_no_addresses(monkeypatch):
     def getpeername() -> object:
         raise OSError("not connected")
 
@@ -158,7 +158,7 @@ async def test_a_socket_that_does_not_know_its_peer_has_no_addresses(monkeypatch
             assert (ws.local_address, ws.remote_address) == (None, None)
 
 
-async def test_a_server_that_has_left_already_is_a_handshake_error():
+async def test_server_that_has_left_already_is_a_handshake_error():
     async with scene(reset) as server:
         stream = await connected(server.url)
         with suppress(trio.BrokenResourceError), trio.fail_after(BOUND):
@@ -205,7 +205,7 @@ async def test_tcp_that_ends_within_the_handshake_is_an_error_at_once(how, start
 @pytest.mark.parametrize(
     "framing", [b"", b"Content-Length: 9\r\n", b"Transfer-Encoding: chunked\r\n"]
 )
-async def test_a_rejection_is_one_though_tcp_ends_within_its_body(how, framing):
+async def test_rejection_is_one_though_tcp_ends_within_its_body(how, framing):
     body = b"5\r\nsorry\r\n" if b"chunked" in framing else b"sorry"
 
     async def script(peer: Peer) -> None:

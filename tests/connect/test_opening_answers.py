@@ -103,14 +103,14 @@ def http_1_0(request: bytes) -> bytes:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_a_wrong_101_is_an_invalid_response_that_names_the_fault(make, fault):
+async def test_wrong_101_is_an_invalid_response_that_names_the_fault(make, fault):
     error = await failed_opening(answers(make))
     assert isinstance(error, InvalidResponse)
     assert fault in str(error)
 
 
 @pytest.mark.parametrize("chosen", ["c", "A", "a, b", "a\r\nSec-WebSocket-Protocol: b", ""])
-async def test_a_subprotocol_has_to_be_one_of_those_offered(chosen):
+async def test_subprotocol_has_to_be_one_of_those_offered(chosen):
     error = await failed_opening(
         answers(adding(f"Sec-WebSocket-Protocol: {chosen}")), subprotocols=["a", "b"]
     )
@@ -201,7 +201,7 @@ STATUS = b"HTTP/1.1 101 Switching Protocols\r\n"
     ],
     ids=["headers", "header", "commas", "status line", "interim answers", "rejection"],
 )
-async def test_a_head_without_end_is_an_invalid_response(start, part, limit):
+async def test_head_without_end_is_an_invalid_response(start, part, limit):
     error = await failed_opening(without_end(start, part))
     assert isinstance(error, InvalidResponse)
     assert f"{limit} response headers" in str(error)

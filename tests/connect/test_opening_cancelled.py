@@ -203,7 +203,7 @@ async def leaves_opening(monkeypatch, group: BaseException) -> BaseException:
     return caught.value
 
 
-async def test_a_group_of_nothing_but_cancellations_is_reduced_to_one(monkeypatch):
+async def test_group_of_nothing_but_cancellations_is_reduced_to_one(monkeypatch):
     first, second, third = [await cancellation() for _ in range(3)]
     inner = BaseExceptionGroup("inner", [first, second])
     left = await leaves_opening(monkeypatch, BaseExceptionGroup("outer", [inner, third]))
@@ -212,7 +212,7 @@ async def test_a_group_of_nothing_but_cancellations_is_reduced_to_one(monkeypatc
     assert left.__suppress_context__
 
 
-async def test_ctrl_c_among_cancellations_is_what_is_left_of_a_group(monkeypatch):
+async def test_ctrl_c_wins_over_cancels_in_a_group(monkeypatch):
     interrupt = KeyboardInterrupt()
     group = BaseExceptionGroup("", [await cancellation(), interrupt, await cancellation()])
     assert await leaves_opening(monkeypatch, group) is interrupt

@@ -55,7 +55,7 @@ class SilentResolver(trio.abc.HostnameResolver):
         raise NotImplementedError
 
 
-async def test_the_look_up_of_the_name_is_covered(autojump_clock):
+async def test_look_up_of_the_name_is_covered(autojump_clock):
     trio.socket.set_custom_hostname_resolver(SilentResolver())
     assert (await timeout("ws://server.example/")).phase == "connect"
 
@@ -92,7 +92,7 @@ async def test_tcp_is_covered_and_its_socket_closed(autojump_clock, scheme):
     assert [sock.closed for sock in nowhere.made] == [True]
 
 
-async def test_a_group_of_cancellations_within_tcp_is_an_open_timeout_too(
+async def test_group_of_cancellations_within_tcp_is_an_open_timeout_too(
     autojump_clock, monkeypatch
 ):
     """`trio.open_tcp_stream` can raise such a group."""
@@ -119,7 +119,7 @@ async def test_tls_is_covered(autojump_clock, client_ssl_context):
     assert error.phase == "tls"
 
 
-async def test_the_making_of_the_default_context_is_covered(monkeypatch):
+async def test_making_of_the_default_context_is_covered(monkeypatch):
     def slow(platform: str) -> ssl.SSLContext:
         assert released.wait(BOUND)
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -167,12 +167,12 @@ STATUS = b"HTTP/1.1 101 Switching Protocols\r\n"
     ],
     ids=["silent", "bytes", "headers", "interim answers", "head of a rejection"],
 )
-async def test_e15_a_slow_handshake_is_covered(autojump_clock, script):
+async def test_e15_slow_handshake_is_covered(autojump_clock, script):
     async with memory_server(script) as stream:
         assert (await timeout("ws://server/", stream=stream)).phase == "handshake"
 
 
-async def test_a_request_that_cannot_be_written_is_covered(autojump_clock):
+async def test_request_that_cannot_be_written_is_covered(autojump_clock):
     client, server = lockstep_stream_pair()
     assert (await timeout("ws://server/", stream=client)).phase == "handshake"
     await server.aclose()
@@ -192,7 +192,7 @@ async def test_without_open_timeout_there_is_no_hurry(autojump_clock):
         assert await ws.receive() == "hello"
 
 
-async def test_the_deadline_ends_when_the_connection_is_open(autojump_clock):
+async def test_deadline_ends_when_the_connection_is_open(autojump_clock):
     async def server(peer: Peer) -> None:
         await trio.sleep(2)
         await peer.accept()
@@ -207,7 +207,7 @@ async def test_the_deadline_ends_when_the_connection_is_open(autojump_clock):
         assert await ws.receive() == "hello"
 
 
-async def test_a_deadline_of_the_users_own_is_no_open_timeout(autojump_clock):
+async def test_deadline_of_the_users_own_is_no_open_timeout(autojump_clock):
     async with memory_server(Peer.wait_eof) as stream:
         with trio.move_on_after(1) as scope:
             async with open_websocket_client("ws://server/", stream=stream):

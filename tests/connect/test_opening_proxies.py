@@ -73,7 +73,7 @@ async def test_each_kind_of_proxy_leads_to_each_kind_of_server(
         ("socks5h", SOCKSProxy(credentials=(b"n@me", b"password"))),
     ],
 )
-async def test_a_url_with_userinfo_is_enough(kind: str, script):
+async def test_url_with_userinfo_is_enough(kind: str, script):
     async with loopback_server(echo_script) as url, loopback_server(script) as proxy_url:
         proxy = as_proxy(proxy_url, kind, "n%40me:password@")
         async with open_websocket_client(url, proxy=proxy) as ws:
@@ -90,7 +90,7 @@ async def test_what_comes_with_the_proxys_answer_is_the_servers():
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="it has no 127.0.0.2")
-async def test_a_proxy_is_reached_from_the_local_address():
+async def test_proxy_is_reached_from_the_local_address():
     async with loopback_server(echo_script) as url, loopback_server(HTTPProxy()) as proxy_url:
         async with open_websocket_client(
             url, proxy=as_proxy(proxy_url), local_address="127.0.0.2"
@@ -113,7 +113,7 @@ async def test_server_hostname_is_the_servers_and_not_the_proxys(
                 await assert_echoes(ws)
 
 
-async def test_the_context_for_the_server_is_not_for_the_proxy(
+async def test_context_for_the_server_is_not_for_the_proxy(
     monkeypatch, proxy_tls, client_ssl_context
 ):
     trusts_nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

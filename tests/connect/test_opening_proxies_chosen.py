@@ -42,15 +42,13 @@ class Server:
 # The environment
 
 
-async def test_the_environment_is_not_asked_by_default(monkeypatch):
+async def test_environment_is_not_asked_by_default(monkeypatch):
     set_proxy_variables(monkeypatch, http_proxy="http://127.0.0.1:1", all_proxy="nonsense://")
     async with loopback_server(echo_script) as url, open_websocket_client(url) as ws:
         assert ws.remote_address[1] == port_of(url)
 
 
-async def test_the_environment_says_which_proxy(
-    monkeypatch, server_ssl_context, client_ssl_context
-):
+async def test_environment_says_which_proxy(monkeypatch, server_ssl_context, client_ssl_context):
     http, socks = HTTPProxy(), SOCKSProxy(credentials=(b"name", b"password"))
     async with (
         loopback_server(echo_script) as ws_url,
@@ -76,7 +74,7 @@ async def test_the_environment_says_which_proxy(
 @pytest.mark.parametrize(
     "variables", [{}, {"http_proxy": "http://127.0.0.1:1", "no_proxy": "127.0.0.0/8"}]
 )
-async def test_the_environment_may_ask_for_none(monkeypatch, variables: dict[str, str]):
+async def test_environment_may_ask_for_none(monkeypatch, variables: dict[str, str]):
     set_proxy_variables(monkeypatch, **variables)
     async with loopback_server(echo_script) as url:
         async with open_websocket_client(url, proxy="environment") as ws:
@@ -97,7 +95,7 @@ async def test_malformed_variable_is_an_error_not_a_direct_connection(monkeypatc
 # Redirects
 
 
-async def test_a_redirect_goes_through_the_proxy_too():
+async def test_redirect_goes_through_the_proxy_too():
     proxy, second = HTTPProxy(), Server()
     async with loopback_server(second) as second_url:
         first = Server({"/": "/same", "/same": second_url})
@@ -113,7 +111,7 @@ async def test_a_redirect_goes_through_the_proxy_too():
     assert len(second.requests) == 1
 
 
-async def test_a_redirect_asks_the_environment_again(monkeypatch):
+async def test_redirect_asks_the_environment_again(monkeypatch):
     proxy, second = HTTPProxy(), Server()
     async with loopback_server(second) as second_url, loopback_server(proxy) as proxy_url:
         async with loopback_server(Server({"/": second_url})) as url:
@@ -129,7 +127,7 @@ async def test_a_redirect_asks_the_environment_again(monkeypatch):
                 assert proxy.targets == [f"127.0.0.1:{port_of(through)}"]
 
 
-async def test_a_redirect_of_the_proxys_own_is_not_followed():
+async def test_redirect_of_the_proxys_own_is_not_followed():
     async def redirect(peer: Peer) -> None:
         await peer.read_request()
         await peer.send(b"HTTP/1.1 302 Found\r\nLocation: ws://127.0.0.1:1/\r\n\r\n")
@@ -145,7 +143,7 @@ async def test_a_redirect_of_the_proxys_own_is_not_followed():
     assert caught.value.redirects == ()
 
 
-async def test_the_error_of_a_proxy_has_the_redirects_before_it():
+async def test_error_of_a_proxy_has_the_redirects_before_it():
     class RefusesTheSecond(HTTPProxy):
         async def __call__(self, peer: Peer) -> None:
             if self.requests:

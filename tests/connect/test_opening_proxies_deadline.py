@@ -29,9 +29,7 @@ async def timeout(url: str, proxy: str | Proxy, **options: object) -> OpenTimeou
     return caught.value
 
 
-async def test_a_rejection_is_told_though_the_deadline_comes_within_its_body(
-    autojump_clock, monkeypatch
-):
+async def test_rejection_is_raised_when_time_ends_within_its_body(autojump_clock, monkeypatch):
     async def drip() -> bytes:
         await trio.sleep(0.3)
         return b"x"
@@ -62,7 +60,7 @@ class SilentNames(trio.abc.HostnameResolver):
 @pytest.mark.parametrize(
     "proxy", ["http://proxy.example", "socks5h://proxy.example", "socks5://192.0.2.1"]
 )
-async def test_the_look_up_of_a_name_is_of_phase_connect(autojump_clock, proxy: str):
+async def test_look_up_of_a_name_is_of_phase_connect(autojump_clock, proxy: str):
     trio.socket.set_custom_hostname_resolver(SilentNames())
     assert (await timeout("ws://server.example/", proxy)).phase == "connect"
 
@@ -152,7 +150,7 @@ def in_turn(*answers: bytes) -> Callable[[], Awaitable[bytes]]:
         ("socks5h://n:p@proxy.example", [PASSWORD, WELCOME, BOUND_IPV4], "proxy"),
     ],
 )
-async def test_the_phases_have_one_deadline(
+async def test_phases_have_one_deadline(
     autojump_clock, monkeypatch, url: str, answers: list[bytes], phase: str
 ):
     stream = CannedStream(end=in_turn(*answers))
@@ -181,7 +179,7 @@ async def test_all_hops_have_one_deadline(autojump_clock, monkeypatch):
     assert [stream.closed for stream in streams] == [True] * 2
 
 
-async def test_a_second_hop_begins_at_its_beginning(autojump_clock, monkeypatch):
+async def test_second_hop_begins_at_its_beginning(autojump_clock, monkeypatch):
     async def open_tcp_stream(*_: object, **__: object) -> trio.abc.Stream:
         return streams.pop() if streams else await trio.sleep_forever()
 

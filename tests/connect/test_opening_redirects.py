@@ -59,7 +59,7 @@ async def test_other_statuses_are_no_redirects(status: str):
     assert error.redirects == ()
 
 
-async def test_a_loop_ends_with_the_chain_on_the_error():
+async def test_loop_ends_with_the_chain_on_the_error():
     server = Redirecting({"/": "/a", "/a": "/"})
     async with loopback_server(server) as url:
         error = await rejection(url, max_redirects=3)
@@ -77,7 +77,7 @@ async def test_a_loop_ends_with_the_chain_on_the_error():
         ("", "a redirect without a Location"),
     ],
 )
-async def test_a_redirect_to_nowhere_is_a_rejection_that_says_why(location: str, problem: str):
+async def test_redirect_to_nowhere_is_a_rejection_that_says_why(location: str, problem: str):
     async with loopback_server(Redirecting({"/": location})) as url:
         error = await rejection(url, max_redirects=5)
     assert error.status_code == 302
@@ -86,7 +86,7 @@ async def test_a_redirect_to_nowhere_is_a_rejection_that_says_why(location: str,
     assert error.problem in str(error)
 
 
-async def test_a_redirect_from_wss_to_ws_is_refused(server_ssl_context, client_ssl_context):
+async def test_redirect_from_wss_to_ws_is_refused(server_ssl_context, client_ssl_context):
     plain = Redirecting({})
     async with loopback_server(plain) as ws_url:
         secure = Redirecting({"/": ws_url})
@@ -106,7 +106,7 @@ async def test_http_urls_are_mapped(server_ssl_context, client_ssl_context):
                 assert ws.url == wss_url
 
 
-async def test_the_log_names_the_url_of_the_present_hop():
+async def test_log_names_the_url_of_the_present_hop():
     logger = KeepingLogger(logging.DEBUG)
     async with loopback_server(Redirecting({"/": "/there"})) as url:
         async with open_websocket_client(url, max_redirects=1, logger=logger):
@@ -132,7 +132,7 @@ async def test_extra_headers_stay_at_their_origin():
     assert [second.header(n, "Origin") for n in (0, 1)] == ["null", "null"]
 
 
-async def test_a_callback_says_which_headers_go_to_another_origin():
+async def test_callback_says_which_headers_go_to_another_origin():
     asked = []
 
     def redirect_headers(url: str) -> dict[str, str]:
@@ -207,7 +207,7 @@ async def test_server_hostname_is_for_the_first_origin_only(ca, client_ssl_conte
                     assert ws.url == second_url
 
 
-async def test_an_endless_body_of_a_redirect_is_not_waited_for():
+async def test_endless_body_of_a_redirect_is_not_waited_for():
     async def endless(peer: Peer) -> None:
         request = await peer.read_request()
         if b" /there " in request:
@@ -223,7 +223,7 @@ async def test_an_endless_body_of_a_redirect_is_not_waited_for():
                 assert ws.redirects == (url,)
 
 
-async def test_a_stream_can_not_follow_a_redirect():
+async def test_stream_can_not_follow_a_redirect():
     async with memory_server(Redirecting({})) as stream:
         with pytest.raises(ValueError, match="one connection"):
             open_websocket_client("ws://server/", stream=stream, max_redirects=1)

@@ -31,7 +31,7 @@ async def request(url: str, **options: object) -> list[str]:
     return lines
 
 
-async def test_the_request_is_what_rfc_6455_asks_for_and_no_more():
+async def test_request_has_what_rfc_6455_asks_for():
     lines = await request("ws://server.example:8080/chat?room=1")
     key = re.fullmatch(r"Sec-WebSocket-Key: (.*)", lines.pop(4))
     assert key is not None
@@ -122,7 +122,7 @@ async def test_wrong_arguments_leave_the_users_stream_open():
     assert await server.receive_some() == b"still open"
 
 
-async def test_a_block_can_be_entered_once_only():
+async def test_block_can_be_entered_once_only():
     async with memory_server(echo_script) as stream:
         block = open_websocket_client("ws://server/", stream=stream)
         async with block as ws:

@@ -61,7 +61,7 @@ async def unix_server(
 
 @needs_unix_sockets
 @pytest.mark.parametrize("as_path", [str, Path])
-async def test_a_unix_socket_stands_for_the_urls_host(path: Path, as_path):
+async def test_unix_socket_stands_for_the_urls_host(path: Path, as_path):
     requests = []
 
     async def script(peer: Peer) -> None:
@@ -94,7 +94,7 @@ async def test_nobody_at_a_unix_socket_is_a_handshake_error(path: Path):
 
 
 @needs_unix_sockets
-async def test_a_deaf_unix_socket_ends_in_the_handshakes_phase(path: Path):
+async def test_deaf_unix_socket_ends_in_the_handshakes_phase(path: Path):
     async def deaf(peer: Peer) -> None:
         await peer.wait_eof()
 
@@ -106,7 +106,7 @@ async def test_a_deaf_unix_socket_ends_in_the_handshakes_phase(path: Path):
 
 
 @needs_unix_sockets
-async def test_a_unix_socket_follows_redirects_within_its_origin(path: Path):
+async def test_unix_socket_follows_redirects_within_its_origin(path: Path):
     async def script(peer: Peer) -> None:
         request = await peer.read_request()
         target = {b"/": b"/there", b"/away": b"ws://other.example/"}.get(request.split()[1])
@@ -124,7 +124,7 @@ async def test_a_unix_socket_follows_redirects_within_its_origin(path: Path):
                 pytest.fail("it is not open")
 
 
-async def test_where_there_are_no_unix_sockets_it_is_a_handshake_error(monkeypatch, path):
+async def test_missing_unix_sockets_are_a_handshake_error(monkeypatch, path):
     async def unsupported(path: object) -> None:
         raise RuntimeError("Unix sockets are not supported on this platform")
 
@@ -160,7 +160,7 @@ async def test_tls_works_from_a_local_address(server_ssl_context, client_ssl_con
 # Certificates
 
 
-async def test_a_client_certificate_of_the_context_is_shown(ca: trustme.CA, client_ssl_context):
+async def test_client_certificate_of_the_context_is_shown(ca: trustme.CA, client_ssl_context):
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ca.issue_cert("127.0.0.1").configure_cert(server)
     ca.configure_trust(server)
@@ -185,7 +185,7 @@ async def _forgiving_echo(peer: Peer) -> None:
         await trio.aclose_forcefully(peer.stream)
 
 
-async def test_the_servers_name_is_sent_as_sni(ca: trustme.CA, client_ssl_context):
+async def test_servers_name_is_sent_as_sni(ca: trustme.CA, client_ssl_context):
     seen = []
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ca.issue_cert("localhost", "other.example").configure_cert(server)
@@ -207,7 +207,7 @@ async def test_the_servers_name_is_sent_as_sni(ca: trustme.CA, client_ssl_contex
     assert seen == ["localhost", "localhost", "other.example"]
 
 
-async def test_a_ca_file_of_ones_own_is_enough(ca: trustme.CA, tmp_path, server_ssl_context):
+async def test_ca_file_of_ones_own_is_enough(ca: trustme.CA, tmp_path, server_ssl_context):
     ca.cert_pem.write_to_path(tmp_path / "ca.pem")
     context = ssl.create_default_context(cafile=os.fspath(tmp_path / "ca.pem"))
     async with loopback_server(echo_script, ssl_context=server_ssl_context) as url:

@@ -44,7 +44,7 @@ class Unready(trio.abc.Stream):
     [trio.BrokenResourceError("gone"), trio.ClosedResourceError("gone"), OSError("gone")],
     ids=lambda error: type(error).__name__,
 )
-async def test_a_stream_that_does_not_work_is_a_handshake_error(client_ssl_context, scheme, error):
+async def test_stream_that_does_not_work_is_a_handshake_error(client_ssl_context, scheme, error):
     stream = Unready(error)
     with pytest.raises(HandshakeError, match="gone"):
         context = client_ssl_context if scheme == "wss" else None
@@ -77,7 +77,7 @@ async def test_why_it_failed_is_not_lost_if_closing_fails_too(client_ssl_context
     assert stream.closed
 
 
-async def test_the_users_stream_is_closed_if_tls_fails(client_ssl_context):
+async def test_users_stream_is_closed_if_tls_fails(client_ssl_context):
     eof = trio.Event()
 
     async def server(peer: Peer) -> None:
@@ -95,7 +95,7 @@ async def test_the_users_stream_is_closed_if_tls_fails(client_ssl_context):
             await eof.wait()
 
 
-async def test_the_users_stream_is_closed_if_tls_is_cancelled(client_ssl_context, autojump_clock):
+async def test_users_stream_is_closed_if_tls_is_cancelled(client_ssl_context, autojump_clock):
     eof = trio.Event()
 
     async def server(peer: Peer) -> None:
@@ -113,7 +113,7 @@ async def test_the_users_stream_is_closed_if_tls_is_cancelled(client_ssl_context
             await eof.wait()
 
 
-async def test_a_context_that_takes_its_time_is_not_waited_for():
+async def test_context_that_takes_its_time_is_not_waited_for():
     """Truststore's does, in `wrap_bio`."""
 
     class Slow(truststore.SSLContext):

@@ -32,7 +32,7 @@ async def check_echo(ws: WebSocketClient) -> None:
     assert await ws.receive() == "hello"
 
 
-async def test_a_server_whose_ca_is_trusted_is_talked_to(server_ssl_context, client_ssl_context):
+async def test_server_whose_ca_is_trusted_is_talked_to(server_ssl_context, client_ssl_context):
     async with (
         loopback_server(echo_script, ssl_context=server_ssl_context) as url,
         open_websocket_client(url, ssl_context=client_ssl_context) as ws,
@@ -40,7 +40,7 @@ async def test_a_server_whose_ca_is_trusted_is_talked_to(server_ssl_context, cli
         await check_echo(ws)
 
 
-async def test_a_context_of_truststores_may_be_given_too(ca, server_ssl_context):
+async def test_context_of_truststores_may_be_given_too(ca, server_ssl_context):
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     ca.configure_trust(context)
     async with (
@@ -85,7 +85,7 @@ async def test_ip_address_is_verified_but_not_sent_as_sni(ca, client_ssl_context
     assert names == [None]
 
 
-async def test_the_host_may_have_an_underscore(ca, client_ssl_context, monkeypatch, nursery):
+async def test_host_may_have_an_underscore(ca, client_ssl_context, monkeypatch, nursery):
     with monkeypatch.context() as patch:
         patch.setattr(idna, "encode", lambda name, **_: name.encode())  # DNS has it, IDNA has not.
         context = tls_of(ca, "chat_1.example")

@@ -23,7 +23,7 @@ from trio_wsclient._connection import receiving, stream_reader
 from trio_wsclient._net.sockets import EagerSocketStream
 
 
-async def test_r1_the_reader_reads_on_while_a_reply_cannot_be_written(autojump_clock):
+async def test_r1_reader_reads_on_while_a_reply_cannot_be_written(autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, valve):
         valve.shut()
@@ -194,7 +194,7 @@ async def test_whatever_a_users_stream_raises_ends_the_connection(autojump_clock
             assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-async def test_a_users_stream_is_read_by_one_task_alone(autojump_clock):
+async def test_users_stream_is_read_by_one_task_alone(autojump_clock):
     class NotesReaders(Valve):
         async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
             readers.append(trio.lowlevel.current_task())
@@ -233,7 +233,7 @@ async def test_waiting_receive_reads_for_itself_on_tcp(monkeypatch):
                 await ws.send("a")
 
 
-async def test_r2_the_part_of_a_frame_that_has_come_counts_too(autojump_clock):
+async def test_r2_part_of_a_frame_that_has_come_counts_too(autojump_clock):
     async def endless_frame(peer: Peer) -> None:
         await peer.accept()
         await peer.send(wire.frame(wire.BINARY, length=2**40))

@@ -64,7 +64,7 @@ async def test_keepalive_pings_every_interval_with_a_new_payload(autojump_clock)
     assert {len(payload) for payload in payloads} == {16}
 
 
-async def test_a_silent_server_is_found_by_ping_interval_and_ping_timeout(autojump_clock):
+async def test_silent_server_is_found_by_keepalive(autojump_clock):
     server = Recorder(closes=False)
     async with memory_server(server) as stream:
         async with open_websocket_client(
@@ -124,7 +124,7 @@ async def test_clock_stops_while_a_slow_consumer_blocks_reading(autojump_clock):
             await trio.sleep(60)  # and now, with room, the pongs are seen again
 
 
-async def test_the_clock_goes_on_when_reading_does(autojump_clock):
+async def test_clock_goes_on_when_reading_does(autojump_clock):
     server = Recorder(closes=False)
     async with memory_server(server) as stream:
         async with open_websocket_client(
@@ -148,7 +148,7 @@ class Slow(Valve):
         await super().send_all(data)
 
 
-async def test_a_slow_upload_is_a_sign_of_life(autojump_clock):
+async def test_slow_upload_is_a_sign_of_life(autojump_clock):
     async with memory_server(alive) as stream:
         async with open_websocket_client(
             "ws://server/",
@@ -161,7 +161,7 @@ async def test_a_slow_upload_is_a_sign_of_life(autojump_clock):
             assert len(await ws.receive()) == 65536 * 30
 
 
-async def test_a_dead_server_is_found_in_a_blocked_send(autojump_clock):
+async def test_dead_server_is_found_in_a_blocked_send(autojump_clock):
     server = Recorder(closes=False)
     async with memory_server(server) as stream:
         valve = Valve(stream)
@@ -208,7 +208,7 @@ def test_x2_ctrl_c_does_not_strike_within_the_keepalive(monkeypatch):
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-async def test_a_dead_server_is_found_under_a_trickle_of_sends(autojump_clock):
+async def test_dead_server_is_found_under_a_trickle_of_sends(autojump_clock):
     server = Recorder(closes=False)
     async with memory_server(server) as stream:
         async with open_websocket_client(
@@ -264,7 +264,7 @@ async def test_due_ping_goes_before_a_long_message(autojump_clock):
                 await server.peer.send(wire.pong(server.frames[1].payload))
 
 
-async def test_the_clock_is_compared_as_it_is_whatever_its_magnitude(autojump_clock):
+async def test_clock_is_compared_as_it_is_whatever_its_magnitude(autojump_clock):
     for _ in range(20):
         server = Recorder(closes=False)
         async with memory_server(server) as stream:

@@ -21,7 +21,7 @@ from trio_wsclient import (
 Frame = wire.ClientFrame
 
 
-async def test_a_writer_sends_each_part_at_once_and_ends_with_fin():
+async def test_writer_sends_each_part_at_once_and_ends_with_fin():
     server = Recorder()
     async with opened(server) as (ws, _):
         async with ws.text_writer() as writer:
@@ -41,7 +41,7 @@ async def test_a_writer_sends_each_part_at_once_and_ends_with_fin():
         assert ws.statistics().messages_sent == 2
 
 
-async def test_a_writer_left_without_a_write_sends_an_empty_message():
+async def test_writer_left_without_a_write_sends_an_empty_message():
     server = Recorder()
     async with opened(server) as (ws, _):
         async with ws.text_writer():
@@ -52,7 +52,7 @@ async def test_a_writer_left_without_a_write_sends_an_empty_message():
         assert server.frames == [Frame(wire.TEXT, b""), Frame(wire.BINARY, b"")]
 
 
-async def test_a_part_of_the_wrong_type_has_no_effect():
+async def test_part_of_the_wrong_type_has_no_effect():
     server = Recorder()
     async with opened(server) as (ws, _):
         async with ws.text_writer() as text:
@@ -67,7 +67,7 @@ async def test_a_part_of_the_wrong_type_has_no_effect():
         assert server.frames == [Frame(wire.TEXT, b""), Frame(wire.BINARY, b"")]
 
 
-async def test_a_writer_outside_of_its_block_writes_nothing():
+async def test_writer_outside_of_its_block_writes_nothing():
     server = Recorder()
     async with opened(server) as (ws, _):
         writer = ws.text_writer()
@@ -95,7 +95,7 @@ async def test_sending_inside_ones_own_writer_is_refused_but_pings_pass():
         assert server.frames == [Frame(wire.PONG, b"heartbeat"), Frame(wire.TEXT, b"")]
 
 
-async def test_a_writer_left_by_an_exception_never_finishes_its_message():
+async def test_writer_left_by_an_exception_never_finishes_its_message():
     server = Recorder()
     async with opened(server) as (ws, _):
         with pytest.raises(ZeroDivisionError):
@@ -130,7 +130,7 @@ async def _expect_closed(call) -> None:
         await call()
 
 
-async def test_a_writer_whose_last_frame_is_cancelled_fails_the_connection(autojump_clock):
+async def test_writer_whose_last_frame_is_cancelled_fails_the_connection(autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, valve):
         with trio.move_on_after(1) as scope:
@@ -143,7 +143,7 @@ async def test_a_writer_whose_last_frame_is_cancelled_fails_the_connection(autoj
     assert server.frames == [Frame(wire.TEXT, b"half", fin=False)]
 
 
-async def test_a_writer_of_a_connection_that_is_over_says_so():
+async def test_writer_of_a_connection_that_is_over_says_so():
     server = Recorder()
     async with opened(server) as (ws, _):
         with pytest.raises(ConnectionClosedOK):
@@ -186,7 +186,7 @@ async def test_part_cancelled_before_its_turn_was_not_sent(autojump_clock):
         ]
 
 
-async def test_a_writer_is_for_one_message():
+async def test_writer_is_for_one_message():
     server = Recorder()
     async with opened(server) as (ws, _):
         writer = ws.text_writer()

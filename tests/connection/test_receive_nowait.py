@@ -16,7 +16,7 @@ from trio_wsclient._connection.queue import ReceiveQueue
 from trio_wsclient._net.sockets import EagerSocketStream
 
 
-async def test_a_large_message_comes_to_receive_nowait(autojump_clock):
+async def test_large_message_comes_to_receive_nowait(autojump_clock):
     async def script(peer: Peer) -> None:
         await peer.accept()
         for _ in range(4):

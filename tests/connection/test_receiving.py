@@ -54,7 +54,7 @@ async def test_decode_text_off_returns_bytes_even_if_not_utf8():
         assert [await ws.receive(), await ws.receive()] == [b"\xff", b"onetwo"]
 
 
-async def test_a_cancelled_receive_loses_nothing(autojump_clock):
+async def test_cancelled_receive_loses_nothing(autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, _):
         for _ in range(3):
@@ -127,7 +127,7 @@ async def test_receive_nowait_takes_what_is_here_or_says_why_not(autojump_clock)
             ws.receive_nowait()
 
 
-async def test_receive_batch_takes_all_that_is_here_up_to_its_limit():
+async def test_receive_batch_takes_everything_here_up_to_its_limit():
     server = Recorder()
     async with opened(server) as (ws, _):
         await server.peer.send(wire.text("a") + FRAGMENTS + wire.binary(b"b") + wire.text("c"))
@@ -151,7 +151,7 @@ async def test_receive_batch_refuses_what_is_no_number_of_messages(max_messages,
             await ws.receive_batch(max_messages)
 
 
-async def test_a_cancelled_batch_takes_nothing(autojump_clock):
+async def test_cancelled_batch_takes_nothing(autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, _):
         with trio.move_on_after(1):
@@ -161,7 +161,7 @@ async def test_a_cancelled_batch_takes_nothing(autojump_clock):
         assert await ws.receive_batch() == ["a", "a"]
 
 
-async def test_frames_come_as_they_came_and_messages_may_be_taken_between():
+async def test_frames_and_messages_may_be_taken_in_turn():
     server = Recorder()
     async with opened(server) as (ws, _):
         whole = wire.text("whole") + wire.binary(b"whole")
@@ -197,7 +197,7 @@ async def test_receive_in_the_middle_of_a_message_is_refused():
         assert [await anext(frames), await anext(frames)] == [TWO, END]
 
 
-async def test_a_message_whose_rest_never_comes_ends_as_the_connection_does():
+async def test_unfinished_message_ends_with_the_connection():
     server = Recorder()
     async with opened(server) as (ws, _):
         await server.peer.send(wire.text("one", fin=False) + wire.close(1000))
@@ -209,7 +209,7 @@ async def test_a_message_whose_rest_never_comes_ends_as_the_connection_does():
             await ws.receive()
 
 
-async def test_a_second_reader_beside_frames_is_refused(nursery):
+async def test_second_reader_beside_frames_is_refused(nursery):
     server = Recorder()
     async with opened(server) as (ws, _):
         nursery.start_soon(anext, ws.frames())

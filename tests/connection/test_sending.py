@@ -33,7 +33,7 @@ Frame = wire.ClientFrame
         ("send_binary", b"\xff", Frame(wire.BINARY, b"\xff")),
     ],
 )
-async def test_the_type_says_what_is_sent(method, message, frame):
+async def test_type_says_what_is_sent(method, message, frame):
     server = Recorder()
     async with opened(server) as (ws, _):
         with assert_checkpoints():
@@ -234,7 +234,7 @@ async def test_batch_of_short_messages_is_one_write_despite_fragment_size():
         assert server.opcodes() == [wire.TEXT, wire.TEXT, wire.PONG]
 
 
-async def test_a_batch_that_is_cancelled_between_its_frames_fails_the_connection(autojump_clock):
+async def test_batch_that_is_cancelled_between_its_frames_fails_the_connection(autojump_clock):
     server = Recorder()
     async with opened(server, fragment_size=10) as (ws, valve):
         async with trio.open_nursery() as nursery:

@@ -144,7 +144,7 @@ async def test_w3_only_control_frames_come_between_fragments(autojump_clock):
         ]
 
 
-async def test_w3_a_pong_passes_between_the_fragments_of_a_long_send(autojump_clock):
+async def test_w3_pong_passes_between_the_fragments_of_a_long_send(autojump_clock):
     server = Recorder()
     async with opened(server, fragment_size=10) as (ws, valve):
         valve.shut()
@@ -174,7 +174,7 @@ async def test_pong_leaves_before_the_answer_to_a_later_message():
         assert server.opcodes() == [wire.TEXT, wire.PONG, wire.TEXT]
 
 
-async def test_a_pong_that_is_due_leaves_in_front_of_our_close(autojump_clock):
+async def test_due_pong_leaves_before_our_close(autojump_clock):
     server = Recorder()
     async with opened(server) as (ws, valve):
         valve.shut()
@@ -198,7 +198,7 @@ async def test_all_pings_are_answered_while_no_write_is_blocked():
 
 
 @pytest.mark.parametrize("says_why", [True, False])
-async def test_a_failed_write_gives_the_server_the_time_to_say_why(says_why, autojump_clock):
+async def test_failed_write_leaves_the_server_time_to_say_why(says_why, autojump_clock):
     server = Recorder()
     async with memory_server(server) as stream:
         broken = BreaksOnWrite(stream)
@@ -229,7 +229,7 @@ async def test_failed_pong_leaves_messages_readable(autojump_clock):
                 await ws.receive()
 
 
-async def test_x2_an_outer_cancel_does_not_tear_a_pong(autojump_clock):
+async def test_x2_outer_cancel_does_not_tear_a_pong(autojump_clock):
     server = Recorder()
     async with memory_server(server) as stream:
         valve = Valve(stream)

@@ -128,7 +128,7 @@ def test_commands_of_the_docs_are_understood():
         parse(arguments)
 
 
-def test_the_tutorial_begins_as_the_readme():
+def test_tutorial_begins_as_the_readme():
     install, demo = (
         (DOCS / "examples" / "shell" / f"{name}.sh").read_text(encoding="utf-8").strip()
         for name in ("install", "demo")
@@ -183,13 +183,13 @@ async def test_blocks_in_docstrings_print_a_feed(name: str, capsys):
     assert capsys.readouterr().out == "first\n"
 
 
-async def test_the_block_of_text_writer_sends_one_message():
+async def test_block_of_text_writer_sends_one_message():
     async with memory_websocket_pair() as (ws, peer):
         await run_block(documented()["WebSocketClient.text_writer[0]"], ws=ws)
         assert await peer.receive() == "one, two"
 
 
-async def test_the_block_of_typed_channel_prints_prices(autojump_clock, capsys):
+async def test_block_of_typed_channel_prints_prices(autojump_clock, capsys):
     async with memory_websocket_pair() as (ws, peer):
 
         async def serve() -> None:
@@ -203,13 +203,13 @@ async def test_the_block_of_typed_channel_prints_prices(autojump_clock, capsys):
     assert capsys.readouterr().out == "42\n"
 
 
-def test_the_function_in_a_docstring_counts_tries():
+def test_function_in_a_docstring_counts_tries():
     delay = eval(documented()["reconnecting[1]"].strip(), {"retry_delay": retry_delay})
     error = ConnectionRejected(503, Headers([]), b"")
     assert [delay(error, failures) for failures in (5, 6)] == [0, None]
 
 
-async def test_the_test_in_a_docstring_passes(autojump_clock):
+async def test_test_in_a_docstring_passes(autojump_clock):
     async def my_program(ws: WebSocketClient) -> None:
         await ws.send("hello")
 

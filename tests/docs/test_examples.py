@@ -269,7 +269,7 @@ async def test_fan_out_loses_nothing_for_the_complete_consumer(capsys):
     assert sorted(capsys.readouterr().out.splitlines()) == ["shown last: 29", "stored 30"]
 
 
-async def test_a_chat_sends_lines_and_prints_what_comes(capsys, monkeypatch):
+async def test_chat_sends_lines_and_prints_what_comes(capsys, monkeypatch):
     said = []
 
     async def script(peer):
@@ -295,7 +295,7 @@ async def test_a_chat_sends_lines_and_prints_what_comes(capsys, monkeypatch):
     assert capsys.readouterr().out in {"welcome\n", ""}  # It may come after our Close.
 
 
-async def test_a_goodbye_is_said_when_the_block_is_cancelled():
+async def test_goodbye_is_said_when_the_block_is_cancelled():
     said = []
 
     async def script(peer):
@@ -315,7 +315,7 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-headless-sh
 
 
 @pytest.mark.skipif(BROWSER is None and "CI" not in os.environ, reason="Chromium is not here")
-async def test_a_browser_takes_a_picture(capsys, monkeypatch, tmp_path):
+async def test_browser_takes_a_picture(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     await run_example("devtools_screenshot.py")
     picture = (tmp_path / "screenshot.png").read_bytes()
@@ -468,7 +468,7 @@ async def test_migrated_json_prints_what_was_sent(capsys):
 
 
 @pytest.mark.parametrize("path", SELF_CONTAINED, ids=[path.stem for path in SELF_CONTAINED])
-def test_an_example_with_its_own_server_prints_what_the_docs_say(path: Path, capsys):
+def test_example_with_its_own_server_prints_what_the_docs_say(path: Path, capsys):
     exec(compile(path.read_text(encoding="utf-8"), path, "exec"), {})
     assert capsys.readouterr().out == path.with_suffix(".txt").read_text(encoding="utf-8")
 

@@ -212,7 +212,7 @@ async def test_what_it_makes_is_on_the_wire(autojump_clock):
         ("x-xor-blocks; key=x", "not a key up to 200: key=x"),
     ],
 )
-async def test_an_answer_that_it_does_not_take_fails_the_handshake(
+async def test_answer_that_it_does_not_take_fails_the_handshake(
     answer: str, problem: str, autojump_clock
 ):
     async with memory_server(Server(answer)) as stream:
@@ -223,7 +223,7 @@ async def test_an_answer_that_it_does_not_take_fails_the_handshake(
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-async def test_a_server_may_do_without(autojump_clock):
+async def test_server_may_do_without(autojump_clock):
     async def accept_and_echo(peer: Peer) -> None:
         await peer.accept()
         await peer.echo()
@@ -235,7 +235,7 @@ async def test_a_server_may_do_without(autojump_clock):
             assert await ws.receive() == "plain"
 
 
-async def test_a_frame_that_it_refuses_fails_the_connection(autojump_clock):
+async def test_frame_that_it_refuses_fails_the_connection(autojump_clock):
     server = Server()
     async with memory_server(server) as stream:
         async with opened(stream, XorBlocks()) as ws:
@@ -246,7 +246,7 @@ async def test_a_frame_that_it_refuses_fails_the_connection(autojump_clock):
     assert [frame.code for frame in server.frames] == [1002]
 
 
-async def test_a_frame_without_its_bit_is_left_as_it_is(autojump_clock):
+async def test_frame_without_its_bit_is_left_as_it_is(autojump_clock):
     server = Server()
     async with memory_server(server) as stream:
         async with opened(stream, XorBlocks()) as ws:

@@ -188,7 +188,7 @@ def test_every_name_of_ours_elsewhere_exists(page: str):
     assert [problem for each in named for problem in problems(each)] == []
 
 
-def test_a_name_has_its_counterpart_or_a_dash(page: str):
+def test_name_has_its_counterpart_or_a_dash(page: str):
     *names, _behaviour = tables(page)
     for _header, *rows in names:
         for theirs, ours, _ in rows:
@@ -223,5 +223,5 @@ def test_what_is_included_exists(page: str):
         "async for message in ws.messages()",
     ],
 )
-def test_a_name_that_does_not_exist_is_found(literal: str):
+def test_name_that_does_not_exist_is_found(literal: str):
     assert problems(literal)

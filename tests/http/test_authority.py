@@ -30,7 +30,7 @@ from trio_wsclient._http.authority import (
         ("[0:0::1]:443", "::1", 443),
     ],
 )
-def test_a_port_that_is_not_named_is_none(host_port: str, host: str, port: int | None):
+def test_port_that_is_not_named_is_none(host_port: str, host: str, port: int | None):
     assert parse_host_port(host_port) == (host, port)
 
 
@@ -89,7 +89,7 @@ def test_e38_userinfo_outside_the_grammar_is_rejected(userinfo: str):
 @pytest.mark.parametrize(
     "character", ["\0", "\t", "\n", "\r", " ", "\x7f", "\x9f", "\xa0", "\u2029"]
 )
-def test_what_would_end_a_line_or_a_field_is_not_sendable(character: str):
+def test_line_breaks_and_separators_are_not_sendable(character: str):
     with pytest.raises(ValueError, match=r"it has '.*' at index 13, which no URL can have"):
         check_sendable(f"http://s3cret{character}")
 

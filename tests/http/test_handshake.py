@@ -33,7 +33,7 @@ def request_lines(shake: HTTP11Upgrade) -> list[str]:
     return shake.request_data.decode("ascii").removesuffix("\r\n\r\n").split("\r\n")
 
 
-def test_the_request_is_this_one():
+def test_request_is_this_one():
     key = re.compile(r"Sec-WebSocket-Key: [A-Za-z0-9+/]{22}==")
     lines = request_lines(handshake())
     assert lines[:4] == [
@@ -95,7 +95,7 @@ def test_userinfo_is_sent_as_basic_authorization():
     assert lines[0] == "GET / HTTP/1.1"
 
 
-def test_an_authorization_of_the_user_goes_before_the_urls():
+def test_authorization_of_the_user_goes_before_the_urls():
     fields = [("authorization", "Bearer token")]
     lines = request_lines(upgrade("ws://user:secret@example.org/", fields=fields))
     assert [line for line in lines if line.lower().startswith("authorization")] == [
@@ -107,7 +107,7 @@ def test_an_authorization_of_the_user_goes_before_the_urls():
 
 
 @pytest.mark.parametrize("answer", ACCEPTING.values(), ids=ACCEPTING)
-def test_an_answer_that_agrees_is_accepted(answer: bytes):
+def test_answer_that_agrees_is_accepted(answer: bytes):
     kind, subprotocol, _, trailing_data = outcome_of(answer)
     assert (kind, subprotocol, trailing_data) == ("accepted", None, b"")
 
@@ -148,7 +148,7 @@ def test_one_of_the_subprotocols_offered_is_chosen():
     assert outcome_of(answer, "a", "b")[:2] == ("accepted", "b")
 
 
-def test_a_server_may_choose_no_subprotocol():
+def test_server_may_choose_no_subprotocol():
     assert outcome_of(switching(), "a", "b")[:2] == ("accepted", None)
 
 
@@ -164,7 +164,7 @@ def test_before_the_answer_is_whole_nothing_is_known():
 
 
 @pytest.mark.parametrize(("answer", "problem"), NOT_101.values(), ids=NOT_101)
-def test_a_101_that_is_not_what_the_rfc_asks_is_refused(answer: bytes, problem: str):
+def test_wrong_101_is_rejected(answer: bytes, problem: str):
     kind, text = outcome_of(answer)
     assert kind == "invalid"
     assert str(text).startswith(problem)
@@ -181,7 +181,7 @@ def test_a_101_that_is_not_what_the_rfc_asks_is_refused(answer: bytes, problem: 
         ["Sec-WebSocket-Protocol:"],
     ],
 )
-def test_a_subprotocol_that_is_not_one_of_those_offered_is_refused(lines: list[str]):
+def test_subprotocol_that_was_not_offered_is_rejected(lines: list[str]):
     kind, text = outcome_of(switching(*lines), "a", "b")
     assert kind == "invalid"
     assert str(text).endswith("it has to be exactly one of those offered")
@@ -207,7 +207,7 @@ def test_what_is_not_http_is_refused(answer: bytes):
         b"\x80\x9b\xff\r\n\r\n",
     ],
 )
-def test_the_error_of_an_answer_is_one_printable_line(answer: bytes):
+def test_error_of_an_answer_is_one_printable_line(answer: bytes):
     text = str(outcome_of(answer)[1])
     assert text.isprintable()
 
@@ -222,7 +222,7 @@ def test_the_error_of_an_answer_is_one_printable_line(answer: bytes):
     ],
     ids=["junk", "a header", "a value", "many values"],
 )
-def test_the_error_of_a_long_answer_is_short(answer: bytes):
+def test_error_of_a_long_answer_is_short(answer: bytes):
     kind, text = outcome_of(answer)
     assert kind == "invalid"
     assert len(str(text)) < 1000
@@ -246,7 +246,7 @@ def test_wss_is_advised_where_the_server_may_want_it(url: str, tls: str, nothing
 
 
 @pytest.mark.parametrize("size", [0, 1, 20, len(switching()) - 1])
-def test_an_answer_that_is_cut_off_is_said_to_be(size: int):
+def test_answer_that_is_cut_off_is_said_to_be(size: int):
     for before in (b"", CONTINUE):
         shake = handshake()
         how = "before the response was complete" if size or before else "without a response"

@@ -38,7 +38,7 @@ CUTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
 @pytest.mark.parametrize("interim", [b"", EARLY_HINTS * 100], ids=["alone", "after 103s"])
-def test_a_head_of_65536_bytes_is_accepted_however_it_is_cut(cut, interim: bytes):
+def test_head_of_65536_bytes_is_accepted_in_any_pieces(cut, interim: bytes):
     shake = handshake()
     head = interim + complete(shake, head_of(MAX_HEAD_SIZE - len(interim)))
     assert len(head) == MAX_HEAD_SIZE == 65536
@@ -53,7 +53,7 @@ def test_a_head_of_65536_bytes_is_accepted_however_it_is_cut(cut, interim: bytes
     [(b"", "101 OK"), (EARLY_HINTS * 100, "101 OK"), (b"", "403 Forbidden")],
     ids=["alone", "after 103s", "a rejection"],
 )
-def test_a_head_of_65537_bytes_is_refused_however_it_is_cut(cut, interim: bytes, status: str):
+def test_head_of_65537_bytes_is_rejected_in_any_pieces(cut, interim: bytes, status: str):
     shake = handshake()
     head = head_of(MAX_HEAD_SIZE + 1 - len(interim), status=f"HTTP/1.1 {status}")
     pieces = cut(interim + complete(shake, head) + b"after it")

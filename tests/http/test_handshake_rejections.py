@@ -15,7 +15,7 @@ def test_another_status_than_101_is_a_rejection(answer: bytes, expected: tuple[i
     assert (status_code, body) == expected
 
 
-def test_a_rejection_has_its_headers():
+def test_rejection_has_its_headers():
     shake = handshake()
     lines = ["WWW-Authenticate: Basic", "www-authenticate: Bearer", "Content-Length: 0"]
     feed(shake, rejection("401 Unauthorized", *lines))
@@ -24,7 +24,7 @@ def test_a_rejection_has_its_headers():
     assert headers.raw[0] == ("WWW-Authenticate", "Basic")
 
 
-def test_a_rejection_is_known_before_its_body_has_come():
+def test_rejection_is_known_before_its_body_has_come():
     shake = handshake()
     feed(shake, rejection("403 Forbidden", "Content-Length: 3"))
     assert shake.rejected
@@ -37,7 +37,7 @@ def test_a_rejection_is_known_before_its_body_has_come():
     assert shake.complete
 
 
-def test_a_body_without_a_length_ends_with_tcp():
+def test_body_without_a_length_ends_with_tcp():
     shake = handshake()
     feed(shake, rejection("403 Forbidden", body=b"no"), b".")
     assert not shake.complete
@@ -47,7 +47,7 @@ def test_a_body_without_a_length_ends_with_tcp():
 
 
 @pytest.mark.parametrize("line", ["Content-Length: 10", "Transfer-Encoding: chunked"])
-def test_a_rejection_stays_one_though_tcp_ends_within_its_body(line: str):
+def test_rejection_stays_one_though_tcp_ends_within_its_body(line: str):
     shake = handshake()
     feed(shake, rejection("403 Forbidden", line, body=b"5\r\nno"), b"")
     assert shake.complete
@@ -55,7 +55,7 @@ def test_a_rejection_stays_one_though_tcp_ends_within_its_body(line: str):
     assert shake.body.endswith(b"no")
 
 
-def test_a_rejection_stays_one_though_its_body_is_broken():
+def test_rejection_stays_one_though_its_body_is_broken():
     shake = handshake()
     feed(shake, rejection("403 Forbidden", "Transfer-Encoding: chunked", body=b"2\r\nnoJUNK"))
     assert shake.complete

@@ -47,14 +47,14 @@ def outcome(exchange: HTTP11Exchange, *pieces: bytes) -> tuple[object, ...]:
 # The request
 
 
-def test_an_upgrade_is_asked_for_like_this():
+def test_upgrade_is_asked_for_like_this():
     assert upgrade().request_data == (
         b"GET /chat HTTP/1.1\r\nHost: example.org\r\nUpgrade: websocket\r\n"
         b"Connection: Upgrade\r\n\r\n"
     )
 
 
-def test_a_tunnel_is_asked_for_like_this():
+def test_tunnel_is_asked_for_like_this():
     assert connect().request_data == (
         b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n"
     )
@@ -116,13 +116,13 @@ def test_version_and_headers_are_those_of_the_last_answer():
     assert exchange.response.headers.raw == (("Via", "a"), ("via", "J\xf6rg"))
 
 
-def test_a_101_to_connect_is_no_answer():
+def test_101_to_connect_is_no_answer():
     with pytest.raises(MalformedResponse, match=r"not HTTP/1\.1: "):
         connect().receive_data(SWITCHING)
 
 
 @pytest.mark.parametrize("status", ["200 OK", "201 Created", "299 Why Not"])
-def test_a_2xx_to_an_upgrade_is_a_rejection(status: str):
+def test_2xx_to_an_upgrade_is_a_rejection(status: str):
     exchange = upgrade()
     exchange.receive_data(rejection(status, "Content-Length: 2", body=b"ok"))
     assert exchange.rejected
@@ -184,7 +184,7 @@ def test_once_a_rejection_is_complete_nothing_more_is_looked_at(begin):
     [(b"5\r\nno", b"no"), (b"2\r\nnoJUNK", b"no"), (b"JUNK\r\n", b"")],
     ids=["cut off", "broken", "junk"],
 )
-def test_a_rejection_stays_one_whatever_its_body_is(begin, body: bytes, kept: bytes):
+def test_rejection_stays_one_whatever_its_body_is(begin, body: bytes, kept: bytes):
     exchange = begin()
     exchange.receive_data(rejection("403 Forbidden", "Transfer-Encoding: chunked", body=body))
     exchange.receive_data(b"")
@@ -269,7 +269,7 @@ def test_junk_after_an_interim_response_is_called_a_status_line(begin):
 @either
 @pytest.mark.parametrize("size", [0, 1, 12, 30])
 @pytest.mark.parametrize("interim", [b"", CONTINUE], ids=["alone", "after a 100"])
-def test_an_answer_that_is_cut_off_is_said_to_be(begin, size: int, interim: bytes):
+def test_answer_that_is_cut_off_is_said_to_be(begin, size: int, interim: bytes):
     exchange = begin()
     text = "TCP ended without a response"
     if size or interim:
@@ -307,7 +307,7 @@ def head_of(size: int, interim: bytes) -> bytes:
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
 @pytest.mark.parametrize("interim", [b"", EARLY_HINTS * 100], ids=["alone", "after 103s"])
 @either
-def test_a_head_may_have_65536_bytes_and_not_one_more(begin, cut, interim: bytes):
+def test_head_may_have_65536_bytes_and_not_one_more(begin, cut, interim: bytes):
     assert MAX_HEAD_SIZE == 65_536
     exchange = begin()
     for piece in cut(head_of(MAX_HEAD_SIZE, interim)):

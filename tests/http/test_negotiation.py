@@ -37,12 +37,12 @@ def test_what_is_no_extension_is_a_type_error(wrong: Sequence[Extension]):
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a,b", "a;b", "ä", "a\r\n"])
-def test_a_name_that_cannot_be_offered_is_a_value_error(name: str):
+def test_name_that_cannot_be_offered_is_a_value_error(name: str):
     with pytest.raises(ValueError, match=r"^extensions: .* can't be offered: it "):
         check_extensions([Named(name)])
 
 
-def test_an_extension_is_for_one_place():
+def test_extension_is_for_one_place():
     extension = Named("a")
     with pytest.raises(ValueError, match="twice"):
         check_extensions([extension, Named("b"), extension])
@@ -79,7 +79,7 @@ def test_parameters_that_cannot_be_offered_are_a_value_error(params: str):
         offer([Named("a", params)])
 
 
-def test_the_offer_is_one_header_of_the_request():
+def test_offer_is_one_header_of_the_request():
     extensions = [Named("a", "p=1"), Named("b")]
     shake = upgrade(extensions=extensions)
     assert b"\r\nSec-WebSocket-Extensions: a; p=1, b\r\n" in shake.request_data
@@ -89,7 +89,7 @@ def test_the_offer_is_one_header_of_the_request():
 
 
 @pytest.mark.parametrize("values", [["b; p=1; q, a"], ["b;p=1; q", "a"], ["", ",b; p=1;q,,a, "]])
-def test_the_order_is_that_of_the_answer(values: list[str]):
+def test_order_is_that_of_the_answer(values: list[str]):
     a, b, c = Named("a"), Named("b"), Named("c")
     assert negotiated([a, b, c], *values) == (b, a)
     assert (a.answer, c.answer) == ("a", None)
@@ -98,7 +98,7 @@ def test_the_order_is_that_of_the_answer(values: list[str]):
 
 
 @pytest.mark.parametrize("values", [[], [""], [" , "]])
-def test_a_server_may_accept_none(values: list[str]):
+def test_server_may_accept_none(values: list[str]):
     assert negotiated([Named("a"), Named("b")], *values) == ()
 
 
@@ -136,7 +136,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("values", "problem"), WRONG.values(), ids=WRONG)
-def test_an_answer_that_does_not_fit_the_offer_fails_the_handshake(values: list[str], problem: str):
+def test_response_that_does_not_fit_the_offer_fails(values: list[str], problem: str):
     extensions = [Named("a"), Named("b"), Unoffered("free")]
     with pytest.raises(NegotiationError) as caught:
         negotiated(extensions, *values)
@@ -161,7 +161,7 @@ def shaken(extensions: Sequence[Extension], *lines: str) -> HTTP11Upgrade:
     return shake
 
 
-def test_a_handshake_says_what_is_in_use_and_what_was_declined():
+def test_handshake_says_what_is_in_use_and_what_was_declined():
     a, b, c, free = Named("a"), Named("b"), Named("c"), Unoffered("free")
     shake = shaken([a, b, c, free], "Sec-WebSocket-Extensions: c")
     assert shake.accepted is not None
@@ -179,7 +179,7 @@ def test_answer_is_taken_once_before_more_input():
 
 
 @pytest.mark.parametrize("line", ["Sec-WebSocket-Extensions: a", "sec-websocket-extensions: a, b"])
-def test_in_a_handshake_it_is_an_invalid_response_with_the_cause(line: str):
+def test_failing_negotiation_is_an_invalid_response(line: str):
     error = ValueError("no")
     with pytest.raises(InvalidResponse) as caught:
         shaken([Picky("a", error)], line)

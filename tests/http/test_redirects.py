@@ -137,7 +137,7 @@ def test_other_relative_locations_are_resolved_likewise(base: str, location: str
         ("https://b./", "wss://b./"),
     ],
 )
-def test_an_absolute_location_has_the_scheme_of_a_websocket(location: str, url: str):
+def test_absolute_location_has_the_scheme_of_a_websocket(location: str, url: str):
     assert led("ws://a/", location) == parse(url)
 
 
@@ -151,7 +151,7 @@ def test_an_absolute_location_has_the_scheme_of_a_websocket(location: str, url: 
         (b"/\"<>\\^`{|}?'", "/\"<>\\^`{|}?'"),
     ],
 )
-def test_what_is_not_ascii_is_percent_encoded_and_all_else_kept(location: bytes, target: str):
+def test_non_ascii_is_percent_encoded(location: bytes, target: str):
     for prefix in ("", "//a", "ws://a"):
         text = prefix + location.decode("latin-1")
         found = follow(parse("ws://a/"), 302, Headers([("Location", text)]))
@@ -205,11 +205,11 @@ def test_what_is_not_ascii_is_percent_encoded_and_all_else_kept(location: bytes,
         ([" /a"], "space or a control"),
     ],
 )
-def test_a_location_that_is_no_url_of_a_websocket_is_refused(locations: list[str], problem: str):
+def test_location_of_another_scheme_is_rejected(locations: list[str], problem: str):
     assert problem in rejection("ws://a/", *locations)
 
 
-def test_the_same_location_twice_is_one():
+def test_same_location_twice_is_one():
     headers = Headers([("Location", "/there"), ("X", "y"), ("LOCATION", "/there")])
     assert follow(parse("ws://a/"), 302, headers) == parse("ws://a/there")
 
@@ -265,7 +265,7 @@ def test_userinfo_of_the_location_is_used(location: str):
         "wss://s3cret@[s3cret]/?s3cret",
     ],
 )
-def test_a_rejection_shows_neither_credentials_nor_the_query(location: str):
+def test_rejection_shows_neither_credentials_nor_the_query(location: str):
     text = rejection("wss://s3cret:s3cret@a/s3cret?s3cret", location)
     assert "s3cret" not in text
     assert text.isprintable()
@@ -289,7 +289,7 @@ def test_a_rejection_shows_neither_credentials_nor_the_query(location: str):
         "ws://[" + "0:" * 32_000 + "]",
     ],
 )
-def test_a_long_location_takes_no_time(location: str):
+def test_long_location_takes_no_time(location: str):
     headers = Headers([("Location", location)])
     start = time.perf_counter()
     with suppress(RedirectRejected):

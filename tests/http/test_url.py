@@ -52,7 +52,7 @@ def basic(credentials: str) -> str:
         ("wss://[2001:DB8:0::1]:8443/x", True, "2001:db8::1", 8443, "/x"),
     ],
 )
-def test_a_url_has_these_parts(url: str, secure: bool, host: str, port: int, target: str):
+def test_url_has_these_parts(url: str, secure: bool, host: str, port: int, target: str):
     assert parse(url) == URL(secure, host, port, target, authorization=None)
 
 
@@ -74,7 +74,7 @@ def test_http_url_is_shown_as_a_ws_url(http: str, ws: str):
         ("XN--BCHER-KVA.example", "xn--bcher-kva.example"),
     ],
 )
-def test_a_name_outside_ascii_is_encoded_by_idna_2008(host: str, encoded: str):
+def test_name_outside_ascii_is_encoded_by_idna_2008(host: str, encoded: str):
     assert parse(f"ws://{host}/").host == encoded
 
 
@@ -120,7 +120,7 @@ def test_empty_userinfo_authorizes_nobody():
         ("ws://example.org:0080/", "example.org"),
     ],
 )
-def test_the_authority_has_brackets_around_ipv6_and_no_default_port(url: str, authority: str):
+def test_authority_has_brackets_around_ipv6_and_no_default_port(url: str, authority: str):
     assert parse(url).authority == authority
 
 
@@ -134,7 +134,7 @@ def test_the_authority_has_brackets_around_ipv6_and_no_default_port(url: str, au
         ("[::1]", "::1"),
     ],
 )
-def test_no_dot_ends_the_name_that_a_certificate_has_to_have(host: str, server_hostname: str):
+def test_trailing_dot_is_dropped_for_the_certificate(host: str, server_hostname: str):
     assert parse(f"wss://{host}/").server_hostname == server_hostname
 
 
@@ -173,11 +173,11 @@ def test_tls_agrees_with_the_server_hostname(
         ("wss://example.org./", (True, "example.org.", 443)),
     ],
 )
-def test_an_origin_is_scheme_host_and_port(url: str, origin: tuple[bool, str, int]):
+def test_origin_is_scheme_host_and_port(url: str, origin: tuple[bool, str, int]):
     assert parse(url).origin == origin
 
 
-def test_a_url_is_shown_without_its_userinfo():
+def test_url_is_shown_without_its_userinfo():
     url = parse("wss://user:secret@[::1]:8443/a?b")
     assert str(url) == "wss://[::1]:8443/a?b"
     assert url.authorization is not None
@@ -285,7 +285,7 @@ def test_url_is_redacted_to_its_path_and_query_keys(target: str, redacted: str):
         ("ws://us%7Fer@example.org/", "control"),
     ],
 )
-def test_a_url_that_no_websocket_can_have_is_refused(url: str, problem: str):
+def test_url_that_no_websocket_can_have_is_refused(url: str, problem: str):
     with pytest.raises(InvalidURL, match=problem) as caught:
         parse(url)
     assert caught.value.url == url
@@ -294,7 +294,7 @@ def test_a_url_that_no_websocket_can_have_is_refused(url: str, problem: str):
 
 
 @pytest.mark.parametrize("url", [None, b"ws://example.org/", 1, ["ws://example.org/"]])
-def test_a_url_is_a_str(url: object):
+def test_url_is_a_str(url: object):
     with pytest.raises(TypeError, match="url has to be str, not "):
         parse(url)
 
@@ -320,7 +320,7 @@ def test_a_url_is_a_str(url: object):
         "ftp://user:secret@example.org/",
     ],
 )
-def test_the_error_of_a_url_does_not_show_its_password(url: str):
+def test_error_of_a_url_does_not_show_its_password(url: str):
     with pytest.raises(InvalidURL) as caught:
         parse(url)
     assert "cret" not in str(caught.value)
@@ -338,7 +338,7 @@ def test_the_error_of_a_url_does_not_show_its_password(url: str):
         "ws://a/" + "%" * 1_000_000 + "#",
     ],
 )
-def test_a_long_url_is_refused_at_once(url: str):
+def test_long_url_is_refused_at_once(url: str):
     start = time.perf_counter()
     with pytest.raises(InvalidURL):
         parse(url)

@@ -33,27 +33,27 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "tornado": "on_message() is given whole messages",
         **_ASGI_HAS_MESSAGES_ONLY,
     },
-    "test_a_long_message_is_split_at_fragment_size": {
+    "test_long_message_is_split_at_fragment_size": {
         "aiohttp": "receive() joins the fragments",
         "tornado": "on_message() is given whole messages",
         **_ASGI_HAS_MESSAGES_ONLY,
     },
-    "test_the_servers_fragments_are_joined": {
+    "test_servers_fragments_are_joined": {
         "aiohttp": "every frame it sends is final",
         "tornado": "every frame it sends is final",
         **_ASGI_HAS_MESSAGES_ONLY,
     },
-    "test_the_servers_fragments_can_be_taken_apart": {
+    "test_servers_fragments_can_be_taken_apart": {
         "aiohttp": "every frame it sends is final",
         "tornado": "every frame it sends is final",
         **_ASGI_HAS_MESSAGES_ONLY,
     },
-    "test_the_server_sees_its_ping_answered": {
+    "test_server_sees_its_ping_answered": {
         **dict.fromkeys(UVICORN + HYPERCORN, "ASGI has no pings; the keepalive's case covers them"),
     },
-    "test_a_keepalives_ping_is_answered_with_its_payload": {
+    "test_keepalives_ping_is_answered_with_its_payload": {
         "websockets": "pings at will, which shows more: the case above",
         "aiohttp": "its keepalive waits for the pong half its interval: too short if it is busy",
     },
-    "test_a_reset_is_1006": _ASGI_HIDES_THE_TRANSPORT,
+    "test_reset_is_1006": _ASGI_HIDES_THE_TRANSPORT,
 }

@@ -18,7 +18,7 @@ from .conftest import CASE_TIMEOUT, Connect
 MESSAGES = ["", "short", "x" * 255, "lorem ipsum " * 1000, bytes(range(100)) * 1000, "wörld" * 999]
 
 
-async def test_a_server_compresses_both_ways(connect: Connect) -> None:
+async def test_server_compresses_both_ways(connect: Connect) -> None:
     async with connect("/echo", compression="deflate") as ws:
         assert ws.extensions == ("permessage-deflate",)
         for message in MESSAGES * 2:

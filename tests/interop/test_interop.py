@@ -25,7 +25,7 @@ from .running import Server, started
 from .servers import REJECTION_BODY, REJECTION_HEADERS, REJECTION_STATUS, SUBPROTOCOL
 
 
-def test_the_table_of_capabilities_names_real_cases_and_servers() -> None:
+def test_table_of_capabilities_names_real_cases_and_servers() -> None:
     cases = {name for name, value in globals().items() if callable(value)}
     assert set(LEFT_OUT) <= cases
     assert all(set(reasons) < set(SERVERS) for reasons in LEFT_OUT.values())
@@ -75,7 +75,7 @@ async def test_8_mb_both_ways(connect: Connect, kind: str) -> None:
 # Fragments
 
 
-async def test_a_text_in_fragments_is_one_message(connect: Connect) -> None:
+async def test_text_in_fragments_is_one_message(connect: Connect) -> None:
     async with connect("/echo") as ws:
         async with ws.text_writer() as writer:
             for part in ["Grü", "ße, ", "👋"]:
@@ -83,7 +83,7 @@ async def test_a_text_in_fragments_is_one_message(connect: Connect) -> None:
         assert await ws.receive() == "Grüße, 👋"
 
 
-async def test_a_binary_in_fragments_is_one_message(connect: Connect) -> None:
+async def test_binary_in_fragments_is_one_message(connect: Connect) -> None:
     async with connect("/echo") as ws:
         async with ws.binary_writer() as writer:
             for part in [b"\x00", b"", b"\xff" * 1000]:
@@ -91,7 +91,7 @@ async def test_a_binary_in_fragments_is_one_message(connect: Connect) -> None:
         assert await ws.receive() == b"\x00" + b"\xff" * 1000
 
 
-async def test_a_ping_passes_between_fragments(connect: Connect) -> None:
+async def test_ping_passes_between_fragments(connect: Connect) -> None:
     async with connect("/echo") as ws:
         async with ws.text_writer() as writer:
             await writer.write("one ")
@@ -100,7 +100,7 @@ async def test_a_ping_passes_between_fragments(connect: Connect) -> None:
         assert await ws.receive() == "one two"
 
 
-async def test_a_message_over_fragment_size_is_one_message(connect: Connect) -> None:
+async def test_message_over_fragment_size_is_one_message(connect: Connect) -> None:
     async with connect("/echo", fragment_size=1000) as ws:
         await ws.send("ä" * 10_000)
         assert await ws.receive() == "ä" * 10_000
@@ -115,19 +115,19 @@ async def test_written_parts_arrive_as_fragments(connect: Connect) -> None:
         assert [part for part in parts if part] == ["one ", "two ", "three"]
 
 
-async def test_a_long_message_is_split_at_fragment_size(connect: Connect) -> None:
+async def test_long_message_is_split_at_fragment_size(connect: Connect) -> None:
     async with connect("/parts", fragment_size=4) as ws:
         await ws.send("0123456789")
         assert json.loads(await ws.receive()) == ["0123", "4567", "89"]
 
 
-async def test_the_servers_fragments_are_joined(connect: Connect) -> None:
+async def test_servers_fragments_are_joined(connect: Connect) -> None:
     """The server goes on only when its ping amid the message was answered."""
     async with connect("/fragments") as ws:
         assert await ws.receive() == "fragmented"
 
 
-async def test_the_servers_fragments_can_be_taken_apart(connect: Connect) -> None:
+async def test_servers_fragments_can_be_taken_apart(connect: Connect) -> None:
     async with connect("/fragments") as ws:
         frames = []
         async for frame in ws.frames():
@@ -140,25 +140,25 @@ async def test_the_servers_fragments_can_be_taken_apart(connect: Connect) -> Non
 # Pings
 
 
-async def test_a_ping_is_answered_within_some_seconds(connect: Connect) -> None:
+async def test_ping_is_answered_within_some_seconds(connect: Connect) -> None:
     async with connect("/echo") as ws:
         assert 0 < await ws.ping() < CASE_TIMEOUT
         assert 0 < await ws.ping(b"anybody there?") < CASE_TIMEOUT
 
 
-async def test_an_unsolicited_pong_does_no_harm(connect: Connect) -> None:
+async def test_unsolicited_pong_does_no_harm(connect: Connect) -> None:
     async with connect("/echo") as ws:
         await ws.pong(b"heartbeat")
         await ws.send("still there?")
         assert await ws.receive() == "still there?"
 
 
-async def test_the_server_sees_its_ping_answered(connect: Connect) -> None:
+async def test_server_sees_its_ping_answered(connect: Connect) -> None:
     async with connect("/ping") as ws:
         assert await ws.receive() == "PONG anybody there?"
 
 
-async def test_a_keepalives_ping_is_answered_with_its_payload(
+async def test_keepalives_ping_is_answered_with_its_payload(
     server: Server, scheme: str, ssl_context: ssl.SSLContext
 ) -> None:
     with trio.fail_after(CASE_TIMEOUT):
@@ -189,14 +189,14 @@ async def test_a_keepalives_ping_is_answered_with_its_payload(
         (["chat.v9", SUBPROTOCOL], SUBPROTOCOL),
     ],
 )
-async def test_the_server_chooses_a_subprotocol(
+async def test_server_chooses_a_subprotocol(
     connect: Connect, offered: list[str], chosen: str | None
 ) -> None:
     async with connect("/echo", subprotocols=offered) as ws:
         assert ws.subprotocol == chosen
 
 
-async def test_a_rejection_tells_status_headers_and_body(connect: Connect) -> None:
+async def test_rejection_tells_status_headers_and_body(connect: Connect) -> None:
     with pytest.raises(ConnectionRejected) as caught:
         async with connect("/refuse"):
             pytest.fail("the server refuses")
@@ -218,7 +218,7 @@ async def test_a_rejection_tells_status_headers_and_body(connect: Connect) -> No
         (4000, ConnectionClosedError),
     ],
 )
-async def test_the_servers_close_tells_code_and_reason(
+async def test_servers_close_tells_code_and_reason(
     connect: Connect, code: int, outcome: type[ConnectionClosed]
 ) -> None:
     async with connect(f"/close?code={code}&reason={quote('shard weg, tschüß')}") as ws:
@@ -244,7 +244,7 @@ async def test_our_close_is_answered(connect: Connect) -> None:
         assert await ws.wait_closed() is not None
 
 
-async def test_a_crash_of_the_application_is_an_error(server: Server, connect: Connect) -> None:
+async def test_crash_of_the_application_is_an_error(server: Server, connect: Connect) -> None:
     async with connect("/crash") as ws:
         assert await ws.receive() == "last words"
         with pytest.raises(ConnectionClosedError) as caught:
@@ -252,7 +252,7 @@ async def test_a_crash_of_the_application_is_an_error(server: Server, connect: C
         assert caught.value.code == CRASH_CODES[server.name]
 
 
-async def test_a_reset_is_1006(connect: Connect) -> None:
+async def test_reset_is_1006(connect: Connect) -> None:
     async with connect("/abort") as ws:
         assert await ws.receive() == "last words"
         await ws.send("go")
@@ -264,7 +264,7 @@ async def test_a_reset_is_1006(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-async def test_a_killed_server_is_1006(
+async def test_killed_server_is_1006(
     name: str, certificate: Path, ssl_context: ssl.SSLContext
 ) -> None:
     with trio.fail_after(CASE_TIMEOUT), started(name, certificate) as server:

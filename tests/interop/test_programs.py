@@ -77,9 +77,7 @@ async def test_nginx_is_reached_by_an_https_url(nginx: int, ssl_context: ssl.SSL
     await converse(f"https://127.0.0.1:{nginx}/echo", ssl_context=ssl_context)
 
 
-async def test_the_servers_close_comes_through_nginx(
-    nginx: int, ssl_context: ssl.SSLContext
-) -> None:
+async def test_servers_close_comes_through_nginx(nginx: int, ssl_context: ssl.SSLContext) -> None:
     with trio.fail_after(CASE_TIMEOUT):
         async with open_websocket_client(
             f"wss://127.0.0.1:{nginx}/close?code=1001&reason=bye", ssl_context=ssl_context
@@ -204,7 +202,7 @@ async def test_microsocks_is_found_by_socks_proxy(
     await converse(upstream.url("ws", "/echo"), proxy="environment")
 
 
-async def test_the_environments_proxy_is_used(
+async def test_environments_proxy_is_used(
     tinyproxies: dict[str, int], upstream: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forget_proxies(monkeypatch)

@@ -35,7 +35,7 @@ async def unused_port():
         return listener.socket.getsockname()[1]
 
 
-async def test_a_refused_connection_is_a_handshake_error_about_the_os_error():
+async def test_refused_connection_is_a_handshake_error():
     port = await unused_port()
     with pytest.raises(
         HandshakeError, match=f"no TCP connection to 127.0.0.1 port {port}"
@@ -62,7 +62,7 @@ class NoSuchName(Resolver):
         ("0x7f000001", None),
     ],
 )
-def test_an_address_is_told_from_a_name(host: str, family: int | None):
+def test_address_is_told_from_a_name(host: str, family: int | None):
     assert connect._family(host) == family
 
 
@@ -83,7 +83,7 @@ async def test_name_too_long_for_dns_is_our_error(host):
             pytest.fail("it is not open")
 
 
-async def test_a_name_with_an_underscore_is_looked_up_as_it_is():
+async def test_name_with_an_underscore_is_looked_up_as_it_is():
     resolver = Resolver()
     trio.socket.set_custom_hostname_resolver(resolver)
     async with (
@@ -96,7 +96,7 @@ async def test_a_name_with_an_underscore_is_looked_up_as_it_is():
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="it has no 127.0.0.2")
-async def test_the_connection_comes_from_the_local_address():
+async def test_connection_comes_from_the_local_address():
     async with (
         loopback_server(echo_script) as url,
         open_websocket_client(url, local_address="127.0.0.2") as ws,
@@ -105,7 +105,7 @@ async def test_the_connection_comes_from_the_local_address():
 
 
 @pytest.mark.parametrize("local_address", ["::1", "192.0.2.1"], ids=["IPv6", "not ours"])
-async def test_a_local_address_that_does_not_fit_is_a_handshake_error(local_address):
+async def test_local_address_that_does_not_fit_is_a_handshake_error(local_address):
     async with loopback_server(echo_script) as url:
         text = f"local_address {local_address} can't be used for 127.0.0.1: "
         with pytest.raises(HandshakeError, match=text):
@@ -114,7 +114,7 @@ async def test_a_local_address_that_does_not_fit_is_a_handshake_error(local_addr
 
 
 @pytest.mark.parametrize("local_address", ["a..b", "a\0b", "localhost", ""])
-def test_a_local_address_that_is_none_raises_in_the_call(local_address):
+def test_local_address_that_is_none_raises_in_the_call(local_address):
     with pytest.raises(ValueError, match="IPv4 or IPv6"):
         open_websocket_client("ws://server/", local_address=local_address)
 
@@ -151,9 +151,7 @@ async def fails():
 
 @pytest.mark.parametrize("close", [trio.sleep_forever, fails])
 @pytest.mark.parametrize("cancelled", [False, True], ids=["at ease", "cancelled"])
-async def test_a_stream_is_cut_without_waiting_and_without_an_error(
-    autojump_clock, close, cancelled
-):
+async def test_stream_is_cut_without_waiting_and_without_an_error(autojump_clock, close, cancelled):
     stream = Closable(close)
     with trio.CancelScope() as scope:
         if cancelled:

@@ -55,7 +55,7 @@ async def test_error_of_the_read_is_raised_if_it_has_a_cause():
 
 
 @pytest.mark.usefixtures("_collector_off")
-async def test_a_raised_write_error_leaves_no_garbage():
+async def test_raised_write_error_leaves_no_garbage():
     draining = DrainingStream(CannedStream(writes=0))
     gone = weakref.ref(draining)
     await draining.send_all(b"request")
@@ -66,7 +66,7 @@ async def test_a_raised_write_error_leaves_no_garbage():
 
 
 @pytest.mark.usefixtures("_collector_off")
-async def test_a_write_error_that_is_not_raised_leaves_no_garbage():
+async def test_write_error_that_is_not_raised_leaves_no_garbage():
     draining = DrainingStream(CannedStream(b"response", writes=0))
     gone = weakref.ref(draining)
     await draining.send_all(b"request")

@@ -101,7 +101,7 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize(("url", "headers", "target", "lines"), REQUESTS.values(), ids=REQUESTS)
-async def test_a_tunnel_is_asked_for_in_one_write_like_this(url, headers, target, lines):
+async def test_tunnel_is_asked_for_in_one_write_like_this(url, headers, target, lines):
     host, port, user_agent = target
     stream = CannedStream(OK)
     await connect(stream, Proxy(url, headers), host, port, user_agent=user_agent)
@@ -169,12 +169,12 @@ async def test_bytes_after_the_answer_come_first(max_bytes: int | None):
     assert first + await read_all(stream, max_bytes) == b"abcdefghi"
 
 
-async def test_the_limit_of_a_read_is_passed_on():
+async def test_limit_of_a_read_is_passed_on():
     stream = PrefixedStream(b"a", CannedStream(b"bcd"))
     assert [bytes(await stream.receive_some(n)) for n in (5, 2, 5)] == [b"a", b"bc", b"d"]
 
 
-async def test_a_cancelled_read_takes_nothing():
+async def test_cancelled_read_takes_nothing():
     stream = PrefixedStream(b"abc", CannedStream())
     with trio.CancelScope() as scope:
         scope.cancel()

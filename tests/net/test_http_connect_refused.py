@@ -94,9 +94,7 @@ CONNECT_REJECTIONS = {name: case for name, case in REJECTIONS.items() if case[1]
 @pytest.mark.parametrize(
     ("answer", "expected"), CONNECT_REJECTIONS.values(), ids=CONNECT_REJECTIONS
 )
-async def test_a_rejection_is_the_same_however_it_is_cut(
-    answer: bytes, expected: tuple[int, bytes]
-):
+async def test_rejection_is_the_same_however_it_is_cut(answer: bytes, expected: tuple[int, bytes]):
     cuts = [[answer], wire.cut(answer, range(len(answer)))]
     cuts += [wire.cut(answer, [position]) for position in range(1, len(answer))]
     for pieces in cuts:
@@ -114,7 +112,7 @@ async def test_interim_answers_do_not_hide_a_rejection():
 
 
 @pytest.mark.parametrize("end", [eof, reset])
-async def test_a_rejection_stays_one_whatever_becomes_of_its_body(end):
+async def test_rejection_stays_one_whatever_becomes_of_its_body(end):
     body = b"the error page"
     for size in range(len(body)):
         answer = rejection("403 No", f"Content-Length: {len(body)}", body=body[:size])
@@ -122,7 +120,7 @@ async def test_a_rejection_stays_one_whatever_becomes_of_its_body(end):
         assert (error.status_code, error.body) == (403, body[:size])
 
 
-async def test_a_body_may_go_on_until_tcp_ends():
+async def test_body_may_go_on_until_tcp_ends():
     error = await error_over(CannedStream(rejection("403 No"), b"error ", b"page"))
     assert (error.status_code, error.body) == (403, b"error page")
 
@@ -151,7 +149,7 @@ async def drip() -> bytes:
 
 
 @pytest.mark.parametrize(("end", "body"), [(drip, b"noxxx"), (trio.sleep_forever, b"no")])
-async def test_a_slow_body_is_given_a_second(autojump_clock, end, body: bytes):
+async def test_slow_body_is_given_a_second(autojump_clock, end, body: bytes):
     answer = rejection("407 No", "Content-Length: 1000", body=b"no")
     error = await error_over(CannedStream(answer, end=end))
     assert (error.status_code, error.body) == (407, body)
@@ -198,7 +196,7 @@ async def test_proxy_that_speaks_tls_is_said_to(url: str, advice: str):
     assert str(caught.value) == expected + advice
 
 
-async def test_a_silent_answer_is_waited_for(autojump_clock):
+async def test_silent_answer_is_waited_for(autojump_clock):
     for answer in (b"", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\n", CONTINUE):
         pieces = [answer] if answer else []
         with trio.move_on_after(1000) as scope:
@@ -218,7 +216,7 @@ async def test_tcp_that_ends_before_the_head_does_is_an_error(size: int):
     assert_no_answer(error)
 
 
-async def test_a_head_without_end_is_an_error_at_64_kib():
+async def test_head_without_end_is_an_error_at_64_kib():
     async def pour() -> bytes:
         return b"x" * 1000
 
@@ -236,7 +234,7 @@ async def test_a_head_without_end_is_an_error_at_64_kib():
     ],
     ids=["at the request", "before an answer", "within the answer"],
 )
-async def test_a_reset_is_an_error_with_its_cause(stream):
+async def test_reset_is_an_error_with_its_cause(stream):
     error = await error_over(stream())
     assert str(error) == "the proxy broke the connection at CONNECT; is it an HTTP proxy?"
     assert isinstance(error.__cause__, trio.BrokenResourceError)
@@ -263,6 +261,6 @@ async def test_e35_rejection_counts_though_the_request_was_not_written():
         assert error.body.startswith(b"n")
 
 
-async def test_consent_to_a_request_that_was_not_written_is_an_error():
+async def test_response_to_an_unwritten_request_is_an_error():
     error = await error_over(CannedStream(rejection("200 OK"), end=reset, writes=0))
     assert str(error) == "the proxy broke the connection at CONNECT; is it an HTTP proxy?"

@@ -143,7 +143,7 @@ GARBAGE = [
     ("no_proxy", "host", "port", "expected"),
     [*ALL_HOSTS, *DOMAINS, *SEVERAL, *PORTS, *ADDRESSES, *NETWORKS, *GARBAGE],
 )
-def test_a_host_is_bypassed_if_an_entry_is_for_it(
+def test_host_is_bypassed_if_an_entry_is_for_it(
     no_proxy: str, host: str, port: int, expected: bool
 ):
     assert bypasses(no_proxy, host, port) is expected

@@ -66,7 +66,7 @@ ORDERS = {
 
 
 @pytest.mark.parametrize(("variables", "ws", "wss"), ORDERS.values(), ids=ORDERS)
-def test_the_variables_of_a_scheme_are_asked_in_this_order(
+def test_variables_of_a_scheme_are_asked_in_this_order(
     asked, variables: dict[str, str], ws: str | None, wss: str | None
 ):
     assert asked("ws", **variables) == ws
@@ -104,7 +104,7 @@ def test_http_proxy_in_capitals_is_ignored_under_cgi(asked):
         ("socks5://proxy.example", "socks5://proxy.example:1080"),
     ],
 )
-def test_a_value_is_a_url_or_what_stands_behind_http(asked, value: str, proxy: str):
+def test_value_is_a_url_or_what_stands_behind_http(asked, value: str, proxy: str):
     for scheme in ("ws", "wss"):
         assert asked(scheme, http_proxy=value) == proxy
 
@@ -125,7 +125,7 @@ def test_value_of_socks_proxy_names_a_socks_proxy(asked, value: str, proxy: str)
         assert asked(scheme, socks_proxy=value) == proxy
 
 
-def test_a_value_is_taken_with_its_credentials(monkeypatch):
+def test_value_is_taken_with_its_credentials(monkeypatch):
     set_proxy_variables(monkeypatch, https_proxy="name:pass%40word@proxy.example:3128")
     proxy = proxy_from_environment(secure=True, host="example.org", port=443)
     assert proxy == Proxy("http://name:pass%40word@proxy.example:3128")
@@ -168,7 +168,7 @@ def test_malformed_value_error_names_the_variable_without_the_value(
     assert "s3cret" not in shown_of(e.value)
 
 
-def test_a_malformed_value_of_another_scheme_does_no_harm(asked):
+def test_malformed_value_of_another_scheme_does_no_harm(asked):
     assert asked("ws", https_proxy="!", all_proxy="!", http_proxy=HTTP) == HTTP
     assert asked("wss", https_proxy=HTTPS, http_proxy="!", all_proxy="!") == HTTPS
 
@@ -183,7 +183,7 @@ def test_to_a_host_of_no_proxy_there_is_none(asked, name: str):
         assert asked(scheme, "example.com", **variables) == proxy
 
 
-def test_a_port_of_no_proxy_is_the_one_of_the_server(asked):
+def test_no_proxy_port_is_the_servers(asked):
     variables = {"http_proxy": HTTP, "https_proxy": HTTPS, "no_proxy": "example.org:443"}
     assert asked("ws", **variables) == HTTP
     assert asked("wss", **variables) is None

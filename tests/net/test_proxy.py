@@ -47,7 +47,7 @@ def basic(credentials: str | bytes) -> str:
         ("http://name:pass%40word@proxy.example:1", "proxy.example", 1),
     ],
 )
-def test_a_url_names_host_and_port(url: str, host: str, port: int):
+def test_url_names_host_and_port(url: str, host: str, port: int):
     proxy = Proxy(url)
     assert (proxy.host, proxy.port) == (host, port)
 
@@ -62,7 +62,7 @@ def test_a_url_names_host_and_port(url: str, host: str, port: int):
         ("socks", True, False, True),
     ],
 )
-def test_the_scheme_tells_the_kind_of_a_proxy(
+def test_scheme_tells_the_kind_of_a_proxy(
     scheme: str, is_socks: bool, is_secure: bool, resolves: bool
 ):
     for url in (f"{scheme}://proxy.example", f"{scheme.upper()}://proxy.example"):
@@ -127,7 +127,7 @@ def test_the_scheme_tells_the_kind_of_a_proxy(
         (f"socks5h://name:{'p' * 256}@proxy.example", "at most 255"),
     ],
 )
-def test_a_url_that_no_proxy_can_have_is_refused(url: str, problem: str):
+def test_url_that_no_proxy_can_have_is_refused(url: str, problem: str):
     with pytest.raises(ValueError, match=f"^invalid proxy URL: .*{problem}") as caught:
         Proxy(url)
     assert caught.value.__cause__ is None
@@ -135,7 +135,7 @@ def test_a_url_that_no_proxy_can_have_is_refused(url: str, problem: str):
 
 
 @pytest.mark.parametrize("url", [None, b"http://proxy.example", 1, Proxy("http://proxy.example")])
-def test_a_url_is_a_str(url: object):
+def test_url_is_a_str(url: object):
     with pytest.raises(TypeError, match="a proxy's URL has to be str, not "):
         Proxy(url)
 
@@ -195,7 +195,7 @@ def test_userinfo_of_an_http_proxy_is_sent_as_basic():
 # As a value
 
 
-def test_a_proxy_is_frozen_and_equal_by_its_arguments():
+def test_proxy_is_frozen_and_equal_by_its_arguments():
     proxy = Proxy("http://name:password@proxy.example", {"X-A": "1"})
     same = Proxy("http://name:password@proxy.example", [("X-A", "1")])
     assert proxy == same
@@ -209,13 +209,13 @@ def test_a_proxy_is_frozen_and_equal_by_its_arguments():
 @pytest.mark.parametrize(
     "again", [copy.copy, copy.deepcopy, lambda proxy: pickle.loads(pickle.dumps(proxy))]
 )
-def test_a_proxy_can_be_copied_and_pickled(again):
+def test_proxy_can_be_copied_and_pickled(again):
     proxy = Proxy("https://name:password@proxy.example", {"X-A": "1"})
     assert again(proxy) == proxy
     assert again(proxy).fields == proxy.fields
 
 
-def test_a_proxy_can_be_replaced_in_part():
+def test_proxy_can_be_replaced_in_part():
     proxy = Proxy("http://name:password@proxy.example", {"X-A": "1"})
     other = dataclasses.replace(proxy, url="https://other.example")
     assert other == Proxy("https://other.example", {"X-A": "1"})
@@ -234,7 +234,7 @@ def test_a_proxy_can_be_replaced_in_part():
         ("socks5://name:s3cret%40s3cret@127.0.0.1:9050", "socks5://127.0.0.1:9050"),
     ],
 )
-def test_a_proxy_is_shown_without_its_credentials(url: str, shown: str):
+def test_proxy_is_shown_without_its_credentials(url: str, shown: str):
     proxy = Proxy(url)
     assert str(proxy) == shown
     assert f"{proxy}" == shown
@@ -244,7 +244,7 @@ def test_a_proxy_is_shown_without_its_credentials(url: str, shown: str):
         assert "s3cret" not in text
 
 
-def test_a_header_is_not_shown():
+def test_header_is_not_shown():
     proxy = Proxy("http://proxy.example", {"Proxy-Authorization": "Bearer s3cret"})
     assert "s3cret" not in repr(proxy) + str(proxy)
 

@@ -34,7 +34,7 @@ def test_headers_are_a_mapping_or_pairs(headers):
         ]
 
 
-def test_a_header_may_stand_there_twice_and_stays_in_its_place():
+def test_repeated_header_is_sent_in_its_place():
     headers = [("X-A", "1"), ("x-b", ""), ("X-A", "a\tb")]
     assert Proxy("http://proxy.example", headers).fields == headers
 
@@ -48,7 +48,7 @@ def test_headers_are_kept_from_later_changes():
 
 
 @pytest.mark.parametrize("name", ["Proxy-Authorization", "proxy-authorization"])
-def test_a_header_that_authorizes_goes_before_userinfo(name: str):
+def test_header_that_authorizes_goes_before_userinfo(name: str):
     headers = [("X-A", "1"), (name, "Bearer token")]
     assert Proxy("http://name:password@proxy.example", headers).fields == headers
 
@@ -104,7 +104,7 @@ def test_headers_of_another_type_are_a_type_error(headers):
         ("Transfer-Encoding", "chunked", "can't be set"),
     ],
 )
-def test_a_header_that_can_not_be_sent_is_a_value_error(name: str, value: str, problem: str):
+def test_header_that_can_not_be_sent_is_a_value_error(name: str, value: str, problem: str):
     with pytest.raises(ValueError, match=problem):
         Proxy("http://proxy.example", {name: value})
 
@@ -113,25 +113,25 @@ def test_a_header_that_can_not_be_sent_is_a_value_error(name: str, value: str, p
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
-def test_a_socks_proxy_takes_no_headers(scheme: str):
+def test_socks_proxy_takes_no_headers(scheme: str):
     with pytest.raises(ValueError, match="a SOCKS proxy takes no headers"):
         Proxy(f"{scheme}://proxy.example", {"X-A": "1"})
     assert Proxy(f"{scheme}://proxy.example", {}).fields == []
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
-def test_a_proxy_without_tls_takes_no_context(scheme: str):
+def test_proxy_without_tls_takes_no_context(scheme: str):
     with pytest.raises(ValueError, match="ssl_context of Proxy is for an https proxy"):
         Proxy(f"{scheme}://proxy.example", ssl_context=ssl.create_default_context())
 
 
-def test_an_https_proxy_may_have_a_context_of_its_own():
+def test_https_proxy_may_have_a_context_of_its_own():
     context = ssl.create_default_context()
     assert Proxy("https://proxy.example", ssl_context=context).ssl_context is context
     assert Proxy("https://proxy.example").ssl_context is None
 
 
 @pytest.mark.parametrize("context", [True, "ca.pem", ssl.SSLContext])
-def test_a_context_is_one_of_ssl(context: object):
+def test_context_is_one_of_ssl(context: object):
     with pytest.raises(TypeError, match=r"ssl_context has to be an ssl\.SSLContext or None"):
         Proxy("https://proxy.example", ssl_context=context)

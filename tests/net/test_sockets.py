@@ -52,7 +52,7 @@ async def test_what_it_does_not_take_leaves_with_flush_in_order(pair):
     assert got == [BIG + b"end"]
 
 
-async def test_a_socket_without_room_takes_nothing_yet(pair):
+async def test_socket_without_room_takes_nothing_yet(pair):
     stream, theirs = pair
     size = stream.socket.send(BIG)
     assert not stream.send_nowait(b"end")
@@ -79,7 +79,7 @@ async def test_nothing_is_sent_by_a_cancelled_task(pair):
         theirs.recv(10)
 
 
-async def test_a_read_that_is_cancelled_takes_nothing(pair):
+async def test_read_that_is_cancelled_takes_nothing(pair):
     stream, theirs = pair
     with trio.move_on_after(0.01):
         await stream.receive_some()
@@ -114,14 +114,14 @@ async def test_reads_that_never_wait_let_other_tasks_run(pair):
     assert ticks > before + 3, "they take some 20 ms"
 
 
-async def test_the_end_of_the_peer_is_the_end_of_the_stream(pair):
+async def test_end_of_the_peer_is_the_end_of_the_stream(pair):
     stream, theirs = pair
     theirs.close()
     assert await stream.receive_some() == b""
     assert await stream.receive_some() == b""
 
 
-async def test_a_reset_is_a_broken_stream_with_the_reason(pair):
+async def test_reset_is_a_broken_stream_with_the_reason(pair):
     stream, theirs = pair
     stream.send_nowait(b"unread")
     theirs.close()
@@ -168,7 +168,7 @@ async def test_waiting_for_room_ends_when_there_is_some(pair):
         nursery.cancel_scope.cancel()
 
 
-async def test_the_socket_of_trios_stream_is_taken_over():
+async def test_socket_of_trios_stream_is_taken_over():
     ours, theirs = socket.socketpair()
     with theirs:
         held = trio.SocketStream(trio.socket.from_stdlib_socket(ours))

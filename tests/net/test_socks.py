@@ -55,7 +55,7 @@ CREDENTIALS = {
 
 
 @pytest.mark.parametrize(("credentials", "sent"), CREDENTIALS.values(), ids=CREDENTIALS)
-async def test_name_and_password_are_sent_like_this_if_the_proxy_asks(credentials, sent: bytes):
+async def test_credentials_are_sent_if_the_proxy_asks(credentials, sent: bytes):
     stream = CannedStream(PASSWORD, WELCOME, BOUND_IPV4)
     await connect(stream, "example.org", 443, credentials=credentials)
     assert stream.sent == [GREETING_WITH_PASSWORD, sent, REQUEST]
@@ -105,7 +105,7 @@ async def test_no_byte_after_the_answer_is_read(credentials, answer: bytes):
 
 
 @pytest.mark.parametrize(("credentials", "answer"), ANSWERS.values(), ids=ANSWERS)
-async def test_an_answer_is_waited_for_to_its_last_byte(autojump_clock, credentials, answer: bytes):
+async def test_answer_is_waited_for_to_its_last_byte(autojump_clock, credentials, answer: bytes):
     for size in range(len(answer)):
         with trio.move_on_after(1000) as scope:
             stream = CannedStream(*wire.cut(answer[:size], [size // 2]), end=trio.sleep_forever)

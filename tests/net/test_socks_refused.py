@@ -80,7 +80,7 @@ async def errors_over(
     ],
 )
 @pytest.mark.parametrize("rest", [b"", b"\x00", bytes(6)], ids=["alone", "torn", "whole"])
-async def test_a_reply_is_named_and_some_are_of_the_address_alone(
+async def test_socks_reply_is_named_in_the_error(
     reply: int, text: str, kind: type[ProxyError], rest: bytes
 ):
     answer = NO_AUTH + bytes([5, reply, 0, 1]) + rest
@@ -97,7 +97,7 @@ async def test_refused_address_type_is_named(host: str, kind: str):
         await connect(stream, host, 443, credentials=None)
 
 
-def test_an_error_of_the_address_is_a_proxy_error_that_pickles():
+def test_error_of_the_address_is_a_proxy_error_that_pickles():
     error = pickle.loads(pickle.dumps(AddressError("why")))
     assert isinstance(error, ProxyError)
     assert str(error) == "why"
@@ -110,7 +110,7 @@ def test_an_error_of_the_address_is_a_proxy_error_that_pickles():
         (CREDENTIALS, "the SOCKS proxy wants something other than a name and password"),
     ],
 )
-async def test_a_proxy_may_take_no_method_that_is_offered(credentials, text: str):
+async def test_proxy_may_take_no_method_that_is_offered(credentials, text: str):
     greeting = GREETING if credentials is None else GREETING_WITH_PASSWORD
     assert await errors_over(b"\x05\xff", credentials) == (text, ProxyError, [greeting])
 
@@ -118,7 +118,7 @@ async def test_a_proxy_may_take_no_method_that_is_offered(credentials, text: str
 @pytest.mark.parametrize(
     ("credentials", "method"), [(None, 1), (None, 2), (None, 254), (CREDENTIALS, 1)]
 )
-async def test_a_method_that_was_not_offered_is_not_gone_into(credentials, method: int):
+async def test_method_that_was_not_offered_is_not_gone_into(credentials, method: int):
     greeting = GREETING if credentials is None else GREETING_WITH_PASSWORD
     text = f"the SOCKS proxy chose method {method}, which was not offered"
     assert await errors_over(bytes([5, method]), credentials) == (text, ProxyError, [greeting])
@@ -169,7 +169,7 @@ async def test_what_is_not_socks5_is_an_error_that_says_so(answer: bytes, text: 
 
 
 @pytest.mark.parametrize("version", [0, 2, 4, 72])
-async def test_the_verdict_on_a_password_has_one_of_two_versions(version: int):
+async def test_verdict_on_a_password_has_one_of_two_versions(version: int):
     text, kind, sent = await errors_over(PASSWORD + bytes([version, 0]), CREDENTIALS)
     assert text == f"the SOCKS proxy answers authentication with version {version}"
     assert kind is ProxyError
@@ -188,7 +188,7 @@ async def test_tcp_that_ends_within_the_answer_is_an_error(credentials, answer: 
 
 
 @pytest.mark.parametrize(("credentials", "answer"), ANSWERS.values(), ids=ANSWERS)
-async def test_a_reset_within_the_answer_is_an_error_with_its_cause(credentials, answer: bytes):
+async def test_reset_within_the_answer_is_an_error_with_its_cause(credentials, answer: bytes):
     is_one = len(NO_AUTH) if credentials is None else len(PASSWORD + WELCOME)  # from this size on
     for size in range(len(answer)):
         error = await error_over(CannedStream(answer[:size], end=reset), credentials)
@@ -199,7 +199,7 @@ async def test_a_reset_within_the_answer_is_an_error_with_its_cause(credentials,
 
 
 @pytest.mark.parametrize("writes", [0, 1, 2])
-async def test_a_reset_at_a_write_is_an_error_with_its_cause(writes: int):
+async def test_reset_at_a_write_is_an_error_with_its_cause(writes: int):
     stream = CannedStream(PASSWORD, WELCOME, BOUND_IPV4, writes=writes)
     error = await error_over(stream, CREDENTIALS)
     assert str(error) == "the SOCKS proxy broke the connection"

@@ -103,7 +103,7 @@ async def test_what_is_sent_arrives_both_ways_at_once(pair):
     assert got == [BIG, BIG]
 
 
-async def test_what_the_socket_does_not_take_leaves_with_flush_in_order(pair):
+async def test_unsent_bytes_leave_with_flush_in_order(pair):
     assert pair.ours.send_nowait(b"")
     assert pair.ours.send_nowait(b"first")
     assert not pair.ours.send_nowait(BIG)
@@ -201,7 +201,7 @@ async def test_refused_server_gets_an_alert(server_ssl_context):
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
-async def test_a_handshake_that_stalls_can_be_cancelled(client_ssl_context, server_ssl_context):
+async def test_handshake_that_stalls_can_be_cancelled(client_ssl_context, server_ssl_context):
     pair = Pair(client_ssl_context, server_ssl_context)
     with pair.ours.socket, pair.raw:
         with trio.move_on_after(0.01) as scope:

@@ -47,7 +47,7 @@ class Builder:
         assert await trio.to_thread.run_sync(self.started.wait, BOUND)
 
 
-async def test_the_default_context_is_built_once_off_the_event_loop(monkeypatch):
+async def test_default_context_is_built_once_off_the_event_loop(monkeypatch):
     builder = Builder(monkeypatch)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trust.default_ssl_context)
@@ -85,7 +85,7 @@ async def test_cancelled_first_use_returns_and_its_work_is_kept(monkeypatch):
     assert len(builder.threads) == 1
 
 
-def test_the_lock_is_renewed_for_a_child(monkeypatch):
+def test_lock_is_renewed_for_a_child(monkeypatch):
     lock = threading.Lock()
     monkeypatch.setattr(trust, "_default_context_lock", lock)
     with lock:
@@ -139,7 +139,7 @@ def test_who_names_cas_in_the_environment_has_decided(monkeypatch, platform, nam
 
 @pytest.mark.usefixtures("no_cas_named")
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
-def test_an_empty_variable_decides_nothing(monkeypatch, name):
+def test_empty_variable_decides_nothing(monkeypatch, name):
     monkeypatch.setenv(name, "")
     assert isinstance(trust._new_default_context("darwin"), truststore.SSLContext)
 
@@ -195,7 +195,7 @@ def test_sslkeylogfile_is_ignored_if_python_ignores_the_environment(monkeypatch,
     ],
     ids=["hashed names", "others", "empty"],
 )
-def test_a_directory_of_cas_counts_if_openssl_would_find_one(monkeypatch, tmp_path, names, has_cas):
+def test_directory_of_cas_counts_if_openssl_would_find_one(monkeypatch, tmp_path, names, has_cas):
     for name in names:
         (tmp_path / name).touch()
     cas_of_openssl(monkeypatch, capath=str(tmp_path))
@@ -228,7 +228,7 @@ async def test_missing_cas_are_loaded_outside_the_event_loop(monkeypatch):
 
 @pytest.mark.skipif(sys.platform in {"darwin", "win32"}, reason="the platform is asked there")
 @pytest.mark.usefixtures("first_use")
-async def test_the_default_context_trusts_what_ssl_cert_file_says(
+async def test_default_context_trusts_what_ssl_cert_file_says(
     monkeypatch, tmp_path, ca, server_ssl_context
 ):
     ca.cert_pem.write_to_path(tmp_path / "ca.pem")

@@ -90,7 +90,7 @@ async def test_phase_proxy_is_entered_before_anything_is_sent(monkeypatch, proxy
 
 
 @pytest.mark.parametrize(("proxy", "answer"), KINDS.values(), ids=KINDS)
-async def test_a_proxy_is_reached_from_the_local_address(monkeypatch, proxy, answer):
+async def test_proxy_is_reached_from_the_local_address(monkeypatch, proxy, answer):
     network = Network(monkeypatch, CannedStream(answer))
     await through(proxy, "192.0.2.1", local_address="192.0.2.7")
     assert [local_address for *_, local_address in network.asked] == ["192.0.2.7"]
@@ -105,7 +105,7 @@ async def echo_bytes(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("host", ["proxy.example", "proxy.example.", "127.0.0.1"])
-async def test_an_https_proxy_has_to_be_who_its_url_says(ca, client_ssl_context, host):
+async def test_https_proxy_has_to_be_who_its_url_says(ca, client_ssl_context, host):
     context = tls_of(ca, host.removesuffix("."))
     names_sent = []
     context.sni_callback = lambda _tls, name, _context: names_sent.append(name)
@@ -186,7 +186,7 @@ async def test_socks5_gets_an_address_looked_up_here(monkeypatch):
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
-async def test_an_address_is_not_looked_up(monkeypatch, scheme: str, host: str):
+async def test_address_is_not_looked_up(monkeypatch, scheme: str, host: str):
     names, stream = Names({}), replies(0)
     Network(monkeypatch, stream)
     await through(f"{scheme}://proxy.example", host)
@@ -214,7 +214,7 @@ async def test_socks5_tries_each_address_on_a_new_connection(monkeypatch, codes:
     assert told == [*range(1, len(codes) + 1)]
 
 
-async def test_when_no_address_is_left_the_last_reply_is_the_error(monkeypatch):
+async def test_last_socks_reply_is_the_error(monkeypatch):
     Names({"server.example": DUAL})
     streams = [replies(code) for code in (5, 4, 3)]
     Network(monkeypatch, *streams)
@@ -240,7 +240,7 @@ async def test_socks5h_has_one_try(monkeypatch):
     assert stream.closed
 
 
-async def test_an_address_that_is_found_twice_is_tried_once(monkeypatch):
+async def test_address_that_is_found_twice_is_tried_once(monkeypatch):
     Names({"server.example": ["192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.1"]})
     streams = [replies(5), replies(0)]
     Network(monkeypatch, *streams)
@@ -263,7 +263,7 @@ async def test_unknown_name_is_an_error_that_names_it(monkeypatch):
     assert network.asked == []
 
 
-async def test_a_name_without_an_address_is_an_error_that_names_it(monkeypatch):
+async def test_name_without_an_address_is_an_error_that_names_it(monkeypatch):
     """A resolver of the user's may find nothing, and say so by nothing."""
     Names({"server.example": []})
     network = Network(monkeypatch)

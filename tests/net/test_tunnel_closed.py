@@ -66,7 +66,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize(("proxy", "make_stream"), FAILURES.values(), ids=FAILURES)
-async def test_a_tunnel_that_fails_is_closed(monkeypatch, proxy: Proxy, make_stream):
+async def test_tunnel_that_fails_is_closed(monkeypatch, proxy: Proxy, make_stream):
     stream = make_stream()
     Names({"server.example": ["192.0.2.1"]})
     Network(monkeypatch, stream)
@@ -85,7 +85,7 @@ async def test_a_tunnel_that_fails_is_closed(monkeypatch, proxy: Proxy, make_str
     ],
     ids=["says nothing", "breaks", "breaks at once", "knows no TLS"],
 )
-async def test_a_tunnel_without_tls_is_closed(monkeypatch, https: Proxy, make_stream):
+async def test_tunnel_without_tls_is_closed(monkeypatch, https: Proxy, make_stream):
     stream = make_stream()
     Network(monkeypatch, stream)
     with trio.fail_after(BOUND), pytest.raises(ProxyError, match="the proxy: no TLS with"):

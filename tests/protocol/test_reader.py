@@ -488,7 +488,7 @@ class Listening(FrameListener):
 
 
 @pytest.mark.parametrize("decode_text", [True, False])
-def test_message_that_is_all_of_the_input_is_read_at_once(decode_text: bool):
+def test_whole_input_as_one_message_is_read_at_once(decode_text: bool):
     protocol = Protocol(decode_text=decode_text)
     assert protocol.read_single(wire.text("ä")) == ("ä" if decode_text else "ä".encode())
     assert protocol.read_single(memoryview(wire.binary(b"b"))) == b"b"

@@ -8,14 +8,14 @@ from scripted_server import Peer, echo_script, loopback_server, memory_server
 
 
 @pytest.mark.parametrize("server", [loopback_server, memory_server])
-async def test_an_exception_of_the_test_leaves_the_servers_block(server):
+async def test_exception_of_the_test_leaves_the_servers_block(server):
     with pytest.RaisesGroup(ZeroDivisionError):
         async with server(echo_script):
             raise ZeroDivisionError
 
 
 @pytest.mark.parametrize("server", [loopback_server, memory_server])
-async def test_an_exception_of_the_script_leaves_the_servers_block(server):
+async def test_exception_of_the_script_leaves_the_servers_block(server):
     async def script(peer: Peer) -> None:
         raise ZeroDivisionError
 

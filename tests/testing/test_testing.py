@@ -70,7 +70,7 @@ async def test_fragments_go_both_ways(autojump_clock):
             assert await peer.receive() == ("abcd" if kind == "text" else b"abcd")
 
 
-async def test_the_request_is_known(autojump_clock):
+async def test_request_is_known(autojump_clock):
     async with memory_websocket_pair(
         "ws://server/path?x=1",
         headers=[("X-Answer", "2")],
@@ -94,7 +94,7 @@ async def test_pings_are_answered_and_kept(autojump_clock):
         assert peer.pongs == [b"q", b"beat"]
 
 
-async def test_a_peer_may_leave_all_unanswered(autojump_clock):
+async def test_peer_may_leave_all_unanswered(autojump_clock):
     async with memory_websocket_pair(answers=False, close_timeout=3) as (ws, peer):
         with trio.move_on_after(60) as scope:
             await ws.ping()
@@ -132,7 +132,7 @@ async def test_messages_are_iterated_until_the_client_closes(autojump_clock):
 @pytest.mark.parametrize(
     ("code", "expected"), [(1000, CloseFrame(1000, "bye")), (None, CloseFrame(1005))]
 )
-async def test_a_peer_closes(autojump_clock, code: int | None, expected: CloseFrame):
+async def test_peer_closes(autojump_clock, code: int | None, expected: CloseFrame):
     async with memory_websocket_pair() as (ws, peer):
         await peer.close(code, "" if code is None else "bye")
         assert [message async for message in ws] == []
@@ -140,7 +140,7 @@ async def test_a_peer_closes(autojump_clock, code: int | None, expected: CloseFr
     assert peer.close_received == CloseFrame(expected.code)
 
 
-async def test_a_peer_may_send_a_close_and_wait(autojump_clock):
+async def test_peer_may_send_a_close_and_wait(autojump_clock):
     async with memory_websocket_pair() as (ws, peer):
         await peer.send_close(1013)
         with pytest.raises(ConnectionClosedError):
@@ -149,7 +149,7 @@ async def test_a_peer_may_send_a_close_and_wait(autojump_clock):
         await peer.close()
 
 
-async def test_a_peer_that_has_closed_ends_tcp_when_the_client_has(autojump_clock):
+async def test_peer_that_has_closed_ends_tcp_when_the_client_has(autojump_clock):
     async with memory_websocket_pair(close_timeout=10) as (ws, peer):
         await peer.send_close(4000)
         with pytest.raises(ConnectionClosedError):
@@ -157,7 +157,7 @@ async def test_a_peer_that_has_closed_ends_tcp_when_the_client_has(autojump_cloc
     assert trio.current_time() == 0
 
 
-async def test_a_peer_that_stalls_can_close(autojump_clock, nursery):
+async def test_peer_that_stalls_can_close(autojump_clock, nursery):
     async with memory_websocket_pair() as (ws, peer):
         peer.stall()
         nursery.start_soon(ws.send, "unread")
@@ -183,7 +183,7 @@ async def test_subprotocols_that_can_be_iterated_once_are_offered(autojump_clock
         assert ws.subprotocol == "chat"
 
 
-async def test_a_peer_cuts(autojump_clock):
+async def test_peer_cuts(autojump_clock):
     async with memory_websocket_pair() as (ws, peer):
         await peer.cut()
         with pytest.raises(ConnectionClosedError) as caught:
@@ -192,7 +192,7 @@ async def test_a_peer_cuts(autojump_clock):
         await peer.close()
 
 
-async def test_a_peer_sends_what_it_likes(autojump_clock):
+async def test_peer_sends_what_it_likes(autojump_clock):
     async with memory_websocket_pair() as (ws, peer):
         await peer.send_raw(wire.frame(3, b"x"))
         with pytest.raises(ConnectionClosedError) as caught:
@@ -203,7 +203,7 @@ async def test_a_peer_sends_what_it_likes(autojump_clock):
     assert peer.close_received.code == 1002
 
 
-async def test_a_peer_stalls_and_goes_on(autojump_clock):
+async def test_peer_stalls_and_goes_on(autojump_clock):
     async with memory_websocket_pair() as (ws, peer):
         peer.stall()
         await trio.testing.wait_all_tasks_blocked()
@@ -226,7 +226,7 @@ async def test_what_the_block_raises_leaves_it_as_it_is(autojump_clock, error: B
     assert caught.value is error
 
 
-async def test_a_block_may_be_cancelled(autojump_clock):
+async def test_block_may_be_cancelled(autojump_clock):
     with trio.move_on_after(5) as scope:
         async with memory_websocket_pair() as (_, peer):
             await trio.sleep_forever()
@@ -234,13 +234,13 @@ async def test_a_block_may_be_cancelled(autojump_clock):
     assert peer.close_received == CloseFrame(1001)
 
 
-async def test_a_client_that_does_not_open_is_told_as_it_is(autojump_clock):
+async def test_client_that_does_not_open_is_told_as_it_is(autojump_clock):
     with pytest.raises(HandshakeError):
         async with memory_websocket_pair(headers=[("Sec-WebSocket-Extensions", "x")]):
             pass
 
 
-async def test_an_hour_of_keepalive_takes_no_time(autojump_clock):
+async def test_hour_of_keepalive_takes_no_time(autojump_clock):
     async with memory_websocket_pair(ping_interval=60) as (_, peer):
         await trio.sleep(3600)
         assert 55 <= len(peer.pings) <= 60
@@ -249,7 +249,7 @@ async def test_an_hour_of_keepalive_takes_no_time(autojump_clock):
 # The server
 
 
-async def test_a_server_echoes_by_default():
+async def test_server_echoes_by_default():
     async with open_loopback_server() as server, open_websocket_client(server.url) as ws:
         assert server.url == f"ws://127.0.0.1:{server.port}/"
         await ws.send("a")
@@ -429,7 +429,7 @@ async def test_what_block_and_handler_raise_leaves_together():
                 raise KeyError
 
 
-async def test_a_client_that_has_gone_is_no_error_of_a_handler():
+async def test_client_that_has_gone_is_no_error_of_a_handler():
     is_over = trio.Event()
 
     async def handler(peer: Peer) -> None:
@@ -449,7 +449,7 @@ async def test_a_client_that_has_gone_is_no_error_of_a_handler():
                 assert await ws.receive() == "x" * 100_000
 
 
-async def test_a_handler_may_wait_for_a_client_that_has_gone():
+async def test_handler_may_wait_for_a_client_that_has_gone():
     async def handler(peer: Peer) -> None:
         while True:
             await peer.send(await peer.receive())
@@ -462,7 +462,7 @@ async def test_a_handler_may_wait_for_a_client_that_has_gone():
                     assert await ws.receive() == "a"
 
 
-async def test_the_end_of_another_channel_is_an_error_of_a_handler():
+async def test_end_of_another_channel_leaves_a_handler():
     async def handler(peer: Peer) -> None:
         raise trio.EndOfChannel
 
