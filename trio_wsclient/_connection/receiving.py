@@ -57,7 +57,10 @@ class Receiver:
         try:
             if queue.is_ready:
                 await self._time_slice.checkpoint()
+            # Either nothing is here, or the first message is claimed by a receiver that came
+            # before.
             if queue.is_claimed or (not queue.is_ready and record.closed_by is None):
+                # Read, if nobody else does. Otherwise wait in line for a message, or for the role.
                 is_active = reader.enter()
                 if not is_active:
                     taken = await reader.park(take)
@@ -80,6 +83,7 @@ class Receiver:
                         message = stream_reader.read_message()
                         if message is not None:
                             return cast("_T", message)
+            # The connection is ending, and the queue is empty.
             if not queue.is_ready:
                 if is_active:  # Another task has to read the server's Close.
                     reader.leave()

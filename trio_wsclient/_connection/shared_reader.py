@@ -128,6 +128,8 @@ class SharedReader:
         self.is_active = self.is_led_by_receiver = False
         if self._queue.is_claimed:
             self._queue.claim(False)
+        # First the messages that are here go to the parked receivers, in their order. If receivers
+        # are left, the first of them becomes the active reader.
         if self._receivers:
             self.serve()
             if self._receivers and self.enter():  # on behalf of the task that is woken
@@ -146,6 +148,7 @@ class SharedReader:
             What ``take`` has returned, or why this task was woken without that.
         """
         receiver = _Receiver(take)
+        # At the end of the line: first come, first served.
         self._receivers[receiver] = None
         self._has_met_receiver = True
         if self.paused.since is not None:  # only with a user's own stream
@@ -209,6 +212,7 @@ class SharedReader:
 
     def need(self) -> None:
         """Require an active reader until `need_no_more`, while the queue has room."""
+        # Needs are counted: several tasks may have one at the same time.
         self._needs += 1
         self.wake_background()
 
@@ -218,6 +222,7 @@ class SharedReader:
 
     def wake_background(self) -> None:
         """Have the background reader check whether to read; no effect while a task reads."""
+        # It is parked in `stand_by`, `rest` or `pause`. Each of them looks again when it returns.
         if not self.is_active and self._background is not None:
             task, self._background = self._background, None
             reschedule(task)

@@ -100,6 +100,7 @@ class StreamReader:
         reader, record = self._shared_reader, self._record
         rests_next = False  # because receivers are reading
         while not record.stream_ended:
+            # Receivers are reading, so leave the role vacant between their calls.
             if rests_next and not reader.is_needed:
                 await reader.rest()
                 rests_next = False
@@ -107,12 +108,14 @@ class StreamReader:
                 await reader.stand_by()
                 # If a receiver took the role first, it will likely come back, so rest.
                 rests_next = reader.is_active
+            # The queue is full, and nobody waits: TCP pushes back until a message is taken (R2).
             elif not self._may_read_ahead:
                 await reader.pause()
             else:
                 reader.enter_background()
                 rests_next = False
                 try:
+                    # One step at a time, so that a receiver that has parked gets the role soon.
                     while not (rests_next or record.stream_ended) and self._may_read_ahead:
                         await self.read_step()
                         reader.serve()
@@ -140,12 +143,15 @@ class StreamReader:
         nothing but the stream.
         """
         protocol, eager = self._protocol, self._eager
+        # The protocol has stopped inside the bytes of the last read, because its work budget was
+        # spent. Go on with them before anything else is read.
         if not protocol.is_starved:
             if protocol.violation is None:
                 await self._time_slice.checkpoint()
             else:
                 await trio.lowlevel.checkpoint()  # It takes effect after `_VIOLATION_TICKS`.
             self._handle(None)
+        # A user's own stream can only be read by waiting.
         elif eager is None:
             try:
                 data = bytes(await self._stream.receive_some(READ_SIZE))
@@ -153,6 +159,7 @@ class StreamReader:
                 self._closing.end_of_stream(exc)
             else:
                 self._handle(data)
+        # The last read has emptied the socket, so a system call before the wait would be in vain.
         elif eager.is_drained:
             try:
                 await wait_readable(eager.socket)
@@ -194,6 +201,7 @@ class StreamReader:
         data = self._receive_nowait(self._eager)
         if data is None:
             return None
+        # Most reads bring one whole message. It goes to the caller, past the queue.
         try:
             message = self._protocol.read_single(data)
             if message is not None:
@@ -215,6 +223,7 @@ class StreamReader:
         if data is None:
             # TLS may have read for a time slice without data. Then it is not drained.
             return not eager.is_drained
+        # Bytes have come, so there may be more.
         self._handle(data)
         if self._record.received is not None:
             self._read_end_nowait(eager)
@@ -263,6 +272,8 @@ class StreamReader:
 
     def _handle_events(self, events: list[Event]) -> None:
         for event in events:
+            # The events come in the order of the bytes. Each branch only takes note: nothing is
+            # written here (R1, readers never write).
             if isinstance(event, tuple):  # a batch
                 messages, size = event
                 self._queue.put_batch(messages, size)
@@ -281,6 +292,8 @@ class StreamReader:
             # We are closing, but a message of ours is still being written: what the server sends
             # meanwhile must not pile up.
             self._protocol.drop_data()
+        # Messages before a violation are handed out first, and their replies have a few ticks to
+        # leave.
         if self._protocol.violation is not None:
             self._violation_ticks += 1
             if self._violation_ticks > _VIOLATION_TICKS:
@@ -307,6 +320,7 @@ class StreamReader:
         eager = self._eager
         if eager is None or self._is_handling:
             return True
+        # One time slice at most, as the caller may be in a loop of its own.
         while (has_more := self._read_arrived_once(eager)) and not self._time_slice.is_over:
             pass
         reader = self._shared_reader
@@ -343,6 +357,7 @@ class StreamReader:
             and seen - begin <= self._queue.max_buffered_bytes
             and trio.current_time() < self._closing.deadline
         ):
+            # The slice is over, but there is more. Let other tasks run.
             if not self.read_arrived_nowait():
                 await self._time_slice.checkpoint()
             elif self._eager is not None or ticks == 0:

@@ -109,6 +109,8 @@ class FrameWriter:
             Whether it was written; ``None`` if the stream has taken only a part of it. Then this
             task owns the stream, and has to call `finish` next.
         """
+        # Any of these makes the frame wait: another writer, a stream that can't be tried, a
+        # connection that is ending, or a reply that has to go first.
         if (
             self._slot.owner is not None
             or self._eager is None
@@ -117,6 +119,7 @@ class FrameWriter:
             or self._replies.are_wanted
         ):
             return False
+        # From here on the frame is part of the order of bytes (W1, order): it must be written.
         data = self._protocol.send_data(opcode, payload)
         if not data:
             self._closing.note_end()  # An extension has failed.
@@ -128,6 +131,7 @@ class FrameWriter:
         if is_gone:
             self.bytes_sent += len(data)
             return True
+        # The stream has taken a part, so this task owns it until `finish` has written the rest.
         self._slot.line_up()
         self._unflushed = len(data)
         return None
@@ -175,6 +179,7 @@ class FrameWriter:
         return await self._finish(self._send(chain((first,), rest)))
 
     async def _finish(self, sending: Awaitable[None]) -> bool:
+        # While this runs, only the latest ping is kept for an answer (R3, pongs are bounded).
         self.time_blocked.start()
         self._replies.note_write_begins()
         try:
