@@ -141,6 +141,8 @@ class ClosingHandshake:
         """
         if self.record.closed_by is ClosedBy.CLIENT and self.record.sent is None:
             close = CloseFrame(1011) if is_unfinished else self._close
+            # A pong may not follow our Close (RFC 6455 §5.5.1), so the pongs that are due are made
+            # first.
             self._replies.seal()
             self._protocol.close(close.code, close.reason)
             self.note_end()
@@ -221,10 +223,14 @@ class ClosingHandshake:
 
     def note_end(self) -> None:
         """Tell everybody that how the connection ends has changed."""
+        # The order does not matter: a task that is woken runs later, and looks at the record
+        # itself.
         self.start_deadline()
         self._message_slot.dismiss()
         self._shared_reader.wake_receivers()
         self._shared_reader.wake_background()
+        # The active receiver waits for the socket, not in the line. Wake it, so that it looks
+        # again.
         if self._shared_reader.is_led_by_receiver and isinstance(self._stream, EagerStream):
             self._stream.wake_reader()
         self._pings.end_all()
@@ -238,6 +244,7 @@ class ClosingHandshake:
         """Start the deadline, unless it is running (C1)."""
         if not self.has_begun:
             self.deadline = trio.current_time() + self.close_timeout
+            # Tasks and waits that began before have no deadline yet.
             for scope in self._scopes:
                 scope.deadline = self.deadline
             self._shared_reader.need()  # until the end
@@ -288,8 +295,10 @@ class ClosingHandshake:
         record = self.record
         if record.stream_closed:
             return
+        # Nobody has closed, but a write has failed: that is the end of the connection.
         if record.closed_by is None and record.write_error is not None:
             self._protocol.fail(record.write_error)
+        # If nobody has closed yet, this side has: it takes the stream away.
         self._protocol.begin_close()
         # `is_known` depends on `stream_ended`, so the order matters.
         if not record.is_known and trio.current_time() >= self.deadline:

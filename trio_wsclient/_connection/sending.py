@@ -111,11 +111,13 @@ class Sender:
 
     async def send_message(self, opcode: Opcode, payload: bytes) -> None:
         """Send a message."""
+        # This is `TimeSlice.checkpoint`, but without a coroutine for the usual case.
         if perf_counter() < self._time_slice.ends:
             await checkpoint_if_cancelled()
         else:
             await self._time_slice.checkpoint()
         is_written: bool | None = False
+        # Nobody else sends, and the message is short: try to write it at once, without the slot.
         if self._slot.owner is None and len(payload) <= self._max_nowait:
             is_written = self._writer.write_nowait(opcode, payload)
         if is_written is None:
@@ -202,8 +204,10 @@ class Sender:
         # Each is taken out: to free a huge list at once would keep other tasks waiting.
         while messages:
             opcode, payload = messages.popleft()
+            # A long message is made in steps, and has writes of its own.
             is_alone = len(payload) > self._max_nowait
             cost = send_cost(len(payload))
+            # One write is as much work as fits into a time slice.
             if gathered and (is_alone or work + cost > SLICE_COST):
                 yield gathered
                 gathered, work = [], 0
@@ -230,6 +234,7 @@ class Sender:
                 has_begun = True
                 self.messages_sent += sum(fin for _, _, fin in frames)
         except BaseException as exc:
+            # Half a message has left, or half a batch. The server must not take it for a whole one.
             if has_begun:
                 await self.abort_message(exc)  # noqa: ASYNC102 shielded inside
             raise
@@ -279,6 +284,7 @@ class Sender:
             except StopIteration as done:
                 make: Callable[[], Iterable[bytes | bytearray]] = done.value
                 return make
+            # Between two steps of compression the connection may have ended.
             await self._time_slice.checkpoint()
             if not self._record.may_send:
                 return None
@@ -354,6 +360,7 @@ class MessageWriter(Generic[Part_contra]):
     async def __aenter__(self) -> MessageWriter[Part_contra]:
         if self._state is not _WriterState.NEW:
             raise RuntimeError("a writer is for one message: this one was entered already")
+        # The state is right if the wait for the slot is cancelled or fails.
         self._state = _WriterState.DONE  # until the message slot is free
         await trio.lowlevel.checkpoint()
         await self._sender.begin_message()

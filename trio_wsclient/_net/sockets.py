@@ -111,7 +111,7 @@ class EagerStream(trio.abc.Stream):
         if max_bytes is not None:
             max_bytes = min(max_bytes, len(self.buffer))
         while size is None:
-            # Where a read has left nothing, the next one is likely to be in vain.
+            # If the last read has left nothing, the next read would likely be in vain.
             if self.is_drained:
                 try:
                     await wait_readable(self.socket)
@@ -145,6 +145,7 @@ def adopt_socket(stream: trio.abc.Stream) -> trio.abc.Stream:
         return stream
     if descriptor == -1:  # The stream was closed, which its own methods say.
         return stream
+    # From here on the descriptor belongs to our stream, and Trio's is closed for good.
     taken = EagerSocketStream(socket.socket(family, kind, proto, fileno=descriptor))
     taken.time_slice.renew()  # It has just been connected.
     return taken
@@ -174,6 +175,7 @@ class EagerSocketStream(EagerStream):
             sent = 0
         except OSError as exc:
             raise stream_error(self.socket, exc) from exc
+        # The usual case: the buffer of the kernel has room for all of it.
         if sent == len(data):
             return True
         self._unsent = memoryview(data)[sent:]
@@ -196,6 +198,7 @@ class EagerSocketStream(EagerStream):
         self.time_slice.renew()
 
     def receive_nowait(self, max_bytes: int | None = None) -> int | None:
+        # A read that has filled its size is followed by a larger one, because more is likely there.
         wanted = max_bytes or (READ_SIZE if self.is_drained else len(self.buffer))
         try:
             size = self.socket.recv_into(self.buffer, wanted)
@@ -204,6 +207,7 @@ class EagerSocketStream(EagerStream):
             return None
         except (OSError, ValueError) as exc:
             raise stream_error(self.socket, exc) from exc
+        # A short read has emptied the socket: the next read would find nothing.
         self.is_drained = size < wanted
         return size
 

@@ -1,4 +1,4 @@
-"""TLS on a socket (RFC 8446), eager as that: ``ssl.SSLObject`` between two buffers.
+"""TLS on a socket (RFC 8446), tried before it waits, too: ``ssl.SSLObject`` between two buffers.
 
 Theory of operation
 -------------------
@@ -8,16 +8,16 @@ ticks and copies. On an ``EagerSocketStream`` with one reader and one writer the
 
 * T1: what OpenSSL has to send lies in ``_outgoing`` in its order, and only ``_drain`` takes it out,
   never while the socket still holds a part of what was taken before.
-* T2: whoever reads never waits for a write. What reading makes OpenSSL say (a key update, RFC 8446
-  §4.6.3; a renegotiation of TLS 1.2) leaves at once if the socket takes it, else with the next
-  write.
+* T2: the reader never waits for a write. If reading makes OpenSSL say something (a key update, RFC
+  8446 §4.6.3; a renegotiation of TLS 1.2), that leaves at once if the socket takes it, or else with
+  the next write.
 * T3: One read takes a time slice, and one feed of OpenSSL more, at most. Records may have a byte
   each, or none at all, as session tickets and key updates have (RFC 8446 §4.6), so a read can't go
   on until the buffer is full or data has come. OpenSSL itself goes on over records without data
   until it has nothing left to read. So one feed is a record or its rest, or up to 16 records that
   have 4 KiB together. A server may pack session tickets into one record of 16 KiB. OpenSSL takes
   8 ms for that record in one call, which nothing can split.
-* T4: TLS may end without close_notify: that nothing was cut off, a Close frame tells.
+* T4: TLS may end without close_notify. The Close frame says whether something was cut off.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class EagerTLSStream(EagerStream):
 
     Args:
         transport: The socket.
-        context: How.
-        server_hostname: Whom the certificate has to name, also sent as SNI (RFC 6066 §3).
+        context: The settings of TLS.
+        server_hostname: The name to verify in the certificate, and to send as SNI (RFC 6066 §3).
     """
 
     def __init__(
@@ -85,6 +85,8 @@ class EagerTLSStream(EagerStream):
                 self._object.do_handshake()
             except ssl.SSLWantReadError:
                 await self._flush_handshake()
+                # Some bytes of the last read are not fed yet. Feed them before the socket is read
+                # again.
                 if self._feed():
                     await self.time_slice.checkpoint()  # T3
                 else:
@@ -116,6 +118,7 @@ class EagerTLSStream(EagerStream):
     async def flush_some(self) -> bool:
         if self._transport.has_unsent:
             await self._transport.flush_some()
+        # The socket has taken everything, and OpenSSL still does not write: it has to read first.
         if not self._send_unwritten() and not self._transport.has_unsent:
             self._has_read = trio.Event()
             await self._has_read.wait()  # A renegotiation is under way.
@@ -162,6 +165,7 @@ class EagerTLSStream(EagerStream):
     def receive_nowait(self, max_bytes: int | None = None) -> int | None:
         wanted = max_bytes or len(self.buffer)
         size = self._decrypt(wanted)
+        # OpenSSL has nothing left, so read the socket, once.
         if size is None and self._is_starved:
             encrypted_size = self._transport.receive_nowait()
             if encrypted_size is None:
@@ -184,6 +188,7 @@ class EagerTLSStream(EagerStream):
         size = 0
         read, buffer, incoming = self._object.read, self.buffer, self._incoming
         self.is_drained = self._is_starved = False
+        # OpenSSL reads below. Then a writer that waits for a renegotiation may go on.
         if incoming.pending:
             self._wake_writer()
         ends = perf_counter() + SLICE_SECONDS
@@ -246,6 +251,7 @@ class EagerTLSStream(EagerStream):
                 end += _HEADER_SIZE + _record_length(unread, start)[0]
             if start and end > _FEED_SIZE:
                 end = start
+        # A record may be longer than what has come. Its rest is fed with the next read.
         size = min(end, len(unread))
         if not size:
             return False
