@@ -1,8 +1,8 @@
-"""Opening a connection: all that happens before the user has it, attempt by attempt.
+"""Opening a connection, attempt by attempt, until the user has it.
 
-It is a row of awaits under one deadline, without a nursery, so that its errors are never in a
+Opening is a row of awaits under one deadline, without a nursery, so that its errors are never in a
 group. An attempt is one connection to one URL: a stream to its host (see `route`), TLS, and the
-handshake. There is another one if a redirect is followed, or if ``on_rejected`` asks for it.
+handshake. Another attempt follows if a redirect is followed, or if ``on_rejected`` asks for it.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Connector:
     """One opening.
 
     Args:
-        url: What the user has asked for; in the end, what redirects have made of it.
-        options: How.
+        url: The URL that the user has asked for. Redirects that are followed replace it.
+        options: The options.
     """
 
     def __init__(self, url: URL, options: Options) -> None:
@@ -96,6 +96,8 @@ class Connector:
         timeout = math.inf if self._options.open_timeout is None else self._options.open_timeout
         try:
             with trio.move_on_after(timeout):
+                # One deadline for all attempts: the first, followed redirects, and the one for
+                # `on_rejected`.
                 while True:
                     opened = await self._attempt()
                     if opened is not None:
@@ -126,6 +128,7 @@ class Connector:
         fields = await self._headers.for_attempt()
         if self._headers.asks_first:
             await trio.lowlevel.checkpoint()  # The function may have used up the time.
+        # A new key, and the header fields of this attempt.
         self._handshake = Handshake(
             url,
             fields=fields,
@@ -139,6 +142,7 @@ class Connector:
             self._stream = await self._route.connect(self._note_rejection)
             if options.open_stream is not None:
                 await trio.lowlevel.checkpoint()  # as above
+        # Ask before TLS is put around the stream: below is what knows the addresses.
         addresses = _addresses(self._stream)
         if url.secure:
             self._phases.enter("tls", "TLS with %s", self._server_hostname)
@@ -154,7 +158,7 @@ class Connector:
         accepted = await self._shake_hands(self._stream)
         if accepted is None:
             await self._close_stream()
-            # So may on_rejected and redirect_headers.
+            # on_rejected and redirect_headers may have used up the time, too.
             await trio.lowlevel.checkpoint()
             return None
         return self._opened(self._stream, accepted, addresses)
@@ -216,11 +220,13 @@ class Connector:
 
     async def _shake_hands(self, stream: trio.abc.Stream) -> AcceptedUpgrade | None:
         """Shake hands for WebSocket; return ``None`` if there is to be another attempt."""
+        # If a write fails, the server may have answered before: read that first.
         upgrade, draining = self._upgrade, DrainingStream(stream)
         try:
             await draining.send_all(upgrade.request_data)
             while not (upgrade.complete or upgrade.rejected):
                 data = await draining.receive_some(upgrade.read_size)
+                # The usual 101 is parsed without h11, if it has come in one read.
                 if not upgrade.receive_plain_101(data):
                     await import_in_thread("h11")
                     upgrade.receive_data(data)
@@ -236,6 +242,7 @@ class Connector:
             self._follow(target)
             return None
         self._note_rejection(lambda: self._rejection(problem))
+        # The body often says why. It is worth a second, and no error of its own.
         with suppress(*BROKEN), trio.move_on_after(BODY_PATIENCE):
             while not upgrade.complete:
                 upgrade.receive_data(await draining.receive_some(upgrade.read_size))

@@ -153,6 +153,7 @@ class FrameReader:
     def feed(self, data: bytes | memoryview) -> None:
         """Take bytes from the server; call `read` before the content of a view changes."""
         if not self._is_stopped:
+            # A part of a frame is left of the earlier reads. Put it in front.
             if self._data:
                 data = b"".join((self._data[self._position :], data))
                 self._position = 0
@@ -169,6 +170,7 @@ class FrameReader:
         If the bytes are anything else, return ``None`` and take nothing: `feed` is for them. This
         method serves a task that waits for each message, and costs a third of `feed` and `read`.
         """
+        # Any of these means that more than these bytes decides what they are.
         if (
             self._data
             or self._left != _NO_FRAME
@@ -204,6 +206,7 @@ class FrameReader:
         budget.left = SLICE_COST
         try:
             while not self.is_starved and budget.left > 0:
+                # In the middle of a frame, only its payload can follow.
                 if self._left != _NO_FRAME:
                     self._read_payload(events)
                 elif (
@@ -237,9 +240,11 @@ class FrameReader:
         self._inflated_size = 0
         # Not an attribute, because a bound method refers to its object: that would be a cycle.
         inflate = None if self.deflate is None else self._inflate_message
+        # One call takes every whole plain message at the front, in C if there is a compiler.
         messages, stop, size = frames.decode(
             data, self._position, self._max_plain_size, self._make_text, inflate
         )
+        # The messages before a violation were right, so they are handed out before it is raised.
         if messages:
             events.append((messages, size + self._inflated_size))
         if self.violation is not None:
@@ -287,6 +292,7 @@ class FrameReader:
         first_byte, second_byte = data[start], data[start + 1]
         opcode, size = first_byte & header.OPCODE, second_byte & ~header.MASKED
         header_size = 2 if size < 126 else 4 if size == 126 else 10
+        # The length needs two or eight bytes more (RFC 6455 §5.2).
         if available < header_size:
             self.is_starved = True
             return
@@ -300,6 +306,7 @@ class FrameReader:
         if self._reports_frames:  # Before the checks, because a refused frame is reported too.
             self._report = self._begin_report(first_byte)
             self._budget.left -= REPORT_COST
+        # The order of the bits: the header itself, RSV, MASK. All this comes before any payload.
         header.check(first_byte, size, header_size)
         rsv = first_byte & header.RSV
         header.check_rsv(opcode, rsv & ~self._used_bits(rsv))
@@ -336,6 +343,7 @@ class FrameReader:
             )
         else:
             self._begin_message(opcode, rsv)
+        # After our Close, nobody will take this message, so no limit of the user's counts.
         if self._drops_data:
             return
         self._fragments += 1
@@ -366,6 +374,7 @@ class FrameReader:
         """Take what has come of a payload; at the end of the frame, make an event of it."""
         available = len(self._data) - self._position
         is_control = self._frame_opcode >= header.CLOSE
+        # A control frame is handled when it is complete; it has 125 bytes at most.
         if available < self._left and (is_control or not available):
             self.is_starved = True
         elif is_control:
@@ -383,6 +392,7 @@ class FrameReader:
 
     def _read_piece(self) -> bytes | memoryview:
         """Take a piece of a data frame, and return what extensions make of it."""
+        # Nobody sees these bytes, so they are not inflated either.
         if self._drops_data:
             return self._take(self._left)
         if self.chain is not None:
@@ -396,6 +406,7 @@ class FrameReader:
         assert self.deflate is not None
         start = self._position
         size = min(_MAX_PIECE, self._left)
+        # Inflating may stop half-way, when the work budget is spent. Then only a part was taken.
         piece, taken = self.deflate.inflate(self._data[start : start + size], self._budget)
         self._take(taken)
         if self._left == 0 and self._fin:
@@ -423,12 +434,15 @@ class FrameReader:
             self._message_size += len(piece)
             self._limits.check_message(self._message_size, self._fragments)
         if is_complete and self._payload is None:
+            # The whole frame came in one piece. A message in one frame is checked when it is
+            # decoded.
             payload = bytes(piece)
             if is_text and not is_message:
                 self._utf8.check(piece, final=fin)
         else:
             if self._payload is None:
                 self._payload = io.BytesIO()
+            # A frame that arrives in pieces is checked piece by piece (RFC 6455 §8.1).
             self._payload.write(piece)
             if is_text:
                 self._utf8.check(piece, final=fin)
@@ -456,6 +470,7 @@ class FrameReader:
             self._budget.left -= HOOKS_COST
             payload = self.chain.receive(payload) if payload else payload
             payload += self.chain.end_frame(fin=True)
+        # Nothing may follow a Close (RFC 6455 §5.5.1), so nothing is read after it.
         if self._frame_opcode == header.CLOSE:
             events.append(parse_close(payload))
             self.stop()
