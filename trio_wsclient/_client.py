@@ -63,14 +63,14 @@ def describe_message(message: str | bytes) -> str:
 class WebSocketClient(trio.abc.Channel[str | bytes]):
     """An open WebSocket, as ``open_websocket_client`` hands it over.
 
-    Any number of tasks may use it at once. A message goes to one of those that wait for one.
+    Any number of tasks may use it at once. Each message goes to one of the tasks that receive.
 
-    ``async for`` takes messages as ``receive`` does, until the connection is over: it ends where
-    ``receive`` would raise ``ConnectionClosedOK``, and raises ``ConnectionClosedError``.
+    ``async for`` takes messages as ``receive`` does. It ends where ``receive`` would raise
+    ``ConnectionClosedOK``, and raises ``ConnectionClosedError``.
 
-    All methods raise a ``ConnectionClosed`` once the connection is over, and nothing is left that
-    came before: ``ConnectionClosedOK`` after a Close with 1000, 1001 or no code, or if this side
-    asked for the end, ``ConnectionClosedError`` otherwise.
+    All methods raise a ``ConnectionClosed`` once the connection is over and every message that came
+    before is taken: ``ConnectionClosedOK`` after a Close with 1000, 1001 or no code, or if this
+    side asked for the end, ``ConnectionClosedError`` otherwise.
     """
 
     def __init__(self, connection: Connection, info: ConnectionInfo) -> None:
@@ -411,7 +411,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
 
         Raises:
             TypeError: The payload is not bytes-like.
-            ValueError: The payload is too long, or that of a ping in flight.
+            ValueError: The payload is too long, or a ping with the same payload is in flight.
             ConnectionClosed: The connection ended first.
         """
         frozen = random_payload() if payload is None else check_ping_payload(payload)
@@ -419,7 +419,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
 
     @enable_ki_protection
     async def pong(self, payload: BytesLike = b"") -> None:
-        """Send a pong that nobody has asked for, as a heartbeat (RFC 6455 §5.5.3).
+        """Send an unsolicited pong, as a heartbeat (RFC 6455 §5.5.3).
 
         Args:
             payload: At most 125 bytes.

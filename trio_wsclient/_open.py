@@ -82,7 +82,8 @@ def open_websocket_client(
         ConnectionRejected: The server answered with another status than 101, or with a redirect
             that was not followed.
         ProxyError: The proxy opened no tunnel.
-        HandshakeError: No connection came about: TCP, TLS, or an answer that RFC 6455 §4.1 forbids.
+        HandshakeError: No connection was made: TCP or TLS failed, or RFC 6455 §4.1 forbids the
+            response.
         WebSocketInternalError: A bug of this library, raised when the block is left.
     """
     parsed, checked = parse(url), make_options(options)
@@ -295,7 +296,7 @@ def _flatten(errors: list[BaseException]) -> list[BaseException]:
 def _with_users(
     bugs: BaseExceptionGroup[BaseException], exc: BaseException | None
 ) -> BaseExceptionGroup[BaseException]:
-    """Add the user's exception to a group of bugs; that of a cancel follows from the bug."""
+    """Add the user's exception to a group of bugs, unless it is a cancel, which the bug caused."""
     if exc is None or isinstance(exc, trio.Cancelled):
         return bugs
     return BaseExceptionGroup("a bug, and what the block has raised", [*bugs.exceptions, exc])

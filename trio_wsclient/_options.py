@@ -36,81 +36,85 @@ _MIB: Final = 1_048_576  # bytes
 
 
 class ClientOptions(TypedDict, total=False):
-    """What ``open_websocket_client`` and ``run_websocket_client`` take, all of it optional.
+    """The options of ``open_websocket_client`` and ``run_websocket_client``; each may be left out.
 
     Sizes are in bytes, timeouts and intervals in seconds. Where ``None`` is allowed for seconds,
     ``math.inf`` means the same.
 
     Attributes:
-        open_timeout: For everything until the connection is open, 10 by default; ``None`` for no
-            limit.
-        close_timeout: For the closing handshake, 10 by default; never ``None``, so that leaving the
-            block always ends.
-        ping_interval: From the opening, or from what has answered a keepalive ping, to the next
-            one; ``None``, the default, for no pings.
-        ping_timeout: From a keepalive ping until something has to come in, 20 by default;
-            ``None`` to wait for ever.
-        max_message_size: Largest message that is received, 1 MiB by default; over it the
-            connection is failed with 1009. ``None`` for no limit.
-        max_frame_size: The same of a frame; ``None`` by default.
-        max_buffered_bytes: Received and not yet taken, 1 MiB by default; above it TCP pushes
-            back. Each message counts 128 bytes more than its payload.
-        decode_text: Whether Text arrives as ``str``, the default, or, not decoded and not
-            checked, as ``bytes``.
-        fragment_size: Largest frame that is sent; longer messages are split, so that pongs pass
-            between. ``None``, the default, to send each message in one frame.
-        subprotocols: Names to offer (RFC 6455 §1.9), the preferred first.
+        open_timeout: Time to open the connection, with everything that this takes. Default: 10.
+            ``None`` for no limit.
+        close_timeout: Time for the closing handshake. Default: 10. It is never ``None``, so that
+            leaving the block always ends.
+        ping_interval: Time between keepalive pings: from the opening, or from the answer to the
+            last ping. Default: ``None``, no pings.
+        ping_timeout: Time after a keepalive ping in which something has to be received. Default:
+            20. ``None`` to wait for ever.
+        max_message_size: Size of the largest message to receive. A larger one fails the connection
+            with 1009. Default: 1 MiB. ``None`` for no limit.
+        max_frame_size: Size of the largest frame to receive, likewise. Default: ``None``.
+        max_buffered_bytes: Size of the received messages that wait to be taken. When it is reached,
+            the client stops reading, and TCP pushes back. Each message counts 128 bytes more than
+            its payload. Default: 1 MiB.
+        decode_text: Whether Text arrives as ``str``, the default. Otherwise it arrives as
+            ``bytes``, and is not checked to be UTF-8.
+        fragment_size: Size of the largest frame to send. Longer messages are split, so that pongs
+            pass between the frames. Default: ``None``, each message goes in one frame.
+        subprotocols: Names of subprotocols to offer (RFC 6455 §1.9), the preferred one first.
         extra_headers: Header fields to add to the request, as a mapping or pairs; or a function
-            without arguments that returns them, sync or async, for a token that expires. It is
-            called before connecting, for each attempt at the origin of the URL: redirects, the
+            without arguments that returns them, sync or async, for a token that expires. The client
+            calls it before connecting, for each attempt at the origin of the URL: redirects, the
             repeat for ``on_rejected``, each try of ``reconnecting``. An ``OSError`` that it raises
-            becomes a ``HandshakeError``; any other exception leaves as it is.
-        on_rejected: An async function, called once with the ``ConnectionRejected`` if the server
-            rejects the request; returns header fields for one more attempt, or ``None`` to give up.
-            For Digest and other schemes that answer a challenge. Its fields replace those of the
-            same name. It is not called for a redirect that is followed, at another origin than the
-            URL's, or for a rejection by a proxy. What it raises leaves as it is.
-        origin: The value of Origin (RFC 6454); none by default: only browsers have one.
-        user_agent: The value of User-Agent; by default this library's name and version.
+            becomes a ``HandshakeError``. Any other exception leaves as it is.
+        on_rejected: An async function for Digest and other schemes that answer a challenge. If the
+            server rejects the request, the client calls it once with the ``ConnectionRejected``. It
+            returns header fields for one more attempt, or ``None`` to give up. Its fields replace
+            those of the same name. It is not called for a redirect that is followed, at another
+            origin than the URL's, or for a rejection by a proxy. What it raises leaves as it is.
+        origin: Value of Origin (RFC 6454). Default: none, because only browsers have an origin.
+        user_agent: Value of User-Agent. Default: the name and version of this library.
         compression: ``"deflate"``, or a ``PerMessageDeflate`` with other parameters, to offer
-            permessage-deflate (RFC 7692); none by default.
+            permessage-deflate (RFC 7692). Default: none.
         extensions: Further extensions to offer (RFC 6455 §9), as objects of wsproto's
-            ``Extension``, which are for one connection each. What is sent goes through them in
-            their order, what is received backwards; compression comes first. One whose ``offer``
-            gives ``False`` and whose ``enabled`` gives ``True`` works without negotiation, and
-            goes before all others.
-        ssl_context: For ``wss``; by default the system's trust store, or what ``SSL_CERT_FILE`` and
-            ``SSL_CERT_DIR`` name when the first connection is opened. For CAs of your own pass
-            ``ssl.create_default_context(cafile="ca.pem")``; for a client certificate, one on which
-            ``load_cert_chain("client.pem")`` was called. It is used for all redirects. With a
-            ``ws`` URL and no redirects allowed it is a ``ValueError``, as is ``check_tls``.
-        server_hostname: Whom the certificate has to name, also sent as SNI; by default the URL's
-            host. It holds until a redirect leads to another origin, so with a ``ws`` URL it is a
+            ``Extension``. Each object is for one connection. Payloads to send pass through them in
+            their order, received payloads in the opposite order, and compression comes first. An
+            extension whose ``offer`` returns ``False`` and whose ``enabled`` returns ``True`` works
+            without negotiation, and goes before all others.
+        ssl_context: TLS settings for ``wss``. Default: the system's trust store, or what
+            ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name when the first connection is opened. For
+            your own CAs pass ``ssl.create_default_context(cafile="ca.pem")``. For a client
+            certificate pass a context on which ``load_cert_chain("client.pem")`` was called. It is
+            used for all redirects. With a ``ws`` URL and no redirects allowed it is a
+            ``ValueError``, as is ``check_tls``.
+        server_hostname: Name to verify in the certificate, and to send as SNI. Default: the URL's
+            host. It is ignored after a redirect to another origin, so with a ``ws`` URL it is a
             ``ValueError``.
-        check_tls: Called with the ``TLSInfo`` of each ``wss`` host, redirects included, before the
-            request is sent: for pinned certificates. To refuse the server, raise an exception of
-            your own; it leaves as it is. It is not called for an ``https`` proxy.
-        stream: An open stream to use instead of TCP to the URL's host. It is closed with the
-            connection, also if that does not come about. With ``wss`` TLS runs over it.
-        open_stream: An async function, called with host and port for each connection to make,
-            redirects included; returns an open ``trio.abc.Stream``. With ``wss`` TLS runs over it.
-            For addresses of your own, DNS, socket options or tunnels. The host is in ASCII
-            (A-labels, RFC 5890), an IPv6 address is without brackets. An ``OSError`` that it raises
-            becomes a ``HandshakeError``; any other exception leaves as it is.
-        unix_socket: The path of a Unix domain socket to connect to instead, likewise.
+        check_tls: A function for pinned certificates. The client calls it with the ``TLSInfo`` of
+            each ``wss`` host, redirects included, before it sends the request. To reject the
+            server, raise an exception of your own; it leaves as it is. It is not called for an
+            ``https`` proxy.
+        stream: An open stream to use instead of TCP to the URL's host. The client closes it with
+            the connection, and if the connection can't be opened. With ``wss``, TLS runs over it.
+        open_stream: An async function for your own DNS, addresses, socket options or tunnels. The
+            client calls it with host and port for each connection to make, redirects included. It
+            returns an open ``trio.abc.Stream``. With ``wss``, TLS runs over it. The host is in
+            ASCII (A-labels, RFC 5890), an IPv6 address has no brackets. An ``OSError`` that it
+            raises becomes a ``HandshakeError``. Any other exception leaves as it is.
+        unix_socket: Path of a Unix domain socket to connect to, instead of TCP to the URL's host.
         proxy: A proxy to go through, as a URL (``http``, ``https``, ``socks5``, ``socks5h``; with
-            userinfo to authenticate) or a ``Proxy``; ``"environment"`` for the first of these
+            userinfo to authenticate) or a ``Proxy``. ``"environment"`` takes the first of these
             variables that is set: ``wss_proxy``, ``https_proxy``, ``http_proxy`` (for ``ws``:
             ``ws_proxy``, ``http_proxy``), ``socks_proxy``, ``all_proxy``, except for the hosts in
-            ``no_proxy``. None by default.
-        max_redirects: How many redirects to follow, 0 by default; from ``wss`` to ``ws`` never.
-        redirect_headers: Called with the URL when a redirect leads to another origin; returns
-            the header fields to go on with, for a token that is meant for both. Without it,
-            ``extra_headers`` are dropped there.
-        local_address: The IP address of this machine to connect from.
-        observer: What is told of the connection as it happens, for metrics and traces.
-        logger: Where it is told how connections open and end, at level DEBUG, and of each frame, at
-            level 5, with a payload's first 24 bytes.
+            ``no_proxy``. Default: none.
+        max_redirects: How many redirects to follow; never from ``wss`` to ``ws``. Default: 0.
+        redirect_headers: A function for a token that is meant for another origin, too. The client
+            calls it with the URL when a redirect leads to another origin. It returns the header
+            fields for that origin. Without it, ``extra_headers`` are dropped there.
+        local_address: IP address of this machine to connect from.
+        observer: An ``Observer``, whose methods are called as things happen, for metrics and
+            traces.
+        logger: Logger for how connections open and end, at level DEBUG, and for each frame, at
+            level 5, with the first 24 bytes of its payload.
     """
 
     open_timeout: float | None

@@ -23,7 +23,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="trio-wsclient",
         description="A WebSocket client (RFC 6455) on the command line.",
-        epilog="Exit status: 0 when the connection ended in good order, 1 when it did not open, "
+        epilog="Exit status: 0 when the connection ended normally, 1 when it did not open, "
         "2 for wrong usage, 3 when it ended otherwise, 130 after Ctrl-C, 141 when nobody reads the "
         "output any more.",
     )

@@ -81,7 +81,7 @@ def _borders() -> Iterator[float]:
 
 
 def _at(ordered: Sequence[float], share: float) -> float:
-    """Return what so many of them do not exceed."""
+    """Return the value that this share of them does not exceed."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 

@@ -101,7 +101,7 @@ class _Session:
     async def speak(self) -> None:
         """Send all there is, then end the session."""
         settings = self._settings
-        with suppress(ConnectionClosed):  # Whoever receives is told too.
+        with suppress(ConnectionClosed):  # The task that receives raises it, too.
             if settings.messages:
                 await self._ws.send_many(
                     settings.messages[:1] if settings.once else settings.messages
@@ -169,7 +169,7 @@ async def _run_command(ws: WebSocketClient, line: str) -> None:
 
 
 async def _lines() -> AsyncGenerator[list[str], None]:
-    """Yield the lines of standard input, those that come together at once."""
+    """Yield lists of lines of standard input; lines that come together are in one list."""
     begun = bytearray()
     while data := await _read():
         head, newline, tail = data.rpartition(b"\n")

@@ -12,7 +12,7 @@ STDIN: Final = 0
 
 
 def show(line: str) -> None:
-    """Print a line for whoever reads the output."""
+    """Print a line of output."""
     print(line, flush=True)
 
 

@@ -53,7 +53,7 @@ class URL:
 
     @property
     def server_hostname(self) -> str:
-        """Whom the certificate has to name: no dot ends a name there or in SNI (RFC 6066 §3)."""
+        """The name to verify in the certificate; no dot ends it, nor SNI (RFC 6066 §3)."""
         return self.host.removesuffix(".")
 
     @property

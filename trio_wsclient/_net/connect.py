@@ -134,7 +134,7 @@ async def start_tls(
     Args:
         stream: What TLS runs over.
         ssl_context: How; ``None`` for the system's trust store.
-        server_hostname: Whom the certificate has to name, also sent as SNI (RFC 6066 §3).
+        server_hostname: The name to verify in the certificate, and to send as SNI (RFC 6066 §3).
         of_proxy: Whether it is TLS with a proxy, which has options of its own.
 
     Returns:

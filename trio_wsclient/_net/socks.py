@@ -131,7 +131,7 @@ async def _authenticate(stream: DrainingStream, credentials: tuple[bytes, bytes]
 
 
 async def _receive_exactly(stream: DrainingStream, size: int) -> bytes:
-    """Read so many bytes and no more: what follows is not the proxy's."""
+    """Read exactly ``size`` bytes: the bytes after them are not the proxy's."""
     data = b""
     while len(data) < size:
         piece = await stream.receive_some(size - len(data))

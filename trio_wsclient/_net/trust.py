@@ -49,7 +49,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
 def _new_default_context(platform: str) -> ssl.SSLContext:
     # Who sets these has decided, on any platform; truststore would not look at them.
     is_told = any(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
-    # On Linux truststore parses the CA bundle anew for each connection, in the event loop. On macOS
+    # On Linux truststore parses the CA bundle for each connection, in the event loop. On macOS
     # and Windows it asks the platform, which knows more than a bundle does.
     if is_told or (platform not in {"darwin", "win32"} and _openssl_has_cas()):
         return ssl.create_default_context()
