@@ -39,7 +39,7 @@ from trio_wsclient._protocol.events import Opcode
 
 
 class ConnectionInfo(NamedTuple):
-    """What is known from opening the connection."""
+    """The facts that opening the connection has found."""
 
     url: URL
     shown_url: str  # fit for a log
@@ -133,7 +133,7 @@ class WebSocketClient(trio.abc.Channel[str | bytes]):
 
     @property
     def logger(self) -> logging.Logger:
-        """Where the connection logs."""
+        """The logger of the connection."""
         return self._info.logger
 
     @property

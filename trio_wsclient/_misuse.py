@@ -1,4 +1,4 @@
-"""What is said to a program that uses a block, or a handler, in a wrong way."""
+"""Errors for a program that uses a block, or a handler, in a wrong way."""
 
 from __future__ import annotations
 

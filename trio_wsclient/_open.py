@@ -267,7 +267,7 @@ class _Block(OnlyAsyncWith, AbstractAsyncContextManager[WebSocketClient]):
         log.observe(notify)
 
     async def _leave(self, exc: BaseException | None) -> None:
-        # Also of a deadline that has passed, but that Trio has not had the time to look at.
+        # A deadline may have passed without Trio having looked at it. It counts, too.
         is_cancelled = trio.current_effective_deadline() <= trio.current_time()
         if is_cancelled or _has_interrupt(exc):
             await self._connection.close_nowait()

@@ -176,7 +176,7 @@ def reconnecting(
     options |= {"extra_headers": checked.extra_headers, "subprotocols": checked.subprotocols}
     open_url = partial(open_websocket_client, **options)
     if not callable(target):
-        open_url(target)  # What is wrong with the URL is said now.
+        open_url(target)  # A wrong URL is an error now, not in the loop.
     schedule = RetrySchedule(
         retry_delay, **delays, logger=checked.logger, observer=checked.observer
     )

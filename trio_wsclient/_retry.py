@@ -72,7 +72,7 @@ def retry_delay(
     if isinstance(error, ConnectionClosed):
         if isinstance(error, ConnectionClosedOK) or error.closed_by == "client":
             return 0.0
-        # Where the client failed the connection, its own Close says why.
+        # If the client failed the connection, its own Close says why.
         frame = error.received if error.closed_by == "server" else error.sent
         return 0.0 if (ABNORMAL if frame is None else frame.code) in _CODES else None
     if isinstance(error, ConnectionRejected | ProxyError) and error.status_code is not None:

@@ -29,7 +29,7 @@ async def measure(url: str, options: ClientOptions, *, seconds: float, size: int
     """
     times: list[float] = []
     try:
-        # What is sent comes back, however long it is.
+        # The server sends each message back, however long it is.
         unlimited: ClientOptions = {**options, "max_message_size": None}
         async with open_websocket_client(url, **unlimited) as ws:
             now = shown_at = perf_counter()

@@ -255,7 +255,7 @@ class ReceiveQueue:
         else:
             opcode = message[0].opcode
             payload = b"".join([frame.payload for frame in message])
-            message.clear()  # Else the message would be in memory three times while it is decoded.
+            message.clear()  # so that decoding does not need it in memory three times
         return payload.decode() if opcode is Opcode.TEXT and self.decode_text else payload
 
     def take_frame(self) -> DataFrame:

@@ -18,7 +18,7 @@ import idna
 _USERINFO: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*")
 _HOST_PORT: Final = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]*))?")
 _HOST_WITH_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]+):[^:\[\]]*")
-# Also with one of the two brackets.
+# One of the two brackets may be missing.
 _BARE_IPV6: Final = re.compile(r"\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]?")
 _ASCII_HOST: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _DOTS: Final = re.compile("[.\u3002\uff0e\uff61]")  # what UTS 46 takes for a dot
@@ -65,13 +65,13 @@ def parse_host_port(host_port: str) -> tuple[str, int | None]:
 
 def _parse_host(host: str) -> str:
     if host.startswith("["):
-        if "%" in host:  # Also as %25, which RFC 6874 had for a time.
+        if "%" in host:  # The zone may be written as %25, which RFC 6874 had for a time.
             raise ValueError("the IPv6 address has a zone, which no URL can have (RFC 9844)")
         try:
             return str(ipaddress.IPv6Address(host[1:-1]))
         except ValueError:
             raise ValueError("there is no IPv6 address in the brackets") from None
-    if len(host.removesuffix(".")) > _MAX_NAME_SIZE:  # Also, idna takes its time with more.
+    if len(host.removesuffix(".")) > _MAX_NAME_SIZE:  # idna takes long for a longer name.
         raise ValueError(f"the host name has more than {_MAX_NAME_SIZE} characters (RFC 1035)")
     is_ascii = host.isascii()
     if is_ascii and not _ASCII_HOST.fullmatch(host):

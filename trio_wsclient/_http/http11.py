@@ -163,7 +163,7 @@ class HTTP11Exchange:
         start = 0
         while not self.complete:
             http = self._http or self._begin_parsing()
-            # Of the head no byte beyond the limit is looked at, however the bytes were cut.
+            # No byte of the head beyond the limit is looked at, however the bytes were cut.
             size = _PIECE if self.rejected else min(_PIECE, MAX_HEAD_SIZE - self._head_size)
             if data and size == 0:
                 raise MalformedResponse(f"more than {MAX_HEAD_SIZE} bytes of response headers")

@@ -227,7 +227,7 @@ class EagerTLSStream(EagerStream):
     def _take_encrypted(self, data: bytes | memoryview) -> None:
         """Take bytes from the socket; none are its end. All earlier records were fed."""
         if data:
-            # What is left is a part of a header.
+            # The bytes that are left are a part of a header.
             self._unread = memoryview(b"".join((self._unread, data)) if self._unread else data)
             self._feed()
         else:

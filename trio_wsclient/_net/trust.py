@@ -47,7 +47,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
 
 
 def _new_default_context(platform: str) -> ssl.SSLContext:
-    # Who sets these has decided, on any platform; truststore would not look at them.
+    # If the user has set one of these, it counts on any platform. truststore ignores them.
     is_told = any(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
     # On Linux truststore parses the CA bundle for each connection, in the event loop. On macOS
     # and Windows it asks the platform, which knows more than a bundle does.

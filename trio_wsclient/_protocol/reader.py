@@ -108,7 +108,7 @@ class FrameReader:
             self.chain = ExtensionChain(extensions, budget)
         self._max_chained_piece = _MAX_PIECE if self.deflate is None else _MAX_CHAINED_PIECE
 
-        # Of the fast path: arguments of `frames.decode`.
+        # The fast path: arguments of `frames.decode`
         self._max_plain_size = min(header.MAX_SIZE if limit is None else limit for limit in limits)
         self._make_text = None if decode_text else _text_frame
         self._message_cost = MESSAGE_COST if decode_text else TEXT_FRAME_COST
@@ -220,7 +220,8 @@ class FrameReader:
         except ProtocolViolation as exc:
             self._refuse(exc)
         if (self.is_starved and self._position) or isinstance(self._data, memoryview):
-            # Else all bytes of a burst would be kept until the next one, or a view would change.
+            # Otherwise all bytes of a burst would be kept until the next read, or the content of
+            # the view would change.
             self._data = bytes(self._data[self._position :])
             self._position = 0
         return events
@@ -238,7 +239,7 @@ class FrameReader:
         """Take the whole plain messages at the front; return whether the next frame may be one."""
         data = self._data
         self._inflated_size = 0
-        # Not an attribute, because a bound method refers to its object: that would be a cycle.
+        # It is no attribute, because a bound method refers to its object: that would be a cycle.
         inflate = None if self.deflate is None else self._inflate_message
         # One call takes every whole plain message at the front, in C if there is a compiler.
         messages, stop, size = frames.decode(
