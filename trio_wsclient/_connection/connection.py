@@ -141,6 +141,7 @@ class Connection:
         record = self.record
         has_ended = has_half_closed = False
         while not has_ended:
+            # Before both Closes are through, there is no reason to hurry the server.
             if has_half_closed or record.received is None or record.sent is None:
                 await self.replies.wait_wanted()
             else:
@@ -180,8 +181,11 @@ class Connection:
             return [self.protocol.send_ping(payload)]
 
         try:
+            # The latency begins when the frame is made, not when this task begins to wait for the
+            # stream.
             if self.record.closed_by is None and await self.writer.write(make):
                 self.shared_reader.need()
+                # Somebody has to read the pong, also during a rest of the background reader.
                 try:
                     await ping.wait()
                 finally:
@@ -206,6 +210,7 @@ class Connection:
             self.stream_reader.read_arrived_nowait()  # C3 (what arrived counts)
         if self.record.closed_by is not None:
             return  # Another call has already ended the connection.
+        # Now it is known how the connection ends. The rest only tells the server.
         self.closing.fail(cause, code)
         is_written = False
         try:
@@ -229,8 +234,10 @@ class Connection:
                 # While this task waits for a message under way, it can't reply.
                 replies_here = self.message_slot.owner is None and self.replies.become_reply_task()
                 closing.decide(code, reason)  # also if cancelled
+            # Everything below waits for the server: the deadline ends it (C1, leaving always ends).
             with closing.scope():
                 await self._finish_message()
+                # This task does the work of the reply task, which saves a task for each connection.
                 if replies_here:
                     await self._reply()
                 else:

@@ -134,6 +134,8 @@ class Pings:
         """
         if self._reserved.get(payload) is ping:  # and not another one with the same payload
             del self._reserved[payload]
+        # Pings that nobody waits for are dropped from the oldest on. So the dict has no more than
+        # the pings since the oldest one that somebody waits for.
         ping.is_forgotten = True
         while self._sent and next(iter(self._sent.values())).is_forgotten:
             self._sent.popitem(last=False)
@@ -142,6 +144,7 @@ class Pings:
         """Take note of a pong: it answers its ping and all older ones (RFC 6455 §5.5.3)."""
         if payload not in self._sent:
             return  # RFC 6455 §5.5.3: an unsolicited pong is a heartbeat.
+        # A server may answer only the latest of several pings. Its pong stands for the older ones.
         while True:
             older, ping = self._sent.popitem(last=False)
             assert ping.sent_at is not None
@@ -186,6 +189,7 @@ class Pings:
 
     def note_received(self) -> None:
         """Take note that something has come; no effect if ``has_received`` is true."""
+        # While the ping waits to be written, whatever moves shows that the server lives.
         if self.due is not None:
             self._silent_since = self.clock()
         else:

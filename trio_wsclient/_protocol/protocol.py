@@ -142,6 +142,7 @@ class Protocol:
         closing.received = frame
         if closing.closed_by is None:
             closing.closed_by = ClosedBy.SERVER
+            # The message under way will never be complete, so even Close 1000 is an error then.
             closing.closed_mid_message = self._reader.is_mid_message
             self._make_close(CloseFrame(frame.code))  # RFC 6455 §5.5.1: the code is echoed.
 
@@ -185,6 +186,7 @@ class Protocol:
         closing = self.closing
         rsv, payload = 0, close_payload(frame)
         if self._chain is not None:
+            # Extensions may change control frames too (RFC 6455 §5.8), and they may fail.
             try:
                 rsv, payload = self._chain.send(header.CLOSE, payload, fin=True)
             except ProtocolViolation as exc:
@@ -197,6 +199,8 @@ class Protocol:
                 rsv, payload = 0, close_payload(frame)
         first_byte = header.FIN | rsv << 4 | header.CLOSE
         self._close_data = self._build(first_byte, payload, reports=self._begin_output())
+        # From here on `_begin_output` refuses every frame: nothing follows a Close (RFC 6455
+        # §5.5.1).
         closing.sent = frame
 
     # Output, only while open. If an extension fails, the connection has failed, and what is
@@ -219,6 +223,7 @@ class Protocol:
             return self._make_through_chain(opcode, payload, fin=fin, reports=reports)
         first_byte = header.FIN | opcode if fin else int(opcode)
         ready: bytes | bytearray = payload
+        # The usual case has no extension but ours, which is called directly.
         if self._deflate is not None:
             has_rsv1, ready = self._deflate.compress(payload, fin=fin)
             if has_rsv1:
@@ -242,6 +247,7 @@ class Protocol:
         is_compressed: bool | None = None
         ready: bytes | bytearray = payload
         if self._deflate is not None and (self._chain is None or self._chain.deflates_first):
+            # Each step compresses a piece. The caller lets other tasks run between two steps.
             is_compressed, ready = yield from self._deflate.compress_in_steps(payload, fin=fin)
         return partial(self._make_in_pieces, opcode, ready, fin=fin, is_compressed=is_compressed)
 
